@@ -1,0 +1,80 @@
+"""What the hand-written side accepts. Every message says what, expected and got; nothing has been changed when one is raised."""
+
+import math
+from numbers import Real
+
+import torch
+from torch import Size, Tensor
+
+
+def floating(what: str, value: object) -> Tensor:
+    """A floating-point tensor outside of autograd."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what}: expected a torch tensor, got {type(value).__name__}")
+    if not value.dtype.is_floating_point:
+        raise TypeError(f"{what}: expected a floating-point dtype, got {value.dtype}: convert it, as with .to(torch.float32)")
+    if value.requires_grad:
+        raise TypeError(f"{what}: expected a tensor outside of autograd, got requires_grad=True: pass {what}.detach()")
+    return value
+
+
+def like(what: str, value: object, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A floating-point tensor of this dtype on this device."""
+    tensor = floating(what, value)
+    if tensor.dtype != dtype:
+        raise TypeError(f"{what}: expected dtype {dtype}, as the rest has, got {tensor.dtype}")
+    on_device(what, tensor, device)
+    return tensor
+
+
+def on_device(what: str, tensor: Tensor, device: torch.device) -> None:
+    if tensor.device != device:
+        raise ValueError(f"{what}: expected a tensor on {device}, where the rest is, got one on {tensor.device}")
+
+
+def shape(what: str, tensor: Tensor, expected: Size | tuple[int, ...], meaning: str) -> None:
+    if tensor.shape != expected:
+        raise ValueError(f"{what}: expected shape {list(expected)} ({meaning}), got {list(tensor.shape)}")
+
+
+def eta(value: object) -> float:
+    """A finite learning rate."""
+    if isinstance(value, Tensor) and value.dim() == 0:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise TypeError(f"eta: expected a number, got {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"eta: expected a finite number, got {value}")
+    return float(value)
+
+
+def count(what: str, value: object) -> int:
+    """A whole number, 1 or more."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what}: expected a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{what}: expected 1 or more, got {value}")
+    return value
+
+
+def probabilities(what: str, z: Tensor) -> None:
+    """Every element in [0, 1]."""
+    outside = ~((z >= 0) & (z <= 1))
+    if outside.any():
+        at = torch.nonzero(outside)[0].tolist()
+        raise ValueError(f"{what}: expected targets from 0 to 1, got {z[tuple(at)].item()}" + (f" at {at}" if at else ""))
+
+
+def classes(what: str, z: object, number: int) -> Tensor:
+    """Class indices, every one in [0, number)."""
+    if not isinstance(z, Tensor):
+        raise TypeError(f"{what}: expected a torch tensor of class indices, got {type(z).__name__}")
+    if z.dtype.is_floating_point or z.dtype.is_complex or z.dtype == torch.bool:
+        raise TypeError(f"{what}: expected class indices of an integer dtype, got {z.dtype}")
+    outside = (z < 0) | (z >= number)
+    if outside.any():
+        at = torch.nonzero(outside)[0].tolist()
+        raise ValueError(
+            f"{what}: expected class indices from 0 to {number - 1}, got {int(z[tuple(at)])}" + (f" at {at}" if at else "")
+        )
+    return z

@@ -1,0 +1,111 @@
+"""Mistakes as people make them, each an edit of the hand-written source: planted, so that one can see the judge catch them."""
+
+import inspect
+import sys
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from torch import Tensor
+
+from manual_bp import article, training
+from manual_bp.network import Gradients, Network, Trace
+from manual_bp.rules import Affine, ReLU, Sigmoid, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, Tanh
+
+
+class Edit(NamedTuple):
+    """In the source of `owner.name`, `wrong` is written where `right` stands."""
+
+    owner: Any
+    name: str
+    right: str
+    wrong: str
+
+
+MISTAKES: dict[str, tuple[Edit, ...]] = {
+    # The article's literal order: the weights into a layer are updated before they carry the deltas back.
+    "stale-weights": (
+        Edit(training, "one_round", "net.backward(trace, z)", "literal_order(net, trace, z, eta)"),
+        Edit(article, "two_by_two", "dn_21_in_dn_11_out = w_21_11", "dn_21_in_dn_11_out = w_21_11 - eta * dJ_dw_21_11"),
+        Edit(article, "two_by_two", "dn_21_in_dn_12_out = w_21_12", "dn_21_in_dn_12_out = w_21_12 - eta * dJ_dw_21_12"),
+        Edit(article, "two_by_two", "dn_22_in_dn_11_out = w_22_11", "dn_22_in_dn_11_out = w_22_11 - eta * dJ_dw_22_11"),
+        Edit(article, "two_by_two", "dn_22_in_dn_12_out = w_22_12", "dn_22_in_dn_12_out = w_22_12 - eta * dJ_dw_22_12"),
+    ),
+    # target − output for output − target
+    "sign": (
+        Edit(article, "neuron", "delta_in = n_out - y", "delta_in = y - n_out"),
+        Edit(article, "two_by_two", "delta_21_in = n_21_out - z_1", "delta_21_in = z_1 - n_21_out"),
+        Edit(article, "two_by_two", "delta_22_in = n_22_out - z_2", "delta_22_in = z_2 - n_22_out"),
+        Edit(SigmoidCrossEntropy, "backward", "torch.sigmoid(n_in) - z", "z - torch.sigmoid(n_in)"),
+        Edit(SoftmaxCrossEntropy, "backward", "return grad_out", "return -grad_out"),
+        Edit(SquaredError, "backward", "n_out - z", "z - n_out"),
+    ),
+    # δ(out) handed on as if it were δ(in)
+    "missing-derivative": (
+        Edit(article, "two_by_two", "delta_11_out * dn_11_out_dn_11_in", "delta_11_out"),
+        Edit(article, "two_by_two", "delta_12_out * dn_12_out_dn_12_in", "delta_12_out"),
+        Edit(Sigmoid, "backward", "grad_out * out * (1 - out)", "grad_out"),
+        Edit(Tanh, "backward", "grad_out * (1 - out * out)", "grad_out"),
+        Edit(ReLU, "backward", "torch.where(x > 0, grad_out, 0)", "grad_out"),
+    ),
+    # W for Wᵀ, and a gradient laid out as that of the transposed
+    "transposed": (
+        Edit(article, "two_by_two", "dn_21_in_dn_12_out = w_21_12", "dn_21_in_dn_12_out = w_22_11"),
+        Edit(article, "two_by_two", "dn_22_in_dn_11_out = w_22_11", "dn_22_in_dn_11_out = w_21_12"),
+        Edit(Affine, "backward", "grad_out_so.T @ x_si", "(x_si.T @ grad_out_so).reshape(w.shape)"),
+    ),
+    # the sum over the samples for their mean
+    "forgotten-mean": (Edit(Network, "backward", "1 / J.numel()", "1"),),
+    # a bias that never learns
+    "forgotten-bias": (
+        Edit(article, "neuron", "ones_like(n_in)", "0 * n_in"),
+        Edit(article, "two_by_two", "ones_like(n_11_in)", "0 * n_11_in"),
+        Edit(article, "two_by_two", "ones_like(n_12_in)", "0 * n_12_in"),
+        Edit(article, "two_by_two", "ones_like(n_21_in)", "0 * n_21_in"),
+        Edit(article, "two_by_two", "ones_like(n_22_in)", "0 * n_22_in"),
+        Edit(Affine, "backward", "grad_out_so.sum(0)", "0 * grad_out_so.sum(0)"),
+    ),
+}
+
+
+@contextmanager
+def planted(mistake: str) -> Iterator[None]:
+    """Within it, the hand-written side makes this mistake of `MISTAKES`.
+
+    Raises ValueError for a name that is none of them, and LookupError where the source no longer reads as an edit expects.
+    """
+    if mistake not in MISTAKES:
+        raise ValueError(f"mistake: expected one of {', '.join(MISTAKES)}, got {mistake!r}")
+    functions: defaultdict[tuple[Any, str], list[Edit]] = defaultdict(list)
+    for edit in MISTAKES[mistake]:
+        functions[edit.owner, edit.name].append(edit)
+    with ExitStack() as stack:
+        for (owner, name), edits in functions.items():
+            stack.enter_context(patch.object(owner, name, _edited(owner, name, edits)))
+        yield
+
+
+def _edited(owner: Any, name: str, edits: list[Edit]) -> Any:
+    """The function compiled anew from its edited source, in the names of its module."""
+    function = getattr(owner, name)
+    source = textwrap.dedent(inspect.getsource(function))
+    for edit in edits:
+        if source.count(edit.right) != 1:
+            raise LookupError(f"{owner.__name__}.{name}: expected {edit.right!r} once in its source")
+        source = source.replace(edit.right, edit.wrong)
+    namespace = vars(sys.modules[function.__module__]) | {"literal_order": literal_order}
+    exec(compile(source, f"<{owner.__name__}.{name} with a mistake>", "exec"), namespace)
+    return namespace[name]
+
+
+def literal_order(net: Network, trace: Trace, z: Tensor, eta: float) -> Gradients:
+    """The backward phase by weights that are updated, layer by layer, before they carry the deltas back."""
+    for layer in reversed(range(1, len(trace.weights))):
+        grads = net.backward(trace, z)
+        updated = trace.weights[layer] - eta * grads.weight[layer]
+        trace = replace(trace, weights=(*trace.weights[:layer], updated, *trace.weights[layer + 1 :]))
+    return net.backward(trace, z)

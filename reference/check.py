@@ -1,0 +1,127 @@
+"""Judge a hand-written backward pass by autograd through its forward, or through an independent twin of it."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reference.ladder import distance, is_floating, judge, norm, rung_rows, unit_roundoff
+from reference.report import Report, Row
+
+
+def crosscheck(
+    forward: Callable[..., Any],
+    backward: Callable[..., Sequence[Tensor | None]],
+    inputs: Sequence[Any],
+    *,
+    twin: Callable[..., Any] | None = None,
+    names: Sequence[str] | None = None,
+    dtypes: Sequence[torch.dtype] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Judge `backward(grad_out, out, *inputs)` as the derivative of `forward(*inputs)`, at every precision of the ladder.
+
+    forward(*inputs) -> out, and backward(grad_out, out, *inputs) -> (gradient of each input, or None, ...). Where out is a
+    tuple, so is grad_out. inputs: tensors, and anything else, which is handed through untouched. When some of them require
+    grad those are judged, else every floating-point one is. twin: an independent forward in torch's own operations; with it
+    the values of out are judged too, without it autograd goes through `forward` itself. names: of the inputs, those of
+    forward's parameters unless given. dtypes: the rungs. seed: that of grad_out, which is drawn at random.
+
+    Returns a report with a row for each judged tensor and rung; what raises inside of the two functions is raised here.
+    Raises TypeError where no input can be judged.
+    """
+    inputs = tuple(inputs)
+    names = _names(forward, len(inputs)) if names is None else tuple(names)
+    if len(names) != len(inputs):
+        raise ValueError(f"names: expected {len(inputs)}, one for each input, got {len(names)}")
+    floating = [i for i, x in enumerate(inputs) if is_floating(x)]
+    judged = [i for i in floating if inputs[i].requires_grad] or floating
+    if not judged:
+        raise TypeError("inputs: expected at least one floating-point tensor, got none")
+    truth = twin or forward
+    with torch.no_grad():
+        grad_outs = _drawn_like(_outs(truth(*_detached(inputs))), seed)
+
+    def manual(*given: Any) -> dict[str, Tensor]:
+        grads_out, xs = given[: len(grad_outs)], given[len(grad_outs) :]
+        with torch.no_grad():
+            out = forward(*xs)
+            gradients = backward(grads_out if isinstance(out, tuple) else grads_out[0], out, *xs)
+        values = _named_outs(out) if twin else {}
+        # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
+        given_back = gradients if isinstance(gradients, tuple | list) else (gradients,)
+        values |= {names[i]: given_back[i] for i in judged if i < len(given_back)}
+        if len(given_back) > len(xs):
+            values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
+        return values
+
+    def autograd(*given: Any) -> dict[str, Tensor]:
+        grads_out, xs = given[: len(grad_outs)], list(given[len(grad_outs) :])
+        for i in judged:
+            xs[i].requires_grad_()
+        with torch.enable_grad():
+            out = truth(*xs)
+            gradients = torch.autograd.grad(
+                _outs(out), [xs[i] for i in judged], grads_out, allow_unused=True, materialize_grads=True
+            )
+        values = {name: value.detach() for name, value in _named_outs(out).items()} if twin else {}
+        return values | {names[i]: gradient for i, gradient in zip(judged, gradients, strict=True)}
+
+    return judge(manual, autograd, (*grad_outs, *inputs), title=_name(backward), dtypes=dtypes, seed=seed)
+
+
+def compare(
+    manual: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, oracle: Mapping[str, Tensor] | None = None
+) -> Report:
+    """Judge tensors that are there already: name by name, `manual` by `expected`, both of one dtype.
+
+    A tensor agrees when ‖manual − oracle‖ ≤ 16 · max( ‖expected − oracle‖, u·‖oracle‖ ). oracle: the same in float64; without
+    it `expected` stands for it, as if it were right to its last digit. Returns a report with a row for each name. Raises
+    ValueError where there is nothing to compare, or the oracle's names are others than those of expected.
+    """
+    oracle = expected if oracle is None else oracle
+    if not expected or expected.keys() != oracle.keys():
+        raise ValueError(f"oracle: expected the names {list(expected)}, at least one, got {list(oracle)}")
+    rows: list[Row] = []
+    for name, a in expected.items():
+        o = oracle[name].to(torch.float64)
+        noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
+        m = {name: manual[name]} if name in manual else {}
+        rows += rung_rows(a.dtype, m, {name: a}, {name: o}, {name: noise}, a.device, {})
+    return Report("", tuple(rows))
+
+
+def _outs(out: Any) -> tuple[Tensor, ...]:
+    return out if isinstance(out, tuple) else (out,)
+
+
+def _named_outs(out: Any) -> dict[str, Tensor]:
+    return {f"out[{i}]": value for i, value in enumerate(out)} if isinstance(out, tuple) else {"out": out}
+
+
+def _detached(inputs: Sequence[Any]) -> list[Any]:
+    return [x.detach().clone() if isinstance(x, Tensor) else x for x in inputs]
+
+
+def _drawn_like(outs: Sequence[Tensor], seed: int) -> list[Tensor]:
+    """Standard normal tensors of those shapes: a grad_out of ones hides whole classes of mistakes."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.device, out.dtype) for out in outs
+    ]
+
+
+def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:
+    """The names of forward's parameters, and their places where it has none to tell."""
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        parameters = {}.values()  # type: ignore[assignment]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return tuple(positional[i] if i < len(positional) else f"input {i}" for i in range(count))
+
+
+def _name(backward: Callable[..., Any]) -> str:
+    return getattr(backward, "__qualname__", "backward").replace(".backward", "")

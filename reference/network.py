@@ -1,0 +1,102 @@
+"""The autograd twin of a network, built from given weights with torch.nn, torch.autograd and torch.optim."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "identity": nn.Identity,
+}
+
+
+class Twin(nn.Module):
+    """The network as torch's user would write it; activations: one name a layer."""
+
+    def __init__(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor], activations: Sequence[str], cost: str
+    ) -> None:
+        super().__init__()
+        self.cost = cost
+        self.linears = nn.ModuleList()
+        for w, b in zip(weights, biases, strict=True):
+            linear = nn.utils.skip_init(nn.Linear, w.shape[1], w.shape[0], dtype=w.dtype, device=w.device)
+            linear.weight.data.copy_(w)
+            linear.bias.data.copy_(b)
+            self.linears.append(linear)
+        self.activations = nn.ModuleList(ACTIVATIONS[name]() for name in activations)
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Both sides of each layer's neurons."""
+        n_in: list[Tensor] = []
+        n_out: list[Tensor] = []
+        for linear, activation in zip(self.linears, self.activations, strict=True):
+            n_in.append(linear(n_out[-1] if n_out else x))
+            n_out.append(activation(n_in[-1]))
+        return n_in, n_out
+
+    def J(self, n_in: Tensor, n_out: Tensor, z: Tensor) -> Tensor:
+        """The cost, summed over the outputs and averaged over the samples, from the output layer's neurons."""
+        samples = n_in.shape[0] if n_in.dim() == 2 else 1
+        match self.cost:
+            case "cross_entropy":
+                return F.binary_cross_entropy_with_logits(n_in, z, reduction="sum") / samples
+            case "softmax_cross_entropy":
+                return F.cross_entropy(n_out, z, reduction="sum") / samples
+            case "squared_error":
+                return F.mse_loss(n_out, z, reduction="sum") / 2 / samples
+        raise ValueError(f"cost: expected cross_entropy, softmax_cross_entropy or squared_error, got {self.cost!r}")
+
+    def J_of_n_out(self, n_in: Tensor, n_out: Tensor, z: Tensor) -> Tensor:
+        """The same cost as a function of n(out): where J takes n(in), as the article writes it."""
+        if self.cost != "cross_entropy":
+            return self.J(n_in, n_out, z)
+        samples = n_in.shape[0] if n_in.dim() == 2 else 1
+        return -(z * n_out.log() + (1 - z) * (1 - n_out).log()).sum() / samples
+
+
+def one_round(
+    x: Tensor,
+    z: Tensor,
+    eta: float,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activations: Sequence[str],
+    cost: str,
+) -> dict[str, Tensor]:
+    """One round of training by autograd and torch.optim.SGD: every quantity by its name, layer 0 the first layer of neurons.
+
+    J; for each layer n_in, n_out, delta_in, delta_out, the gradients weight and bias, and the updated new weight and new bias;
+    and x, the gradient of the input.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        twin = Twin(weights, biases, activations, cost)
+        n_in, n_out = twin(x)
+        J = twin.J(n_in[-1], n_out[-1], z)
+        J_of_n_out = twin.J_of_n_out(n_in[-1], n_out[-1], z)
+        delta_in = torch.autograd.grad(J, n_in, retain_graph=True)
+        delta_out = torch.autograd.grad(J_of_n_out, n_out[-1:], retain_graph=True)
+        if n_out[:-1]:
+            delta_out = torch.autograd.grad(J, n_out[:-1], retain_graph=True) + delta_out
+        J.backward()
+    gradients = [(linear.weight.grad, linear.bias.grad) for linear in twin.linears]
+    torch.optim.SGD(twin.parameters(), lr=eta).step()
+    quantities = {"J": J, "x": x.grad}
+    for layer, linear in enumerate(twin.linears):
+        weight, bias = gradients[layer]
+        quantities |= {
+            f"n_in[{layer}]": n_in[layer],
+            f"n_out[{layer}]": n_out[layer],
+            f"delta_in[{layer}]": delta_in[layer],
+            f"delta_out[{layer}]": delta_out[layer],
+            f"weight[{layer}]": weight,
+            f"bias[{layer}]": bias,
+            f"new weight[{layer}]": linear.weight,
+            f"new bias[{layer}]": linear.bias,
+        }
+    return {name: quantity.detach() for name, quantity in quantities.items()}
