@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from reference.network import descent
+
 Quantities = dict[str, Tensor]
 
 
-def neuron(x1: Tensor, x2: Tensor, y: Tensor, w1: Tensor, w2: Tensor, wb: Tensor, eta: float) -> Quantities:
+def neuron(*, x1: Tensor, x2: Tensor, y: Tensor, eta: float, w1: Tensor, w2: Tensor, wb: Tensor) -> Quantities:
     """Figure 1: every quantity of `manual_bp.article.neuron`, by autograd."""
     with torch.enable_grad():
         w1, w2, wb = (w.detach().requires_grad_() for w in (w1, w2, wb))
@@ -27,12 +29,10 @@ def neuron(x1: Tensor, x2: Tensor, y: Tensor, w1: Tensor, w2: Tensor, wb: Tensor
     return {name: quantity.detach() for name, quantity in quantities.items()}
 
 
-def two_by_two(
-    x: Tensor, y: Tensor, z_1: Tensor, z_2: Tensor, *w: Tensor, eta: float
-) -> Quantities:
-    """Figure 2: every quantity of `manual_bp.article.two_by_two`, by autograd; w in the order of `WEIGHTS`."""
+def two_by_two(*, x: Tensor, y: Tensor, z_1: Tensor, z_2: Tensor, eta: float, **w: Tensor) -> Quantities:
+    """Figure 2: every quantity of `manual_bp.article.two_by_two`, by autograd; w has the names of `WEIGHTS`."""
     with torch.enable_grad():
-        weights = {name: value.detach().requires_grad_() for name, value in zip(WEIGHTS, w, strict=True)}
+        weights = {name: value.detach().requires_grad_() for name, value in w.items()}
         n: Quantities = {}
         for neuron in ("11", "12"):
             n[f"n_{neuron}_in"] = weights[f"w_{neuron}_x"] * x + weights[f"w_{neuron}_y"] * y + weights[f"w_{neuron}_b"]
@@ -78,8 +78,7 @@ def _d(of: Tensor, wrt: Tensor) -> Tensor:
 def _descent(J: Tensor, weights: Quantities, eta: float) -> Quantities:
     """∂J/∂w of each weight, and the weight after torch's own step of gradient descent."""
     gradients = {name: _d(J, w) for name, w in weights.items()}
-    updated = {name: w.detach().clone().requires_grad_() for name, w in weights.items()}
-    for name, w in updated.items():
-        w.grad = gradients[name]
-    torch.optim.SGD(updated.values(), lr=eta).step()
-    return {f"dJ_d{name}": g for name, g in gradients.items()} | {f"{name}_new": w for name, w in updated.items()}
+    updated = descent(list(weights.values()), list(gradients.values()), eta)
+    return {f"dJ_d{name}": g for name, g in gradients.items()} | {
+        f"{name}_new": w for name, w in zip(weights, updated, strict=True)
+    }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
@@ -68,7 +69,7 @@ def one_round(
     activations: Sequence[str],
     cost: str,
 ) -> dict[str, Tensor]:
-    """One round of training by autograd and torch.optim.SGD: every quantity by its name, layer 0 the first layer of neurons.
+    """One round of training by autograd and torch's gradient descent: every quantity by its name, layer 0 the first layer of neurons.
 
     J; for each layer n_in, n_out, delta_in, delta_out, the gradients weight and bias, and the updated new weight and new bias;
     and x, the gradient of the input.
@@ -83,20 +84,31 @@ def one_round(
         delta_out = torch.autograd.grad(J_of_n_out, n_out[-1:], retain_graph=True)
         if n_out[:-1]:
             delta_out = torch.autograd.grad(J, n_out[:-1], retain_graph=True) + delta_out
-        J.backward()
-    gradients = [(linear.weight.grad, linear.bias.grad) for linear in twin.linears]
-    torch.optim.SGD(twin.parameters(), lr=eta).step()
-    quantities = {"J": J, "x": x.grad}
-    for layer, linear in enumerate(twin.linears):
-        weight, bias = gradients[layer]
-        quantities |= {
-            f"n_in[{layer}]": n_in[layer],
-            f"n_out[{layer}]": n_out[layer],
-            f"delta_in[{layer}]": delta_in[layer],
-            f"delta_out[{layer}]": delta_out[layer],
-            f"weight[{layer}]": weight,
-            f"bias[{layer}]": bias,
-            f"new weight[{layer}]": linear.weight,
-            f"new bias[{layer}]": linear.bias,
-        }
+        weight = torch.autograd.grad(J, [linear.weight for linear in twin.linears], retain_graph=True)
+        bias = torch.autograd.grad(J, [linear.bias for linear in twin.linears], retain_graph=True)
+        quantities = {"J": J, "x": torch.autograd.grad(J, x)[0]}
+    by_layer = {
+        "n_in": n_in,
+        "n_out": n_out,
+        "delta_in": delta_in,
+        "delta_out": delta_out,
+        "weight": weight,
+        "bias": bias,
+        "new weight": descent(weights, weight, eta),
+        "new bias": descent(biases, bias, eta),
+    }
+    quantities |= {f"{name}[{layer}]": q for name, layers in by_layer.items() for layer, q in enumerate(layers)}
     return {name: quantity.detach() for name, quantity in quantities.items()}
+
+
+def descent(params: Sequence[Tensor], gradients: Sequence[Tensor], eta: float) -> list[Tensor]:
+    """The parameters after one step of torch's gradient descent, by the function behind torch.optim.SGD.
+
+    The class itself costs a second, for it loads torch's compiler at its first use.
+    """
+    updated = [param.detach().clone() for param in params]
+    sgd(
+        updated, list(gradients), [None] * len(updated),
+        lr=eta, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False,
+    )  # fmt: skip
+    return updated

@@ -31,6 +31,11 @@ class Row:
     verdict: str
     diagnosis: str
 
+    @property
+    def share(self) -> float:
+        """The error in units of the budget: up to 1 it agrees."""
+        return self.error / self.budget if self.error else 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """The row in JSON's own types; an error that is no number is null."""
         finite = self.error < float("inf")

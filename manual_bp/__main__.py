@@ -1,0 +1,112 @@
+"""The command line. It parses before it imports torch: help and usage errors do not wait."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from manual_bp import __version__
+from manual_bp.commands import CommandError
+
+EXAMPLES = {
+    "manual-bp": """
+examples:
+  manual-bp verify                    judge all that is written by hand here
+  manual-bp verify mine.py            judge a gradient of your own
+  manual-bp train --data digits       train on real handwritten digits
+""",
+    "verify": """
+TARGET is a Python file, file.py:Object or package.module:Object, that has
+  forward(*inputs) -> out
+  backward(grad_out, out, *inputs) -> (gradient of each input, or None, ...)
+  inputs, a tuple of tensors and whatever else forward takes
+and may have twin, an independent forward in torch's own operations. It is imported, and so executed.
+
+examples:
+  manual-bp verify                            the article, every rule, networks, real data
+  manual-bp verify mine.py                    the gradient in mine.py
+  manual-bp verify my.kernels:LayerNorm       that of a class in a package
+  manual-bp verify --device cuda --dtype bfloat16 --dtype float32
+  manual-bp verify --json verdict.json        the same for machines
+  manual-bp verify --plant stale-weights      see the judge catch the article's literal order
+
+MISTAKE is one of stale-weights, sign, missing-derivative, transposed, forgotten-mean, forgotten-bias.
+Exit code: 0 all agrees, 1 a mismatch, 2 it could not be judged.
+""",
+    "train": """
+examples:
+  manual-bp train --data digits                         64-32-10, softmax cross entropy (needs scikit-learn)
+  manual-bp train --data digits --verify-every 100      cross-check every 100th step on the way
+  manual-bp train --data mine.npz --hidden 20 20        your own arrays X [samples, inputs] and Z
+
+Z of whole numbers holds class indices; Z of floats [samples, outputs] holds values, or with
+--cost cross_entropy numbers from 0 to 1.
+Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be trained.
+""",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    verbatim = argparse.RawDescriptionHelpFormatter
+    about = "Backward propagation written by hand, judged against autograd."
+    top = argparse.ArgumentParser("manual-bp", description=about, epilog=EXAMPLES["manual-bp"], formatter_class=verbatim)
+    top.add_argument("--version", action="version", version=f"manual-bp {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    about = "Judge hand-written gradients against autograd, without a tolerance."
+    verify = commands.add_parser(
+        "verify", help=about, description=about, epilog=EXAMPLES["verify"], formatter_class=verbatim
+    )
+    verify.add_argument("targets", nargs="*", metavar="TARGET", help="a gradient of your own; without one, all that is here")
+    verify.add_argument("--device", action="append", metavar="D", help="cpu, cuda, cuda:0, mps, xpu; again for more (all present)")
+    verify.add_argument(
+        "--dtype", action="append", choices=["float64", "float32", "float16", "bfloat16"], help="again for more (all four)"
+    )
+    verify.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (0)")
+    verify.add_argument("--json", metavar="FILE", dest="json_file", help="write every verdict to FILE, - for standard output")
+    verify.add_argument("--plant", metavar="MISTAKE", help="plant a mistake in the code that is judged")
+
+    about = "Train a network by hand-written backward propagation, beside autograd on the same batches."
+    train = commands.add_parser("train", help=about, description=about, epilog=EXAMPLES["train"], formatter_class=verbatim)
+    train.add_argument("--data", required=True, metavar="DATA", help="digits, or FILE.npz with arrays X and Z")
+    train.add_argument("--hidden", type=int, nargs="*", default=[32], metavar="N", help="neurons of each hidden layer (32)")
+    train.add_argument("--activation", default="tanh", choices=["sigmoid", "tanh", "relu"], help="of the hidden layers (tanh)")
+    train.add_argument(
+        "--cost", choices=["cross_entropy", "softmax_cross_entropy", "squared_error"],
+        help="softmax_cross_entropy for classes, else squared_error",
+    )  # fmt: skip
+    train.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
+    train.add_argument("--epochs", type=int, default=20, metavar="N", help="rounds through the data (20)")
+    train.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples in a step (16)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, split and batches (0)")
+    train.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0, mps, xpu (cpu)")
+    train.add_argument("--dtype", default="float32", choices=["float64", "float32"], help="of all numbers (float32)")
+    train.add_argument("--verify-every", type=int, metavar="K", help="cross-check every K-th step on the way")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    arguments = vars(parser().parse_args(argv))
+    command = arguments.pop("command")
+    try:
+        run = getattr(import_module(f"manual_bp.commands.{command}"), command)
+        code: int = run(**arguments)
+        sys.stdout.flush()
+    except CommandError as error:
+        print(f"manual-bp {command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader has gone, as in `| head`. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except KeyboardInterrupt:
+        print("\nmanual-bp: interrupted", file=sys.stderr)
+        return 2
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What `manual-bp verify` judges: everything that is written by hand here."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from manual_bp import article, data, training
+from manual_bp.network import ACTIVATIONS, COSTS, Network
+from manual_bp.rules import RULES
+from reference import Report, crosscheck, judge
+from reference import article as article_twin
+from reference import network as network_twin
+from reference.ladder import rungs
+from reference.twins import TWINS, Domain, index, normal, probability
+
+ETA = 0.5
+SAMPLES = 11
+
+
+class Subject(NamedTuple):
+    """A thing with a name, and the verdict on it."""
+
+    name: str
+    judge: Callable[[torch.device, Sequence[torch.dtype], int], Report]
+
+
+def subjects() -> Iterator[Subject]:
+    """The article's two networks, every rule, networks of 1 to 6 layers, and one on real data where the data are here."""
+    # By name at the time of judging: a mistake may be planted by then.
+    yield Subject("article.neuron", lambda *ladder: _article(article.neuron, article_twin.neuron, NEURON, *ladder))
+    yield Subject(
+        "article.two_by_two", lambda *ladder: _article(article.two_by_two, article_twin.two_by_two, TWO_BY_TWO, *ladder)
+    )
+    for name in RULES:
+        yield Subject(f"rule {name}", lambda *ladder, name=name: _rule(name, *ladder))
+    for depth, (activation, cost) in enumerate(NETWORKS, start=1):
+        name = f"network {depth} layer{'s' * (depth > 1)}, {activation}, {cost}"
+        yield Subject(name, lambda *ladder, depth=depth: _random_network(depth, *ladder))
+    yield Subject("network 64-32-10 on real digits", _digits)
+
+
+NEURON: dict[str, Domain] = {"y": probability()} | dict.fromkeys(("x1", "x2", "w1", "w2", "wb"), normal())
+TWO_BY_TWO: dict[str, Domain] = dict.fromkeys(("z_1", "z_2"), probability()) | dict.fromkeys(
+    ("x", "y", *article_twin.WEIGHTS), normal()
+)
+
+# The activation of every layer and the cost of the networks, of 1 layer, 2 layers, ...
+NETWORKS = (
+    ("sigmoid", "cross_entropy"),
+    ("tanh", "softmax_cross_entropy"),
+    ("relu", "squared_error"),
+    ("sigmoid", "cross_entropy"),
+    ("tanh", "squared_error"),
+    ("sigmoid", "softmax_cross_entropy"),
+)
+
+
+ByName = Callable[..., Mapping[str, Tensor]]
+
+
+def _article(
+    by_hand: Callable[..., article.Quantities],
+    by_autograd: ByName,
+    domains: Mapping[str, Domain],
+    device: torch.device,
+    dtypes: Sequence[torch.dtype],
+    seed: int,
+) -> Report:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = [domain(generator) for domain in domains.values()]
+
+    def manual(*values: Tensor) -> Mapping[str, Tensor]:
+        quantities = vars(by_hand(**dict(zip(domains, values, strict=True)), eta=ETA))
+        return {name: q for name, q in quantities.items() if name not in domains and name != "eta"}
+
+    def autograd(*values: Tensor) -> Mapping[str, Tensor]:
+        return by_autograd(**dict(zip(domains, values, strict=True)), eta=ETA)
+
+    return judge(manual, autograd, _on(device, inputs), dtypes=dtypes, seed=seed)
+
+
+def _rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
+    rule, twin = RULES[name], TWINS[name]
+    inputs = _on(device, twin.draw(seed))
+    return crosscheck(rule.forward, rule.backward, inputs, twin=twin.function, dtypes=dtypes, seed=seed)
+
+
+def _random_network(depth: int, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
+    activation, cost = NETWORKS[depth - 1]
+    draws = random.Random(seed)
+    while True:
+        # Widths pairwise different, and other than the number of samples: a transposed square would pass.
+        sizes = draws.sample(range(2, SAMPLES), depth + 1)
+        seed = draws.getrandbits(32)
+        net = Network.random(sizes, seed=seed, dtype=torch.float64, activation=activation, cost=cost)
+        generator = torch.Generator().manual_seed(seed)
+        x = normal(SAMPLES, sizes[0])(generator)
+        if activation != "relu" or min(float(n_in.abs().min()) for n_in in net.forward(x).n_in) > KINK:
+            break
+    targets = {
+        "cross_entropy": probability(SAMPLES, sizes[-1]),
+        "softmax_cross_entropy": index(sizes[-1], SAMPLES),
+        "squared_error": normal(SAMPLES, sizes[-1]),
+    }
+    return network(net, x, targets[cost](generator), ETA, device, dtypes, seed)
+
+
+KINK = 0.03  # no neuron so near to the kink of a relu that rounding in bfloat16 carries it to the other side
+
+
+def _digits(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
+    X, Z = data.digits()
+    batch = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
+    net = Network.random([64, 32, 10], seed=seed, dtype=torch.float64, activation="tanh", cost="softmax_cross_entropy")
+    return network(net, X[batch], Z[batch], ETA, device, dtypes, seed)
+
+
+def network(
+    net: Network, x: Tensor, z: Tensor, eta: float, device: torch.device, dtypes: Sequence[torch.dtype], seed: int
+) -> Report:
+    """Judge one round of training of such a network: costs, deltas, gradients and updated weights."""
+    names = {rule: name for name, rule in (ACTIVATIONS | COSTS).items()}
+    activations, cost = [names[rule] for rule in net.activations], names[net.cost_rule]
+    depth = len(net.weights)
+
+    def manual(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
+        fresh = Network(params[:depth], params[depth:], net.activations, net.cost_rule)
+        trace, grads = training.one_round(fresh, x, z, eta)
+        by_layer = {
+            "n_in": trace.n_in,
+            "n_out": trace.n_out,
+            "delta_in": grads.delta_in,
+            "delta_out": grads.delta_out,
+            "weight": grads.weight,
+            "bias": grads.bias,
+            "new weight": fresh.weights,
+            "new bias": fresh.biases,
+        }
+        quantities = {f"{name}[{layer}]": q for name, layers in by_layer.items() for layer, q in enumerate(layers)}
+        return {"J": grads.J, "x": grads.x} | quantities
+
+    def autograd(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
+        return network_twin.one_round(x, z, eta, params[:depth], params[depth:], activations, cost)
+
+    return judge(manual, autograd, _on(device, (x, z, *net.weights, *net.biases)), dtypes=dtypes, seed=seed)
+
+
+def _on(device: torch.device, tensors: Iterable[Tensor]) -> list[Tensor]:
+    """The tensors on a device, in float32 where it has no float64."""
+    widest = rungs(device)[0]
+    return [x.to(device, widest if x.is_floating_point() else x.dtype) for x in tensors]

@@ -1,0 +1,97 @@
+"""A gradient of the user's own, from a file or a module, and what is wrong with it where it cannot be judged."""
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import manual_bp
+import reference
+from manual_bp.commands import CommandError
+from manual_bp.commands.subjects import Subject
+from reference import Report, crosscheck
+
+# The directories whose frames in a traceback are not the user's
+NOT_THEIRS = tuple(str(Path(str(package.__file__)).parent) for package in (torch, manual_bp, reference))
+
+
+def subject(target: str) -> Subject:
+    """The subject that TARGET names. Raises CommandError, with the user's own line, where it is none."""
+    try:
+        found = _load(target)
+    except CommandError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise CommandError(_broken(target, "cannot be loaded", error)) from None
+    for part in ("forward", "backward", "inputs"):
+        if not hasattr(found, part):
+            raise CommandError(f"{target}: expected forward, backward and inputs, got no {part}")
+    for part in ("forward", "backward"):
+        if not callable(getattr(found, part)):
+            raise CommandError(f"{target}: {part}: expected a function, got {type(getattr(found, part)).__name__}")
+    if not isinstance(found.inputs, tuple | list):
+        raise CommandError(f"{target}: inputs: expected a tuple, got {type(found.inputs).__name__}")
+
+    def judged(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
+        inputs = [x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in found.inputs]
+        twin = getattr(found, "twin", None)
+        try:
+            return crosscheck(found.forward, found.backward, inputs, twin=twin, dtypes=dtypes, seed=seed)
+        except Exception as error:
+            raise CommandError(_broken(target, f"cannot be judged on {device}", error)) from None
+
+    return Subject(target, judged)
+
+
+def _load(target: str) -> Any:
+    """The module, or the object in it, that TARGET names."""
+    place, colon, name = target.rpartition(":") if ":" in target else (target, "", "")
+    path = Path(place)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise CommandError(f"{target}: no such file")
+        found: Any = _run(path)
+    else:
+        sys.path.insert(0, "")
+        try:
+            found = import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name and place.startswith(error.name):
+                raise CommandError(f"{target}: expected file.py, file.py:Object or package.module:Object, got {error}") from None
+            raise
+    for part in name.split(".") if colon else []:
+        if not hasattr(found, part):
+            raise CommandError(f"{target}: {place} has no {part}")
+        found = getattr(found, part)
+    return found
+
+
+def _run(path: Path) -> ModuleType:
+    """The file as a module; its own imports find what lies beside it, as when Python runs it."""
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec = importlib.util.spec_from_file_location(f"target {path}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _broken(target: str, what: str, error: BaseException) -> str:
+    """What was raised, and the last line of the user's own code on the way."""
+    text = f"{target} {what}: {type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{text}\n  File {error.filename!r}, line {error.lineno}\n    {(error.text or '').strip()}"
+    own = [frame for frame in frames if not frame.filename.startswith((*NOT_THEIRS, "<"))]
+    if own:
+        text += f"\n  File {own[-1].filename!r}, line {own[-1].lineno}, in {own[-1].name}\n    {own[-1].line}"
+    return text

@@ -1,0 +1,143 @@
+"""`manual-bp verify`: judge what is written by hand here, or a gradient of the user's own."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manual_bp import __version__
+from manual_bp.commands import CommandError
+from manual_bp.commands._console import Lines
+from manual_bp.commands.subjects import subjects
+from manual_bp.commands.target import subject
+from manual_bp.data import DataError
+from manual_bp.mistakes import planted
+from reference import Report, devices
+from reference.ladder import RUNGS, rungs, unit_roundoff
+from reference.report import dtype_name, render, table
+
+SHOWN = 8  # of the rows of a mismatch
+
+
+def verify(
+    targets: Sequence[str],
+    device: Sequence[str] | None,
+    dtype: Sequence[str] | None,
+    seed: int,
+    json_file: str | None,
+    plant: str | None,
+) -> int:
+    """Judge, print a line for each thing and device, where it is wrong, and the verdict; returns the exit code."""
+    start = time.perf_counter()
+    if targets and plant:
+        raise CommandError("--plant plants a mistake in manual-bp's own code: leave out TARGET to see it caught")
+    try:
+        places = [devices.device(name) for name in device] if device else devices.available()
+        mistake = planted(plant) if plant else nullcontext()
+        ladders = {place: _ladder(place, dtype) for place in places}
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    things = [subject(target) for target in targets] or list(subjects())
+    dtypes = [t for t in RUNGS if any(t in ladder for ladder in ladders.values())]
+
+    lines = Lines(stderr=json_file == "-")
+    about = f"manual-bp {__version__}, torch {torch.__version__}, on {_listed(places)}, seed {seed}"
+    lines.print(f"{about}, planted: {plant}" if plant else about)
+    lines.print("A number is the largest error among a thing's tensors in units of its budget: up to 1 is agreement.\n")
+    width = max(len(thing.name) for thing in things)
+    lines.print(_line("", "device", [dtype_name(t) for t in dtypes], "verdict", width), style="bold")
+
+    reports: list[Report] = []
+    not_judged: dict[str, str] = {}
+    with mistake, lines.progress() as progress:
+        task = progress.add_task("judging", total=len(things) * len(places))
+        for thing, place in product(things, places):
+            progress.update(task, description=thing.name)
+            try:
+                report = replace(thing.judge(place, ladders[place], seed), title=thing.name)
+            except DataError as error:
+                not_judged[thing.name] = str(error)
+            else:
+                reports.append(report)
+                cells = [_share(report, t) for t in dtypes]
+                style = None if report.ok else "red"
+                lines.print(_line(thing.name, str(place), cells, _verdict(report), width), style=style)
+            progress.advance(task)
+
+    for report in reports:
+        if not report.ok:
+            lines.print(f"\n{_where(report)}", style="red")
+    if json_file:
+        about_run = {"manual_bp": __version__, "torch": torch.__version__, "seed": seed, "planted": plant}
+        _write(json_file, about_run | _as_dict(reports, not_judged))
+    lines.print()
+    for name, reason in not_judged.items():
+        lines.print(f"Not judged: {name}: {reason}")
+    tensors = len({(report.title, row.name, row.device) for report in reports for row in report.rows})
+    judged = f"{len(reports)} judged, {tensors} tensors, on {_listed(places)} at {_listed(map(dtype_name, dtypes))}"
+    wrong = sum(not report.ok for report in reports)
+    verdict = f"MISMATCH in {wrong}" if wrong else "all agree" if reports else "nothing could be judged"
+    lines.print(f"{judged}, in {time.perf_counter() - start:.0f} s: {verdict}", style="bold red" if wrong else "bold")
+    return 1 if wrong else 0 if reports else 2
+
+
+def _ladder(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtype]:
+    """The rungs to judge on a device. Raises ValueError for one that was asked for and that the device has not."""
+    here = rungs(place)
+    for name in asked or ():
+        if name not in map(dtype_name, here):
+            raise ValueError(f"dtype {name} is not on {place}, which has {_listed(map(dtype_name, here))}")
+    return [t for t in here if not asked or dtype_name(t) in asked]
+
+
+def _share(report: Report, dtype: torch.dtype) -> str:
+    """The largest error at a rung as a share of its budget."""
+    rows = [row for row in report.rows if row.dtype == dtype]
+    return f"{max(row.share for row in rows):.2g}" if rows else "-"
+
+
+def _verdict(report: Report) -> str:
+    if report.ok:
+        return "agrees"
+    names = list(dict.fromkeys(row.name for row in report.mismatches))
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"MISMATCH in {', '.join(names[:3])}{more}"
+
+
+def _where(report: Report) -> str:
+    """The mismatches at the most precise rung that shows any."""
+    finest = min(report.mismatches, key=lambda row: unit_roundoff(row.dtype)).dtype
+    rows = tuple(row for row in report.mismatches if row.dtype == finest)
+    more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f"{report.title}: where, in roundoffs\n{render(table(rows[:SHOWN]))}{more}"
+
+
+def _line(name: str, device: str, cells: Sequence[str], verdict: str, width: int) -> str:
+    return "  ".join([name.ljust(width), device.ljust(6), *(cell.rjust(8) for cell in cells), verdict])
+
+
+def _listed(things: Iterable[object]) -> str:
+    return ", ".join(map(str, things))
+
+
+def _as_dict(reports: Sequence[Report], not_judged: Mapping[str, str]) -> dict[str, Any]:
+    ok = bool(reports) and all(report.ok for report in reports)
+    return {"ok": ok, "reports": [report.as_dict() for report in reports], "not_judged": not_judged}
+
+
+def _write(file: str, verdicts: Mapping[str, Any]) -> None:
+    text = json.dumps(verdicts, indent=2) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"--json {file}: {error.strerror}") from None
