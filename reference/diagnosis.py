@@ -14,7 +14,7 @@ def diagnose(manual: Tensor, oracle: Tensor, budget: float) -> str:
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]
     where = f"worst at {at}: " if at else ""
-    return f"{cause} ({where}{manual[place].item():.6g} for {oracle[place].item():.6g})"
+    return f"{cause} ({where}got {manual[place].item():.6g}, expected {oracle[place].item():.6g})"
 
 
 def _hypotheses(m: Tensor, o: Tensor) -> Iterator[tuple[str, Tensor]]:

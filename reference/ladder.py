@@ -22,6 +22,7 @@ Sources: Griewank, Kulshreshtha, Walther, On the numerical stability of algorith
 Kahan, How futile are mindless assessments of roundoff (2006); Higham, Accuracy and Stability of Numerical Algorithms (2002).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -110,7 +111,7 @@ def rung_rows(
     for name in {**oracle, **manual}:
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
         if fault := _fault(m, a, device):
-            row = Row(name, device, dtype, float("inf"), FACTOR, False, fault, "")
+            row = Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
         else:
             row = _row(name, device, dtype, m, a, o, noise[name], scale, right.get(name, False))
         right.setdefault(name, row.ok)
@@ -136,7 +137,7 @@ def _row(
     if ok and overflow is not None:
         verdict = f"agrees, but autograd is not finite at {overflow}, and nothing is judged there"
     if not ok and right:
-        verdict = f"right formula, {error / noise:.0f} times less accurate than autograd"
+        verdict = f"right formula, {error / noise if noise else math.inf:.0f} times less accurate than autograd"
     elif not ok:
         verdict, diagnosis = "wrong formula", diagnose(m.to(o.device).to(o.dtype), o, budget)
     return Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis)

@@ -86,18 +86,19 @@ def one_round(
             delta_out = torch.autograd.grad(J, n_out[:-1], retain_graph=True) + delta_out
         weight = torch.autograd.grad(J, [linear.weight for linear in twin.linears], retain_graph=True)
         bias = torch.autograd.grad(J, [linear.bias for linear in twin.linears], retain_graph=True)
-        quantities = {"J": J, "x": torch.autograd.grad(J, x)[0]}
-    by_layer = {
-        "n_in": n_in,
-        "n_out": n_out,
-        "delta_in": delta_in,
-        "delta_out": delta_out,
-        "weight": weight,
-        "bias": bias,
-        "new weight": descent(weights, weight, eta),
-        "new bias": descent(biases, bias, eta),
-    }
-    quantities |= {f"{name}[{layer}]": q for name, layers in by_layer.items() for layer, q in enumerate(layers)}
+        gradient_of_x = torch.autograd.grad(J, x)[0]
+    forward_phase = {"n_in": n_in, "n_out": n_out}
+    backward_phase = {"delta_out": delta_out, "delta_in": delta_in, "weight": weight, "bias": bias}
+    updates = {"new weight": descent(weights, weight, eta), "new bias": descent(biases, bias, eta)}
+    # In the order of their computation, so that a table shows first where a mistake enters.
+    layers = range(len(weights))
+    in_order = [(layer, forward_phase) for layer in layers]
+    in_order += [(layer, backward_phase) for layer in reversed(layers)]
+    in_order += [(layer, updates) for layer in layers]
+    quantities = {"J": J}
+    for layer, phase in in_order:
+        quantities |= {f"{name}[{layer}]": of_layers[layer] for name, of_layers in phase.items()}
+    quantities["x"] = gradient_of_x
     return {name: quantity.detach() for name, quantity in quantities.items()}
 
 

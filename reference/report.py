@@ -1,6 +1,7 @@
 """What the judge found: a table for people, JSON for machines, an exception for tests."""
 
 import json
+import math
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -34,15 +35,16 @@ class Row:
     @property
     def share(self) -> float:
         """The error in units of the budget: up to 1 it agrees."""
-        return self.error / self.budget if self.error else 0.0
+        if not self.error:
+            return 0.0
+        return self.error / self.budget if self.budget else math.inf
 
     def as_dict(self) -> dict[str, Any]:
         """The row in JSON's own types; an error that is no number is null."""
-        finite = self.error < float("inf")
         return vars(self) | {
             "device": str(self.device),
             "dtype": dtype_name(self.dtype),
-            "error": self.error if finite else None,
+            "error": self.error if math.isfinite(self.error) else None,
             "budget": self.budget,
         }
 

@@ -122,8 +122,7 @@ def network(
     net: Network, x: Tensor, z: Tensor, eta: float, device: torch.device, dtypes: Sequence[torch.dtype], seed: int
 ) -> Report:
     """Judge one round of training of such a network: costs, deltas, gradients and updated weights."""
-    names = {rule: name for name, rule in (ACTIVATIONS | COSTS).items()}
-    activations, cost = [names[rule] for rule in net.activations], names[net.cost_rule]
+    activations, cost = twin_names(net)
     depth = len(net.weights)
 
     def manual(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
@@ -146,6 +145,12 @@ def network(
         return network_twin.one_round(x, z, eta, params[:depth], params[depth:], activations, cost)
 
     return judge(manual, autograd, _on(device, (x, z, *net.weights, *net.biases)), dtypes=dtypes, seed=seed)
+
+
+def twin_names(net: Network) -> tuple[list[str], str]:
+    """The activation of each layer and the cost by their names, as the autograd twin takes them."""
+    names = {rule: name for name, rule in (ACTIVATIONS | COSTS).items()}
+    return [names[rule] for rule in net.activations], names[net.cost_rule]
 
 
 def _on(device: torch.device, tensors: Iterable[Tensor]) -> list[Tensor]:

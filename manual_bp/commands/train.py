@@ -1,0 +1,178 @@
+"""`manual-bp train`: train a network by hand-written backward propagation, beside autograd on the same batches."""
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from manual_bp import _checks
+from manual_bp.commands import CommandError
+from manual_bp.commands._console import Lines
+from manual_bp.commands.subjects import network, twin_names
+from manual_bp.data import DataError, digits, npz
+from manual_bp.network import Network
+from manual_bp.training import minibatches
+from reference import Report, devices
+from reference.ladder import distance, norm, rung_rows, rungs, unit_roundoff
+from reference.network import Twin
+from reference.report import render, table
+
+
+def train(
+    data: str,
+    hidden: list[int],
+    activation: str,
+    cost: str | None,
+    eta: float,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    device: str,
+    dtype: str,
+    verify_every: int | None,
+) -> int:
+    """Train, print cost and accuracy on a held-out fifth, and how far autograd + SGD is; returns the exit code."""
+    try:
+        for what, value in (("--epochs", epochs), ("--batch-size", batch_size), ("--verify-every", verify_every or 1)):
+            _checks.count(what, value)
+        X, Z = digits() if data == "digits" else npz(data)
+        if len(X) < 5:
+            raise ValueError(f"--data {data}: expected at least 5 samples, to hold out a fifth, got {len(X)}")
+        cost = cost or ("softmax_cross_entropy" if Z.dim() == 1 else "squared_error")
+        outputs = Z.shape[1] if Z.dim() == 2 else int(Z.max()) + 1
+        activations = [activation] * len(hidden) + ["sigmoid" if cost == "cross_entropy" else "identity"]
+        sizes = [X.shape[1], *hidden, outputs]
+        place = devices.device(device)
+        net = Network.random(
+            sizes, seed=seed, dtype=getattr(torch, dtype), device=place, activation=activations, cost=cost
+        )
+        shuffled = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))
+        held_out, kept = shuffled[: len(X) // 5], shuffled[len(X) // 5 :]
+        run = _Run(net, eta, X[kept], Z[kept])
+        test_x, test_z = run.on_net(X[held_out]), run.on_net(Z[held_out])
+        net.cost(run.X, run.Z)  # refuses targets that do not fit before anything is trained
+        net.cost(test_x, test_z)
+    except (DataError, TypeError, ValueError) as error:
+        raise CommandError(str(error)) from None
+
+    lines = Lines()
+    lines.print(f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}")
+    lines.print(f"{len(kept)} samples to train on, {len(held_out)} held out\n")
+    lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")
+    steps_in_epoch = math.ceil(len(kept) / batch_size)
+    spent = epoch_cost = 0.0
+    step = 0
+    with lines.progress() as progress:
+        task = progress.add_task("training", total=epochs * steps_in_epoch)
+        for step, (epoch, batch) in enumerate(
+            minibatches(len(kept), epochs=epochs, batch_size=batch_size, seed=seed), start=1
+        ):
+            if verify_every and step % verify_every == 0:
+                report = network(net, run.X[batch], run.Z[batch], eta, place, rungs(place), seed)
+                if not report.ok:
+                    lines.print(f"step {step}: {report}")
+                    return 1
+            started = time.perf_counter()
+            J = run.by_hand(batch)
+            spent += time.perf_counter() - started
+            run.by_autograd(batch)
+            if not math.isfinite(J):
+                raise CommandError(f"step {step}: the cost is {J}: it diverges, try a smaller --eta than {eta:g}")
+            epoch_cost += J * len(batch) / len(kept)
+            progress.advance(task)
+            if step % steps_in_epoch == 0:
+                accuracy = _accuracy(net, test_x, test_z)
+                held_out_cost = float(net.cost(test_x, test_z))
+                lines.print(f"{epoch + 1:5d}  {epoch_cost:10.6f}  {held_out_cost:13.6f}  {accuracy:>17}")
+                epoch_cost = 0.0
+
+    lines.print(f"\n{step} steps by hand, {1e6 * spent / step:.0f} µs each")
+    if verify_every:
+        lines.print(f"cross-checked against autograd at {step // verify_every} of them: all agree")
+    report = run.distance()
+    lines.print(f"\nDistance from autograd + SGD on the same batches, in roundoffs; the budget is 16 × autograd's own error:")
+    lines.print(render(table(report.rows)))
+    lines.print(run.farthest(), style="bold" if report.ok else "bold red")
+    return 0 if report.ok else 1
+
+
+class _Run:
+    """One training by hand, and the same by autograd + SGD: in the same dtype, in float32 and in float64, the oracle."""
+
+    def __init__(self, net: Network, eta: float, X: Tensor, Z: Tensor) -> None:
+        self.net, self.eta = net, eta
+        self.X, self.Z = self.on_net(X), self.on_net(Z)
+        self.dtype, self.place = self.X.dtype, self.X.device
+        activations, cost = twin_names(net)
+        self.twins: dict[torch.dtype, Twin] = {}
+        self.data: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
+        self.optimizers: dict[torch.dtype, torch.optim.SGD] = {}
+        for dtype in (torch.float32, torch.float64):
+            place = self.place if dtype in rungs(self.place) else torch.device("cpu")
+            weights, biases = ([p.to(place).to(dtype) for p in params] for params in (net.weights, net.biases))
+            self.twins[dtype] = Twin(weights, biases, activations, cost)
+            self.optimizers[dtype] = torch.optim.SGD(self.twins[dtype].parameters(), lr=eta)
+            z = self.Z.to(place)
+            self.data[dtype] = self.X.to(place).to(dtype), z.to(dtype) if z.is_floating_point() else z
+
+    def on_net(self, values: Tensor) -> Tensor:
+        """The values where the network is, and in its dtype unless they are class indices."""
+        like = self.net.weights[0]
+        return values.to(like.device, like.dtype if values.is_floating_point() else values.dtype)
+
+    def by_hand(self, batch: Tensor) -> float:
+        return float(self.net.step(self.X[batch], self.Z[batch], self.eta))
+
+    def by_autograd(self, batch: Tensor) -> None:
+        for dtype in self.twins:
+            X, Z = self.data[dtype]
+            self.optimizers[dtype].zero_grad()
+            self._cost(dtype, X[batch], Z[batch]).backward()  # type: ignore[no-untyped-call]
+            self.optimizers[dtype].step()
+
+    def _cost(self, dtype: torch.dtype, x: Tensor, z: Tensor) -> Tensor:
+        n_in, n_out = self.twins[dtype](x)
+        return self.twins[dtype].J(n_in[-1], n_out[-1], z)
+
+    def _trained(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """The weights by autograd, and the cost of all the samples."""
+        linears = self.twins[dtype].linears
+        values = {f"weight[{layer}]": linear.weight.detach() for layer, linear in enumerate(linears)}
+        values |= {f"bias[{layer}]": linear.bias.detach() for layer, linear in enumerate(linears)}
+        return values | {"J": self._cost(dtype, *self.data[dtype]).detach()}
+
+    def _trained_by_hand(self) -> dict[str, Tensor]:
+        values = {f"weight[{layer}]": w for layer, w in enumerate(self.net.weights)}
+        values |= {f"bias[{layer}]": b for layer, b in enumerate(self.net.biases)}
+        return values | {"J": self.net.cost(self.X, self.Z)}
+
+    def distance(self) -> Report:
+        """The verdict on the trained weights and their cost: autograd's own error is the yardstick, as on the ladder."""
+        oracle, in_float32 = self._trained(torch.float64), self._trained(torch.float32)
+        u, u32 = unit_roundoff(self.dtype), unit_roundoff(torch.float32)
+        noise = {name: u / u32 * max(distance(in_float32[name], o), u32 * norm(o)) for name, o in oracle.items()}
+        expected = self._trained(self.dtype)
+        rows = rung_rows(self.dtype, self._trained_by_hand(), expected, oracle, noise, self.place, {})
+        return Report("training", tuple(rows))
+
+    def farthest(self) -> str:
+        """How far apart the two trainings in the same dtype ended."""
+        by_hand, by_autograd = self._trained_by_hand(), self._trained(self.dtype)
+        apart = {name: norm(value - by_autograd[name]) for name, value in by_hand.items()}
+        J = apart.pop("J")
+        largest = max(norm(value) for name, value in by_hand.items() if name != "J")
+        return f"weights at most {max(apart.values()):.2g} apart (the largest is {largest:.3g}), costs {J:.2g} apart"
+
+
+def _accuracy(net: Network, x: Tensor, z: Tensor) -> str:
+    """The share of samples that the network has right, where there is right and wrong."""
+    n_out = net.forward(x).n_out[-1]
+    match net.cost_rule.target:
+        case "class":
+            right = n_out.argmax(-1) == z
+        case "probability":
+            right = ((n_out > 0.5) == (z > 0.5)).all(-1)
+        case _:
+            return "-"
+    return f"{right.double().mean():.1%}"
