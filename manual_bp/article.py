@@ -111,8 +111,8 @@ def two_by_two(
 
     Order of the steps: the article's backward phase updates the weights into layer 2 (its step 2) *before* it carries the
     deltas back over them (its step 3). Done literally, in place, δ11 and δ12 come from the *new* weights, and are not the
-    derivatives that (5) derives: with standard-normal weights the median relative error of δ1 over 200 draws is 4 % at
-    η = 0.1, 22 % at η = 0.5 and 133 % at η = 3. Here, as in (5) and in autograd, all deltas come from the weights of the
+    derivatives that (5) derives: with standard-normal weights and inputs and targets 0 or 1, the median relative error of δ1
+    is about 5 % at η = 0.1, 24 % at η = 0.5 and 140 % at η = 3. Here, as in (5) and in autograd, all deltas come from the weights of the
     forward phase, and every weight changes once, after. `manual-bp verify --plant stale-weights` shows the literal order.
     """
     x, y, z_1, z_2, w_11_x, w_11_y, w_11_b, w_12_x, w_12_y, w_12_b, w_21_11, w_21_12, w_21_b, w_22_11, w_22_12, w_22_b = (

@@ -40,6 +40,8 @@ def crosscheck(
     judged = [i for i in floating if inputs[i].requires_grad] or floating
     if not judged:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
+    _takes("forward", forward, names)
+    _takes("backward", backward, ("grad_out", "out", *names))
     truth = twin or forward
     with torch.no_grad():
         grad_outs = _drawn_like(_outs(truth(*_detached(inputs))), seed)
@@ -93,6 +95,24 @@ def compare(
     return Report("", tuple(rows))
 
 
+SALT = 0x67726164  # "grad"
+
+
+def _takes(what: str, function: Callable[..., Any], names: Sequence[str]) -> None:
+    """Raise TypeError for a function that cannot be called with so many arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return
+    try:
+        signature.bind(*names)
+    except TypeError:
+        at = inspect.unwrap(function)
+        code = getattr(at, "__code__", None)
+        where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
+        raise TypeError(f"{what}: expected to take ({', '.join(names)}), got {what}{signature}{where}") from None
+
+
 def _outs(out: Any) -> tuple[Tensor, ...]:
     return out if isinstance(out, tuple) else (out,)
 
@@ -106,8 +126,11 @@ def _detached(inputs: Sequence[Any]) -> list[Any]:
 
 
 def _drawn_like(outs: Sequence[Tensor], seed: int) -> list[Tensor]:
-    """Standard normal tensors of those shapes: a grad_out of ones hides whole classes of mistakes."""
-    generator = torch.Generator().manual_seed(seed)
+    """Standard normal tensors of those shapes: a grad_out of ones hides whole classes of mistakes.
+
+    So does one that equals an input: the salt keeps it off the numbers that the caller drew with the same seed.
+    """
+    generator = torch.Generator().manual_seed(seed + SALT)
     return [
         torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.device, out.dtype) for out in outs
     ]

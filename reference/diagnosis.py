@@ -40,6 +40,8 @@ def _near(corrected: Tensor, oracle: Tensor, budget: float) -> bool:
 
 
 def _readable(factor: float) -> str:
-    """The factor as a whole number or a simple fraction where it is one."""
+    """The factor as a whole number, one part of it, or a fraction of small numbers, where it is one."""
     simple = Fraction(factor).limit_denominator(1024)
-    return str(simple) if abs(float(simple) - factor) <= 1e-6 * abs(factor) else f"{factor:.6g}"
+    near = abs(float(simple) - factor) <= 1e-6 * abs(factor)
+    small = 1 in (abs(simple.numerator), simple.denominator) or max(abs(simple.numerator), simple.denominator) <= 16
+    return str(simple) if near and small else f"{factor:.6g}"

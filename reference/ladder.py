@@ -25,7 +25,7 @@ Kahan, How futile are mindless assessments of roundoff (2006); Higham, Accuracy 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -168,9 +168,9 @@ class _Rung:
                 self.noise[name] = max(self.noise.get(name, 0.0), noise)
 
     def error(self, name: str) -> float:
-        """‖m − o‖, and 0 where m is missing or of another shape."""
+        """‖m − o‖, and 0 where m cannot be compared: it is missing, or of another shape or kind."""
         m, o = self.manual.get(name), self.oracle[name]
-        return distance(m, o) if isinstance(m, Tensor) and m.shape == o.shape else 0.0
+        return distance(m, o) if is_floating(m) and m.shape == o.shape else 0.0
 
 
 def _fault(m: object, a: Tensor | None, device: torch.device) -> str:
@@ -193,7 +193,7 @@ def _fault(m: object, a: Tensor | None, device: torch.device) -> str:
     return ""
 
 
-def is_floating(x: object) -> bool:
+def is_floating(x: object) -> TypeGuard[Tensor]:
     return isinstance(x, Tensor) and x.dtype.is_floating_point
 
 

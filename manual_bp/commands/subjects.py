@@ -94,9 +94,10 @@ def _random_network(depth: int, device: torch.device, dtypes: Sequence[torch.dty
     while True:
         # Widths pairwise different, and other than the number of samples: a transposed square would pass.
         sizes = draws.sample(range(2, SAMPLES), depth + 1)
-        seed = draws.getrandbits(32)
-        net = Network.random(sizes, seed=seed, dtype=torch.float64, activation=activation, cost=cost)
-        generator = torch.Generator().manual_seed(seed)
+        net = Network.random(
+            sizes, seed=draws.getrandbits(32), dtype=torch.float64, activation=activation, cost=cost
+        )
+        generator = torch.Generator().manual_seed(draws.getrandbits(32))
         x = normal(SAMPLES, sizes[0])(generator)
         if activation != "relu" or min(float(n_in.abs().min()) for n_in in net.forward(x).n_in) > KINK:
             break

@@ -1,0 +1,223 @@
+"""The judge: right gradients pass, planted mistakes do not, and it says which is which."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from manual_bp.rules import Affine, Sigmoid
+from reference import GradientMismatch, compare, crosscheck
+from reference.ladder import RUNGS, rungs
+
+
+def inputs(device: torch.device, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.randn(shape, generator=generator).to(device) for shape in shapes)
+
+
+def affine_inputs(device: torch.device) -> tuple[Tensor, ...]:
+    return inputs(device, (5, 3), (4, 3), (4,))
+
+
+def affine_but(change):
+    """Affine's backward, its (grad_x, grad_w, grad_b) changed."""
+    return lambda grad_out, out, x, w, b: change(*Affine.backward(grad_out, out, x, w, b))
+
+
+# What a person gets wrong, the row it shows in, and what is said of it.
+MISTAKES = {
+    "one in a thousand": (lambda x, w, b: (x, w * 1.001, b), "w", "off by the constant factor 1.001"),
+    "sign": (lambda x, w, b: (-x, w, b), "x", "the sign is flipped"),
+    "factor": (lambda x, w, b: (x, w / 5, b), "w", "off by the constant factor 1/5"),
+    "constant": (lambda x, w, b: (x, w, b + 1e-5), "b", "off by the additive constant 1e-05"),
+    "zero": (lambda x, w, b: (x, w * 0, b), "w", "zero where a gradient is due"),
+    "layout": (lambda x, w, b: (x, w.T.reshape(w.shape), b), "w", "the elements of the transposed in this shape"),
+    "one element": (lambda x, w, b: (x, w + 1e-3 * torch.eye(4, 3).to(w), b), "w", "unknown cause (worst at"),
+    "missing": (lambda x, w, b: (x, w, None), "b", "missing: expected a tensor of shape [4], got None"),
+    "too few": (lambda x, w, b: (x, w), "b", "missing"),
+    "too many": (lambda x, w, b: (x, w, b, b), "gradient 3, of no input", "no such tensor"),
+    "shape": (lambda x, w, b: (x, w.T, b), "w", "wrong shape: expected [4, 3], got [3, 4]"),
+    "not summed": (lambda x, w, b: (x, w, b.expand(5, 4)), "b", "wrong shape: expected [4], got [5, 4]"),
+    "dtype": (lambda x, w, b: (x, w, b.to(torch.complex64)), "b", "wrong dtype: expected torch."),
+    "nan": (lambda x, w, b: (x, w, b / 0 * 0), "b", "nan at [0], where autograd has"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_caught_and_said(mistake, device):
+    change, name, says = MISTAKES[mistake]
+    report = crosscheck(Affine.forward, affine_but(change), affine_inputs(device))
+    assert not report.ok
+    assert {row.name for row in report.mismatches} == {name}
+    finest = report.mismatches[0]
+    assert finest.dtype == rungs(device)[0]
+    assert says in f"{finest.verdict}: {finest.diagnosis}"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_right_gradients_pass(seed, device):
+    report = crosscheck(Affine.forward, Affine.backward, affine_inputs(device), seed=seed)
+    report.raise_on_mismatch()
+    assert [(row.name, row.dtype) for row in report.rows] == [(n, t) for t in sorted_rungs(device) for n in ("x", "w", "b")]
+    assert all(row.verdict == "agrees" for row in report.rows)
+
+
+def sorted_rungs(device: torch.device) -> list[torch.dtype]:
+    return sorted(rungs(device), key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def test_a_transposed_square_is_caught(device):
+    square = inputs(device, (5, 3), (3, 3), (3,))
+    report = crosscheck(Affine.forward, affine_but(lambda x, w, b: (x, w.T, b)), square)
+    assert report.mismatches[0].diagnosis.startswith("transposed")
+
+
+def test_grad_out_ignored_is_caught(device):
+    report = crosscheck(torch.sum, lambda grad_out, out, x: (torch.ones_like(x),), inputs(device, (5, 3)))
+    assert not report.ok
+
+
+def test_a_wrong_forward_with_a_fitting_backward_is_convicted_by_the_twin(device):
+    def forward(x):
+        return 2 * torch.sigmoid(x)
+
+    def backward(grad_out, out, x):
+        return (grad_out * out * (1 - out / 2),)
+
+    assert crosscheck(forward, backward, inputs(device, (5, 3))).ok
+    report = crosscheck(forward, backward, inputs(device, (5, 3)), twin=torch.sigmoid)
+    assert {row.name for row in report.mismatches} == {"out", "x"}
+
+
+def test_right_formula_in_lower_precision_is_told_from_a_wrong_one(device):
+    def backward(grad_out, out, x):
+        narrow = out.bfloat16() if out.dtype == torch.float32 else out
+        return (grad_out * (narrow * (1 - narrow)).to(out.dtype),)
+
+    report = crosscheck(Sigmoid.forward, backward, inputs(device, (50, 3)))
+    (row,) = report.mismatches
+    assert row.dtype == torch.float32
+    assert row.verdict.startswith("right formula, ")
+    assert row.verdict.endswith("times less accurate than autograd")
+    assert row.diagnosis == ""
+
+
+def test_a_true_gradient_of_zero(device):
+    def forward(x):
+        return (x - x).sum()
+
+    right = crosscheck(forward, lambda grad_out, out, x: (torch.zeros_like(x),), inputs(device, (5,)))
+    right.raise_on_mismatch()
+    wrong = crosscheck(forward, lambda grad_out, out, x: (torch.full_like(x, 1e-12),), inputs(device, (5,)))
+    assert not wrong.ok
+    json.loads(wrong.to_json())
+
+
+def test_overflow_that_autograd_has_too_is_said_and_passes(device):
+    large = torch.tensor([300.0, 1.0], device=device)
+    report = crosscheck(lambda x: x**3, lambda grad_out, out, x: (3 * grad_out * x * x,), (large,), dtypes=[torch.float16])
+    (row,) = report.rows
+    assert row.ok
+    assert row.verdict == "agrees, but autograd is not finite at [0], and nothing is judged there"
+
+
+def test_nothing_finite_is_never_agreement(device):
+    report = crosscheck(lambda x: x.log(), lambda grad_out, out, x: (x,), (-torch.zeros(3, device=device),))
+    assert not report.ok
+
+
+def test_marked_inputs_alone_are_judged(device):
+    x, w, b = affine_inputs(device)
+    report = crosscheck(Affine.forward, affine_but(lambda x, w, b: (None, w, None)), (x, w.requires_grad_(), b))
+    report.raise_on_mismatch()
+    assert {row.name for row in report.rows} == {"w"}
+
+
+def test_tuples_out_and_inputs_that_are_no_tensors(device):
+    def forward(x, power, index):
+        return x**power, x[index]
+
+    def backward(grad_out, out, x, power, index):
+        scattered = torch.zeros_like(x).index_put((index,), grad_out[1], accumulate=True)
+        return grad_out[0] * power * x ** (power - 1) + scattered, None, None
+
+    x, index = inputs(device, (5, 3))[0], torch.tensor([4, 1, 4], device=device)
+    crosscheck(forward, backward, (x, 2, index)).raise_on_mismatch()
+    report = crosscheck(forward, backward, (x, 2, index), twin=forward)
+    assert {row.name for row in report.rows} == {"out[0]", "out[1]", "x"}
+
+
+def test_an_input_that_is_not_used_has_a_gradient_of_zero(device):
+    report = crosscheck(lambda x, y: x * 2, lambda g, out, x, y: (g * 2, torch.zeros_like(y)), inputs(device, (5,), (3,)))
+    report.raise_on_mismatch()
+
+
+def test_it_leaves_no_trace(device):
+    given = affine_inputs(device)
+    before = [x.clone() for x in given]
+    state, grad_mode, dtype = torch.get_rng_state(), torch.is_grad_enabled(), torch.get_default_dtype()
+
+    def vandal(grad_out, out, x, w, b):
+        gradients = Affine.backward(grad_out, out, x, w, b)
+        for tensor in (x, w, b):
+            tensor.zero_()
+        return gradients
+
+    crosscheck(Affine.forward, vandal, given)
+    assert all(torch.equal(x, y) for x, y in zip(given, before, strict=True))
+    assert all(x.grad is None and not x.requires_grad for x in given)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (torch.is_grad_enabled(), torch.get_default_dtype()) == (grad_mode, dtype)
+
+
+def test_the_report(device):
+    report = crosscheck(Affine.forward, affine_but(lambda x, w, b: (x, -w, b)), affine_inputs(device))
+    with pytest.raises(GradientMismatch, match="the sign is flipped") as caught:
+        report.raise_on_mismatch()
+    assert isinstance(caught.value, AssertionError)
+    table = str(caught.value)
+    assert table.splitlines()[1].split() == ["name", "device", "dtype", "error", "budget", "verdict"]
+    assert len(table.splitlines()) == 2 + len(report.rows)
+    read = json.loads(report.to_json())
+    assert read["ok"] is False
+    assert [row["name"] for row in read["rows"]] == [row.name for row in report.rows]
+    assert read["rows"][0]["dtype"] == str(sorted_rungs(device)[0]).removeprefix("torch.")
+
+
+def test_names_and_dtypes_can_be_given():
+    cpu = torch.device("cpu")
+    report = crosscheck(
+        Affine.forward, Affine.backward, affine_inputs(cpu), names=("data", "W", "bias"), dtypes=[torch.float32]
+    )
+    assert [(row.name, row.dtype) for row in report.rows] == [(n, torch.float32) for n in ("data", "W", "bias")]
+
+
+def test_what_cannot_be_judged_is_refused():
+    with pytest.raises(TypeError, match="inputs: expected at least one floating-point tensor, got none"):
+        crosscheck(Affine.forward, Affine.backward, (1, 2))
+    with pytest.raises(ValueError, match="names: expected 1, one for each input, got 2"):
+        crosscheck(torch.sin, Affine.backward, (torch.ones(3),), names=("x", "y"))
+    with pytest.raises(TypeError, match=r"backward: expected to take \(grad_out, out, x, w, b\)"):
+        crosscheck(Affine.forward, lambda grad_out, x: (grad_out,), affine_inputs(torch.device("cpu")))
+
+
+def test_compare(device):
+    def total(x):
+        return (x * x).sum(0)
+
+    (x,) = inputs(device, (1000, 3))
+    oracle = {"total": total(x.cpu().double())}
+    compare({"total": total(x)}, {"total": x.square().sum(0)}, oracle=oracle).raise_on_mismatch()
+    report = compare({"total": total(x) * 1.001}, {"total": x.square().sum(0)}, oracle=oracle)
+    assert report.rows[0].diagnosis.startswith("off by the constant factor 1.001")
+    assert not compare({}, {"total": x}).ok
+    assert compare({"x": x}, {"x": x}).ok
+    with pytest.raises(ValueError, match="oracle: expected the names"):
+        compare({}, {})
+
+
+def test_the_ladder_is_complete():
+    assert [torch.finfo(dtype).bits for dtype in RUNGS] == [64, 32, 16, 16]
+    assert math.isclose(torch.finfo(torch.bfloat16).eps / 2, 2**-8)

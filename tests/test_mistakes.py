@@ -1,0 +1,68 @@
+"""Every planted mistake is caught by what `manual-bp verify` judges, where it was planted, and is gone afterwards."""
+
+import inspect
+
+import pytest
+import torch
+
+from manual_bp import mistakes
+from manual_bp.commands.subjects import subjects
+from manual_bp.mistakes import MISTAKES, Edit, planted
+from reference import Report
+from reference.ladder import rungs
+
+# The subjects that each mistake must show in, and the first wrong quantity of one of them.
+SHOWS_IN = {
+    "stale-weights": ({"article.two_by_two", "network 2", "network 6"}, "network 2", "delta_out[0]"),
+    "sign": ({"article.neuron", "article.two_by_two", "rule Sigm", "rule Soft", "rule Squ", "network 1"}, "network 1", "delta_in[0]"),
+    "missing-derivative": ({"article.two_by_two", "rule Sigmoid", "rule Tanh", "rule ReLU", "network 2"}, "network 2", "delta_in[0]"),
+    "transposed": ({"article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "w"),
+    "forgotten-mean": ({"network 1", "network 6", "network 64"}, "network 1", "delta_out[0]"),
+    "forgotten-bias": ({"article.neuron", "article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "b"),
+}  # fmt: skip
+
+
+def judged(device: torch.device) -> dict[str, Report]:
+    return {subject.name: subject.judge(device, rungs(device)[:2], 0) for subject in subjects()}
+
+
+def test_every_mistake_is_tested():
+    assert MISTAKES.keys() == SHOWS_IN.keys()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_planted_mistake_is_caught_where_it_is(mistake, device):
+    with planted(mistake):
+        wrong = {name: report for name, report in judged(device).items() if not report.ok}
+    places, example, first = SHOWS_IN[mistake]
+    for place in places:
+        assert any(name.startswith(place) for name in wrong), place
+    (report,) = (report for name, report in wrong.items() if name.startswith(example))
+    assert report.mismatches[0].name == first
+
+
+def test_nothing_is_left_of_a_mistake(device):
+    for mistake in MISTAKES:
+        with planted(mistake):
+            pass
+    for name, report in judged(device).items():
+        assert report.ok, name
+
+
+def test_an_edit_that_no_longer_fits_the_source_fails(monkeypatch):
+    edit = Edit(mistakes, "literal_order", "this is not in it", "nor this")
+    monkeypatch.setitem(MISTAKES, "unfit", (edit,))
+    with pytest.raises(LookupError, match=r"mistakes.literal_order: expected 'this is not in it' once"), planted("unfit"):
+        pass
+
+
+def test_each_edit_changes_its_source():
+    for edits in MISTAKES.values():
+        for edit in edits:
+            assert edit.right != edit.wrong
+            assert edit.right in inspect.getsource(getattr(edit.owner, edit.name))
+
+
+def test_an_unknown_mistake_is_refused():
+    with pytest.raises(ValueError, match="mistake: expected one of stale-weights, .* got 'typo'"), planted("typo"):
+        pass

@@ -1,0 +1,74 @@
+"""Gradient descent over mini-batches."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manual_bp import Network
+from manual_bp.training import minibatches
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 4), st.integers(0, 2**31))
+def test_every_sample_is_in_one_batch_of_each_epoch(samples, batch_size, epochs, seed):
+    seen: dict[int, list[int]] = {epoch: [] for epoch in range(epochs)}
+    for epoch, batch in minibatches(samples, epochs=epochs, batch_size=batch_size, seed=seed):
+        assert 1 <= len(batch) <= batch_size
+        seen[epoch] += batch.tolist()
+    for indices in seen.values():
+        assert sorted(indices) == list(range(samples))
+
+
+def data(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(50, 3, generator=generator)
+    return X.to(device), (X[:, 0] > X[:, 1]).long().to(device)
+
+
+def test_fit_is_the_steps_on_its_batches(device):
+    X, Z = data(device)
+    fitted, stepped = (
+        Network.random([3, 5, 2], activation="tanh", cost="softmax_cross_entropy", device=device) for _ in range(2)
+    )
+    history = fitted.fit(X, Z, eta=0.5, epochs=3, batch_size=7, seed=4)
+    costs = [0.0] * 3
+    for epoch, batch in minibatches(50, epochs=3, batch_size=7, seed=4):
+        costs[epoch] += float(stepped.step(X[batch.to(device)], Z[batch.to(device)], 0.5)) * len(batch) / 50
+    assert history == pytest.approx(costs)
+    for ours, theirs in zip(fitted.weights, stepped.weights, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_fit_learns(device):
+    X, Z = data(device)
+    net = Network.random([3, 5, 2], activation="tanh", cost="softmax_cross_entropy", device=device)
+    history = net.fit(X, Z, eta=0.5, epochs=20, batch_size=7)
+    assert history[-1] < 0.2 < history[0]
+    assert (net.forward(X).n_out[-1].argmax(1) == Z).double().mean() > 0.95
+
+
+def test_fit_online_as_the_article_trains():
+    X, Z = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0], [1.0], [1.0], [1.0]])
+    net = Network.random([2, 2, 1])
+    history = net.fit(X, Z, eta=2.0, epochs=200, batch_size=1)
+    assert history[-1] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"epochs": 0}, "epochs: expected 1 or more, got 0"),
+        ({"epochs": 1.5}, "epochs: expected a whole number, got 1.5"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, got 0"),
+        ({"eta": float("nan")}, "eta: expected a finite number, got nan"),
+        ({"Z": torch.zeros(49).long()}, r"X, Z: .* got \[50, 3\] and \[49\]"),
+        ({"X": torch.zeros(0, 3), "Z": torch.zeros(0).long()}, r"X, Z: .* got \[0, 3\] and \[0\]"),
+    ],
+)
+def test_bad_training_is_refused_and_changes_nothing(wrong, says):
+    X, Z = data(torch.device("cpu"))
+    net = Network.random([3, 2], activation="tanh", cost="softmax_cross_entropy")
+    before = net.weights[0].clone()
+    with pytest.raises((ValueError, TypeError), match=says):
+        net.fit(**{"X": X, "Z": Z, "eta": 0.1, "epochs": 1, "batch_size": 5} | wrong)
+    assert torch.equal(net.weights[0], before)
