@@ -51,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     verbatim = argparse.RawDescriptionHelpFormatter
     about = "Backward propagation written by hand, judged against autograd."
-    top = argparse.ArgumentParser("manual-bp", description=about, epilog=EXAMPLES["manual-bp"], formatter_class=verbatim)
+    top = argparse.ArgumentParser(
+        "manual-bp", description=about, epilog=EXAMPLES["manual-bp"], formatter_class=verbatim
+    )
     top.add_argument("--version", action="version", version=f"manual-bp {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -59,20 +61,35 @@ def parser() -> argparse.ArgumentParser:
     verify = commands.add_parser(
         "verify", help=about, description=about, epilog=EXAMPLES["verify"], formatter_class=verbatim
     )
-    verify.add_argument("targets", nargs="*", metavar="TARGET", help="a gradient of your own; without one, all that is here")
-    verify.add_argument("--device", action="append", metavar="D", help="cpu, cuda, cuda:0, mps, xpu; again for more (all present)")
     verify.add_argument(
-        "--dtype", action="append", choices=["float64", "float32", "float16", "bfloat16"], help="again for more (all four)"
+        "targets", nargs="*", metavar="TARGET", help="a gradient of your own; without one, all that is here"
+    )
+    verify.add_argument(
+        "--device", action="append", metavar="D", help="cpu, cuda, cuda:0, mps, xpu; again for more (all present)"
+    )
+    verify.add_argument(
+        "--dtype",
+        action="append",
+        choices=["float64", "float32", "float16", "bfloat16"],
+        help="again for more (all four)",
     )
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (0)")
-    verify.add_argument("--json", metavar="FILE", dest="json_file", help="write every verdict to FILE, - for standard output")
+    verify.add_argument(
+        "--json", metavar="FILE", dest="json_file", help="write every verdict to FILE, - for standard output"
+    )
     verify.add_argument("--plant", metavar="MISTAKE", help="plant a mistake in the code that is judged")
 
     about = "Train a network by hand-written backward propagation, beside autograd on the same batches."
-    train = commands.add_parser("train", help=about, description=about, epilog=EXAMPLES["train"], formatter_class=verbatim)
+    train = commands.add_parser(
+        "train", help=about, description=about, epilog=EXAMPLES["train"], formatter_class=verbatim
+    )
     train.add_argument("--data", required=True, metavar="DATA", help="digits, or FILE.npz with arrays X and Z")
-    train.add_argument("--hidden", type=int, nargs="*", default=[32], metavar="N", help="neurons of each hidden layer (32)")
-    train.add_argument("--activation", default="tanh", choices=["sigmoid", "tanh", "relu"], help="of the hidden layers (tanh)")
+    train.add_argument(
+        "--hidden", type=int, nargs="*", default=[32], metavar="N", help="neurons of each hidden layer (32)"
+    )
+    train.add_argument(
+        "--activation", default="tanh", choices=["sigmoid", "tanh", "relu"], help="of the hidden layers (tanh)"
+    )
     train.add_argument(
         "--cost", choices=["cross_entropy", "softmax_cross_entropy", "squared_error"],
         help="softmax_cross_entropy for classes, else squared_error",

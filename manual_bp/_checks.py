@@ -1,4 +1,7 @@
-"""What the hand-written side accepts. Every message says what, expected and got; nothing has been changed when one is raised."""
+"""What the hand-written side accepts.
+
+Every message says what, expected and got, and nothing has been changed when one is raised.
+"""
 
 import math
 from numbers import Real
@@ -12,7 +15,9 @@ def floating(what: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"{what}: expected a torch tensor, got {type(value).__name__}")
     if not value.dtype.is_floating_point:
-        raise TypeError(f"{what}: expected a floating-point dtype, got {value.dtype}: convert it, as with .to(torch.float32)")
+        raise TypeError(
+            f"{what}: expected a floating-point dtype, got {value.dtype}: convert it, as with .to(torch.float32)"
+        )
     if value.requires_grad:
         raise TypeError(f"{what}: expected a tensor outside of autograd, got requires_grad=True: pass {what}.detach()")
     return value
@@ -25,6 +30,16 @@ def like(what: str, value: object, dtype: torch.dtype, device: torch.device) -> 
         raise TypeError(f"{what}: expected dtype {dtype}, as the rest has, got {tensor.dtype}")
     on_device(what, tensor, device)
     return tensor
+
+
+def scalar(what: str, value: object, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A 0-d tensor of this dtype on this device; a number becomes one."""
+    if isinstance(value, Real):
+        return torch.tensor(float(value), dtype=dtype, device=device)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what}: expected a float or a 0-d tensor, got {type(value).__name__}")
+    shape(what, like(what, value, dtype, device), (), "one number")
+    return value
 
 
 def on_device(what: str, tensor: Tensor, device: torch.device) -> None:
@@ -62,7 +77,9 @@ def probabilities(what: str, z: Tensor) -> None:
     outside = ~((z >= 0) & (z <= 1))
     if outside.any():
         at = torch.nonzero(outside)[0].tolist()
-        raise ValueError(f"{what}: expected targets from 0 to 1, got {z[tuple(at)].item()}" + (f" at {at}" if at else ""))
+        raise ValueError(
+            f"{what}: expected targets from 0 to 1, got {z[tuple(at)].item()}" + (f" at {at}" if at else "")
+        )
 
 
 def classes(what: str, z: object, number: int) -> Tensor:
@@ -75,6 +92,7 @@ def classes(what: str, z: object, number: int) -> Tensor:
     if outside.any():
         at = torch.nonzero(outside)[0].tolist()
         raise ValueError(
-            f"{what}: expected class indices from 0 to {number - 1}, got {int(z[tuple(at)])}" + (f" at {at}" if at else "")
+            f"{what}: expected class indices from 0 to {number - 1}, got {int(z[tuple(at)])}"
+            + (f" at {at}" if at else "")
         )
     return z

@@ -1,10 +1,11 @@
 """The two networks of the article *Neural Networks Backward Propagation* (Mark Chang, 2015), line by line.
 
-Every line of the bodies is an equation of the article, under its number or name and in its own symbols: a neuron n has an
-*in* side, the weighted sum, and an *out* side, after the sigmoid; δ(in) = ∂J/∂n(in) and δ(out) = ∂J/∂n(out).
+Every line of the bodies is an equation of the article, under its number or name and in its own symbols: a neuron n
+has an *in* side, the weighted sum, and an *out* side, after the sigmoid; δ(in) = ∂J/∂n(in) and δ(out) = ∂J/∂n(out).
 """
 
-from numbers import Real
+from collections.abc import Callable
+from functools import wraps
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -15,36 +16,54 @@ from torch.nn.functional import logsigmoid
 from manual_bp import _checks
 from manual_bp._limits import exp, times_log
 
-Scalar = float | Tensor
-
 
 class Quantities(SimpleNamespace):
-    """Every quantity of one worked network under the article's name, a 0-d tensor each; `vars()` of it is the mapping."""
+    """Every quantity of a worked network under the article's name, each a 0-d tensor; `vars()` gives the mapping."""
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Tensor: ...
 
 
-def neuron(*, x1: Scalar, x2: Scalar, y: Scalar, eta: Scalar, w1: Scalar, w2: Scalar, wb: Scalar) -> Quantities:
+def worked(*, targets: tuple[str, ...]) -> Callable[[Callable[..., Quantities]], Callable[..., Quantities]]:
+    """Makes a function of 0-d tensors take floats too, and refuse what is neither: the body is left to the equations.
+
+    The tensors are of one dtype and device: that of the tensors given, else float64 on the CPU.
+    """
+
+    def checked(equations: Callable[..., Quantities]) -> Callable[..., Quantities]:
+        @wraps(equations)
+        def network(*, eta: float | Tensor, **given: float | Tensor) -> Quantities:
+            tensors = [_checks.floating(name, value) for name, value in given.items() if isinstance(value, Tensor)]
+            like = tensors[0] if tensors else torch.zeros((), dtype=torch.float64)
+            scalars = {name: _checks.scalar(name, value, like.dtype, like.device) for name, value in given.items()}
+            for name in targets:
+                if name in scalars:
+                    _checks.probabilities(name, scalars[name])
+            return equations(eta=_checks.eta(eta), **scalars)
+
+        return network
+
+    return checked
+
+
+@worked(targets=("y",))
+def neuron(*, x1: Tensor, x2: Tensor, y: Tensor, eta: float, w1: Tensor, w2: Tensor, wb: Tensor) -> Quantities:
     """Work through figure 1: one neuron n with inputs x1, x2, a bias and the target y.
 
     J = −y·log n(out) − (1−y)·log(1 − n(out)),  n(out) = σ(w1·x1 + w2·x2 + wb),  w ← w − η ∂J/∂w
 
     Takes floats (worked in float64) or 0-d tensors of one floating dtype and device; y from 0 to 1; eta finite.
-    Returns n_in, n_out, J, the factors of the chain rule (2), delta_out, delta_in, dJ_dw1, ... and w1_new, w2_new, wb_new.
+    Returns n_in, n_out, J, the factors of the chain rule (2), delta_out, delta_in, dJ_dw1, ... and w1_new, w2_new,
+    wb_new.
 
-    A saturated neuron is no exception. J is computed from n(in), for log n(out) = log σ(n(in)) and
-    log(1 − n(out)) = log σ(−n(in)): large where it is large, never nan. δ(in) = n(out) − y never divides. δ(out) grows as
-    e^|n(in)|; where the dtype cannot hold that, its largest finite number stands there.
+    A saturated neuron is no exception. J is computed from n(in), for log n(out) = log σ(n(in)) and log(1 − n(out)) =
+    log σ(−n(in)): large where it is large, never nan. δ(in) = n(out) − y never divides. δ(out) grows as e^|n(in)|;
+    where the dtype cannot hold that, its largest finite number stands there.
 
-    Raises TypeError for tensors that differ in dtype, are not floating, or require grad; ValueError for shapes other than (),
-    different devices, y outside of [0, 1], or an eta that is not finite.
+    Raises TypeError for tensors that differ in dtype, are not floating, or require grad; ValueError for shapes other
+    than (), different devices, y outside of [0, 1], or an eta that is not finite.
     """
-    x1, x2, y, w1, w2, wb = _scalars(x1=x1, x2=x2, y=y, w1=w1, w2=w2, wb=wb)
-    _checks.probabilities("y", y)
-    eta = _checks.eta(eta)
-
     # Forward
     n_in = w1 * x1 + w2 * x2 + wb
     n_out = sigmoid(n_in)  # 1 / (1 + e^(−n(in)))
@@ -78,54 +97,45 @@ def neuron(*, x1: Scalar, x2: Scalar, y: Scalar, eta: Scalar, w1: Scalar, w2: Sc
     return Quantities(**locals())
 
 
+@worked(targets=("z_1", "z_2"))
 def two_by_two(
     *,
-    x: Scalar,
-    y: Scalar,
-    z_1: Scalar,
-    z_2: Scalar,
-    eta: Scalar,
-    w_11_x: Scalar,
-    w_11_y: Scalar,
-    w_11_b: Scalar,
-    w_12_x: Scalar,
-    w_12_y: Scalar,
-    w_12_b: Scalar,
-    w_21_11: Scalar,
-    w_21_12: Scalar,
-    w_21_b: Scalar,
-    w_22_11: Scalar,
-    w_22_12: Scalar,
-    w_22_b: Scalar,
+    x: Tensor,
+    y: Tensor,
+    z_1: Tensor,
+    z_2: Tensor,
+    eta: float,
+    w_11_x: Tensor,
+    w_11_y: Tensor,
+    w_11_b: Tensor,
+    w_12_x: Tensor,
+    w_12_y: Tensor,
+    w_12_b: Tensor,
+    w_21_11: Tensor,
+    w_21_12: Tensor,
+    w_21_b: Tensor,
+    w_22_11: Tensor,
+    w_22_12: Tensor,
+    w_22_b: Tensor,
 ) -> Quantities:
     """Work through figure 2, one round of training: inputs x, y; neurons n11, n12, then n21, n22; targets z1, z2.
 
     J = −Σk [ zk·log n2k(out) + (1−zk)·log(1 − n2k(out)) ]
 
-    w_21_11 is the weight on the way from n11 into n21, w_11_b the bias weight of n11. In this figure y is an input, and z
-    the target.
+    w_21_11 is the weight on the way from n11 into n21, w_11_b the bias weight of n11. In this figure y is an input,
+    and z the target.
 
-    Takes floats (worked in float64) or 0-d tensors of one floating dtype and device; z_1 and z_2 from 0 to 1; eta finite.
-    Returns every n_.._in and n_.._out, J, every factor of the chain rules (2) and (5), every delta_.._out and delta_.._in,
-    every dJ_dw_.. and each updated weight as w_.._new. Saturation, and errors, are as in `neuron`.
+    Takes floats (worked in float64) or 0-d tensors of one floating dtype and device; z_1 and z_2 from 0 to 1; eta
+    finite. Returns every n_.._in and n_.._out, J, every factor of the chain rules (2) and (5), every delta_.._out and
+    delta_.._in, every dJ_dw_.. and each updated weight as w_.._new. Saturation, and errors, are as in `neuron`.
 
-    Order of the steps: the article's backward phase updates the weights into layer 2 (its step 2) *before* it carries the
-    deltas back over them (its step 3). Done literally, in place, δ11 and δ12 come from the *new* weights, and are not the
-    derivatives that (5) derives: with standard-normal weights and inputs and targets 0 or 1, the median relative error of δ1
-    is about 5 % at η = 0.1, 24 % at η = 0.5 and 140 % at η = 3. Here, as in (5) and in autograd, all deltas come from the weights of the
-    forward phase, and every weight changes once, after. `manual-bp verify --plant stale-weights` shows the literal order.
+    Order of the steps: the article's backward phase updates the weights into layer 2 (its step 2) *before* it carries
+    the deltas back over them (its step 3). Done literally, in place, δ11 and δ12 come from the *new* weights, and are
+    not the derivatives that (5) derives: with standard-normal weights and inputs and targets 0 or 1, the median
+    relative error of δ1 is about 5 % at η = 0.1, 24 % at η = 0.5 and 140 % at η = 3. Here, as in (5) and in autograd,
+    all deltas come from the weights of the forward phase, and every weight changes once, after. `manual-bp verify
+    --plant stale-weights` shows the literal order.
     """
-    x, y, z_1, z_2, w_11_x, w_11_y, w_11_b, w_12_x, w_12_y, w_12_b, w_21_11, w_21_12, w_21_b, w_22_11, w_22_12, w_22_b = (
-        _scalars(
-            **dict(x=x, y=y, z_1=z_1, z_2=z_2),
-            **dict(w_11_x=w_11_x, w_11_y=w_11_y, w_11_b=w_11_b, w_12_x=w_12_x, w_12_y=w_12_y, w_12_b=w_12_b),
-            **dict(w_21_11=w_21_11, w_21_12=w_21_12, w_21_b=w_21_b, w_22_11=w_22_11, w_22_12=w_22_12, w_22_b=w_22_b),
-        )
-    )
-    _checks.probabilities("z_1", z_1)
-    _checks.probabilities("z_2", z_2)
-    eta = _checks.eta(eta)
-
     # Forward, layer 1
     n_11_in = w_11_x * x + w_11_y * y + w_11_b
     n_12_in = w_12_x * x + w_12_y * y + w_12_b
@@ -208,20 +218,3 @@ def two_by_two(
     w_12_b_new = w_12_b - eta * dJ_dw_12_b
 
     return Quantities(**locals())
-
-
-def _scalars(**values: Scalar) -> list[Tensor]:
-    """The values as 0-d tensors of one dtype and device: that of the tensors among them, else float64 on the CPU."""
-    tensors = [_checks.floating(name, value) for name, value in values.items() if isinstance(value, Tensor)]
-    dtype, device = (tensors[0].dtype, tensors[0].device) if tensors else (torch.float64, torch.device("cpu"))
-    scalars = []
-    for name, value in values.items():
-        if isinstance(value, Tensor):
-            scalar = _checks.like(name, value, dtype, device)
-            _checks.shape(name, scalar, (), "one number")
-        elif isinstance(value, Real):
-            scalar = torch.tensor(float(value), dtype=dtype, device=device)
-        else:
-            raise TypeError(f"{name}: expected a float or a 0-d tensor, got {type(value).__name__}")
-        scalars.append(scalar)
-    return scalars

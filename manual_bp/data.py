@@ -13,7 +13,7 @@ class DataError(Exception):
 
 
 class Data(NamedTuple):
-    """X [samples, inputs] in float64, and Z: class indices [samples] in int64, or values [samples, outputs] in float64."""
+    """X [samples, inputs] in float64, and Z: class indices [samples], or values [samples, outputs] in float64."""
 
     X: Tensor
     Z: Tensor
@@ -22,13 +22,15 @@ class Data(NamedTuple):
 def digits() -> Data:
     """1,797 handwritten digits of 8 × 8 pixels from 0 to 1, and which digit each is.
 
-    Raises DataError, naming the extra, without scikit-learn. Source: Alpaydin, Kaynak, Optical Recognition of Handwritten
-    Digits (UCI Machine Learning Repository, 1998).
+    Raises DataError, naming the extra, without scikit-learn. Source: Alpaydin, Kaynak, Optical Recognition of
+    Handwritten Digits (UCI Machine Learning Repository, 1998).
     """
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ImportError:
-        raise DataError("the digits ship with scikit-learn, which is not installed: pip install 'manual-bp[digits]'") from None
+        raise DataError(
+            "the digits ship with scikit-learn, which is not installed: pip install 'manual-bp[digits]'"
+        ) from None
     pixels, digit = load_digits(return_X_y=True)
     return Data(torch.from_numpy(pixels) / 16, torch.from_numpy(digit).long())
 
@@ -54,4 +56,8 @@ def npz(path: str) -> Data:
             f"{path}: Z: expected whole numbers [{len(X)}] (classes) or floats [{len(X)}, outputs], "
             f"got {Z.dtype} {list(Z.shape)}"
         )
-    return Data(torch.from_numpy(X.astype(np.float64)), torch.from_numpy(Z.astype(np.float64 if Z.ndim == 2 else np.int64)))
+    if Z.ndim == 1 and Z.min() < 0:
+        raise DataError(f"{path}: Z: expected class indices from 0, got {Z.min()}")
+    return Data(
+        torch.from_numpy(X.astype(np.float64)), torch.from_numpy(Z.astype(np.float64 if Z.ndim == 2 else np.int64))
+    )

@@ -1,11 +1,14 @@
-"""Mistakes as people make them, each an edit of the hand-written source: planted, so that one can see the judge catch them."""
+"""Mistakes as people make them, each an edit of the hand-written source.
+
+Planted, they show that the judge catches them.
+"""
 
 import inspect
 import sys
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -72,20 +75,25 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
 }
 
 
-@contextmanager
-def planted(mistake: str) -> Iterator[None]:
+def planted(mistake: str) -> AbstractContextManager[None]:
     """Within it, the hand-written side makes this mistake of `MISTAKES`.
 
-    Raises ValueError for a name that is none of them, and LookupError where the source no longer reads as an edit expects.
+    Raises ValueError for a name that is none of them, and LookupError where the source no longer reads as an edit
+    expects.
     """
     if mistake not in MISTAKES:
         raise ValueError(f"mistake: expected one of {', '.join(MISTAKES)}, got {mistake!r}")
+    return _planted(MISTAKES[mistake])
+
+
+@contextmanager
+def _planted(edits: Sequence[Edit]) -> Iterator[None]:
     functions: defaultdict[tuple[Any, str], list[Edit]] = defaultdict(list)
-    for edit in MISTAKES[mistake]:
+    for edit in edits:
         functions[edit.owner, edit.name].append(edit)
     with ExitStack() as stack:
-        for (owner, name), edits in functions.items():
-            stack.enter_context(patch.object(owner, name, _edited(owner, name, edits)))
+        for (owner, name), of_function in functions.items():
+            stack.enter_context(patch.object(owner, name, _edited(owner, name, of_function)))
         yield
 
 

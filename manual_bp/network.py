@@ -1,14 +1,26 @@
 """A network of any depth in matrix form, and its derivatives by the recursion of the deltas."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from manual_bp import _checks, training
-from manual_bp.rules import Affine, Identity, ReLU, Rule, Sigmoid, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, Tanh
+from manual_bp.rules import (
+    Affine,
+    Identity,
+    ReLU,
+    Rule,
+    Sigmoid,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    Tanh,
+)
 from manual_bp.rules.losses import Loss
 
 ACTIVATIONS: dict[str, type[Rule]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU, "identity": Identity}
@@ -39,7 +51,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The backward phase: the cost J and its derivatives, the 1/N of a batch included. Layer 0 is the first layer of neurons."""
+    """The backward phase: the cost J and its derivatives, the 1/N of a batch included; layers as in `Trace`."""
 
     J: Tensor
     delta_in: Tensors
@@ -54,14 +66,14 @@ class Network:
 
     A⁰ = x;  Z^l = A^(l−1) W^lᵀ + b^l;  A^l = f(Z^l);  J = mean over the samples of the cost of each
 
-    weights: one [n_l, n_(l−1)] a layer, biases: one [n_l] a layer, as in torch.nn.Linear; all of one floating dtype and
-    device. They are copied: what the caller holds never changes. activation: a name of `ACTIVATIONS` or a rule, for every
-    layer, or a sequence with one for each. cost: a name of `COSTS` or a rule. A cost that is fused with the activation of the
-    output layer brings it along: "cross_entropy" the sigmoid; "softmax_cross_entropy" the identity, so that the network's
-    outputs are the logits. "squared_error" takes any.
+    weights: one [n_l, n_(l−1)] a layer, biases: one [n_l] a layer, as in torch.nn.Linear; all of one floating dtype
+    and device. They are copied: what the caller holds never changes. activation: a name of `ACTIVATIONS` or a rule,
+    for every layer, or a sequence with one for each. cost: a name of `COSTS` or a rule. A cost that is fused with the
+    activation of the output layer brings it along: "cross_entropy" the sigmoid; "softmax_cross_entropy" the identity,
+    so that the network's outputs are the logits. "squared_error" takes any.
 
-    Raises TypeError for what is no floating tensor outside of autograd, or of another dtype; ValueError for shapes that do
-    not fit, different devices, and names that do not exist.
+    Raises TypeError for what is no floating tensor outside of autograd, or of another dtype; ValueError for shapes
+    that do not fit, different devices, and names that do not exist.
     """
 
     def __init__(
@@ -103,7 +115,7 @@ class Network:
         activation: str | type[Rule] | Sequence[str | type[Rule]] = "sigmoid",
         cost: str | type[Loss] = "cross_entropy",
     ) -> "Network":
-        """A network of these sizes, inputs first, its weights and biases drawn from a normal distribution of variance 1/inputs.
+        """A network of these sizes, inputs first, with normal weights and biases of variance 1/inputs.
 
         The same seed gives the same numbers on every device, and in every dtype but for rounding.
         """
@@ -114,18 +126,19 @@ class Network:
         generator = torch.Generator().manual_seed(seed)
 
         def normal(inputs: int, *shape: int) -> Tensor:
-            drawn = torch.randn(*shape, generator=generator, dtype=torch.float64) / inputs**0.5
-            return drawn.to(device=device, dtype=dtype)
+            drawn = torch.randn(*shape, generator=generator, dtype=torch.float64)
+            return (drawn / math.sqrt(inputs)).to(dtype).to(device)
 
-        layers = list(zip(sizes, sizes[1:], strict=False))
+        layers = list(pairwise(sizes))
         weights = [normal(inputs, outputs, inputs) for inputs, outputs in layers]
         biases = [normal(inputs, outputs) for inputs, outputs in layers]
         return cls(weights, biases, activation, cost)
 
     @classmethod
     def from_module(cls, module: nn.Sequential, cost: str | type[Loss] = "cross_entropy") -> "Network":
-        """The network that a torch.nn.Sequential of Linear layers and activations is; a Linear followed by none has the identity.
+        """The network that a torch.nn.Sequential of Linear layers and activations is.
 
+        A Linear that no activation follows has the identity.
         Raises TypeError for any other module, and ValueError where its last activation is not that of the cost.
         """
         if not isinstance(module, nn.Sequential):
@@ -153,7 +166,8 @@ class Network:
         parts: list[nn.Module] = []
         for rule, w, b in zip(self.activations, self.weights, self.biases, strict=True):
             if rule not in MODULES:
-                raise TypeError(f"activation {rule.__name__}: has no torch.nn module; known are {', '.join(known.__name__ for known in MODULES)}")
+                known = ", ".join(known.__name__ for known in MODULES)
+                raise TypeError(f"activation: expected one of {known}, which torch.nn has too, got {rule.__name__}")
             linear = nn.Linear(w.shape[1], w.shape[0], dtype=w.dtype, device=w.device)
             linear.weight.detach().copy_(w)
             linear.bias.detach().copy_(b)
@@ -173,8 +187,8 @@ class Network:
     def cost(self, x: Tensor, z: Tensor) -> Tensor:
         """The cost J of a batch, a 0-d tensor: summed over the outputs, averaged over the N samples.
 
-        z: [N, n_L] for "cross_entropy" (from 0 to 1) and "squared_error", [N] of class indices for "softmax_cross_entropy";
-        without the N for one sample.
+        z: [N, n_L] for "cross_entropy" (from 0 to 1) and "squared_error", [N] of class indices for
+        "softmax_cross_entropy"; without the N for one sample.
         """
         trace = self.forward(x)
         self._check_z(trace, z)
@@ -183,7 +197,8 @@ class Network:
     def backward(self, trace: Trace, z: Tensor) -> Gradients:
         """Run the backward phase: every delta and every gradient of J, from the weights of the forward phase.
 
-        Δ^l(in) = Δ^l(out) ⊙ f′(Z^l);  Δ^(l−1)(out) = Δ^l(in) W^l;  ∂J/∂W^l = Δ^l(in)ᵀ A^(l−1);  ∂J/∂b^l = Σ_samples Δ^l(in)
+        Δ^l(in) = Δ^l(out) ⊙ f′(Z^l);  Δ^(l−1)(out) = Δ^l(in) W^l
+        ∂J/∂W^l = Δ^l(in)ᵀ A^(l−1);  ∂J/∂b^l = Σ_samples Δ^l(in)
         """
         self._check_z(trace, z)
         J = self._cost_of_samples(trace, z)
@@ -206,7 +221,8 @@ class Network:
             )
             layers.insert(0, (delta_in, delta_out, dJ_dw, dJ_db))
             delta_out = delta_below
-        return Gradients(J.mean(), *zip(*layers, strict=True), x=delta_out)
+        deltas_in, deltas_out, weight, bias = zip(*layers, strict=True)
+        return Gradients(J.mean(), deltas_in, deltas_out, weight, bias, x=delta_out)
 
     def update(self, grads: Gradients, eta: float) -> None:
         """Take one step of gradient descent, every weight at once: W ← W − η ∂J/∂W, b ← b − η ∂J/∂b.
@@ -255,10 +271,10 @@ class Network:
         return self.cost_rule.forward(trace.n_in[-1] if self.cost_rule.output else trace.n_out[-1], z)
 
 
-R = TypeVar("R", bound=type[Rule])
+R = TypeVar("R", bound=Rule)
 
 
-def _by_name(what: str, rule: object, known: dict[str, R], kind: type[Rule]) -> R:
+def _by_name(what: str, rule: object, known: dict[str, type[R]], kind: type[R]) -> type[R]:
     """The rule that a name stands for; a rule stands for itself."""
     if isinstance(rule, type) and issubclass(rule, kind):
         return rule

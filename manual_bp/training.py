@@ -21,18 +21,20 @@ def one_round(net: "Network", x: Tensor, z: Tensor, eta: float) -> "tuple[Trace,
 
 
 def minibatches(samples: int, *, epochs: int, batch_size: int, seed: int) -> Iterator[tuple[int, Tensor]]:
-    """The epoch and the indices of each mini-batch, the samples shuffled anew in each epoch; the last of one may be smaller.
+    """The epoch and the indices of each mini-batch, shuffled anew in each epoch; the last of one may be smaller.
 
     The same seed gives the same batches, on every device: the indices are drawn on the CPU, where they are.
     """
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
-        for batch in torch.randperm(samples, generator=generator).split(batch_size):
+        for batch in torch.split(torch.randperm(samples, generator=generator), batch_size):
             yield epoch, batch
 
 
-def fit(net: "Network", X: Tensor, Z: Tensor, *, eta: float, epochs: int, batch_size: int, seed: int = 0) -> list[float]:
-    """Train on X [samples, n₀] and Z; returns for each epoch the mean over its samples of their cost when they were trained on."""
+def fit(
+    net: "Network", X: Tensor, Z: Tensor, *, eta: float, epochs: int, batch_size: int, seed: int = 0
+) -> list[float]:
+    """Train on X [samples, n₀] and Z; returns for each epoch the mean cost of the samples, each before its own step."""
     _checks.count("epochs", epochs)
     _checks.count("batch_size", batch_size)
     if X.dim() != 2 or not len(X) or len(Z) != len(X):

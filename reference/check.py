@@ -21,13 +21,14 @@ def crosscheck(
     dtypes: Sequence[torch.dtype] | None = None,
     seed: int = 0,
 ) -> Report:
-    """Judge `backward(grad_out, out, *inputs)` as the derivative of `forward(*inputs)`, at every precision of the ladder.
+    """Judge `backward(grad_out, out, *inputs)` as the derivative of `forward(*inputs)`, at every rung of the ladder.
 
-    forward(*inputs) -> out, and backward(grad_out, out, *inputs) -> (gradient of each input, or None, ...). Where out is a
-    tuple, so is grad_out. inputs: tensors, and anything else, which is handed through untouched. When some of them require
-    grad those are judged, else every floating-point one is. twin: an independent forward in torch's own operations; with it
-    the values of out are judged too, without it autograd goes through `forward` itself. names: of the inputs, those of
-    forward's parameters unless given. dtypes: the rungs. seed: that of grad_out, which is drawn at random.
+    forward(*inputs) -> out, and backward(grad_out, out, *inputs) -> (gradient of each input, or None, ...). Where out
+    is a tuple, so is grad_out. inputs: tensors, and anything else, which is handed through untouched. When some of
+    them require grad those are judged, else every floating-point one is. twin: an independent forward in torch's own
+    operations; with it the values of out are judged too, without it autograd goes through `forward` itself. names: of
+    the inputs, those of forward's parameters unless given. dtypes: the rungs. seed: that of grad_out, which is drawn
+    at random.
 
     Returns a report with a row for each judged tensor and rung; what raises inside of the two functions is raised here.
     Raises TypeError where no input can be judged.
@@ -79,9 +80,10 @@ def compare(
 ) -> Report:
     """Judge tensors that are there already: name by name, `manual` by `expected`, both of one dtype.
 
-    A tensor agrees when ‖manual − oracle‖ ≤ 16 · max( ‖expected − oracle‖, u·‖oracle‖ ). oracle: the same in float64; without
-    it `expected` stands for it, as if it were right to its last digit. Returns a report with a row for each name. Raises
-    ValueError where there is nothing to compare, or the oracle's names are others than those of expected.
+    A tensor agrees when ‖manual − oracle‖ ≤ 16 · max( ‖expected − oracle‖, u·‖oracle‖ ). oracle: the same in float64;
+    without it `expected` stands for it, as if it were right to its last digit. Returns a report with a row for each
+    name. Raises ValueError where there is nothing to compare, or the oracle's names are others than those of
+    expected.
     """
     oracle = expected if oracle is None else oracle
     if not expected or expected.keys() != oracle.keys():
@@ -131,9 +133,7 @@ def _drawn_like(outs: Sequence[Tensor], seed: int) -> list[Tensor]:
     So does one that equals an input: the salt keeps it off the numbers that the caller drew with the same seed.
     """
     generator = torch.Generator().manual_seed(seed + SALT)
-    return [
-        torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.device, out.dtype) for out in outs
-    ]
+    return [torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.device, out.dtype) for out in outs]
 
 
 def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:
     try:
         parameters = inspect.signature(forward).parameters.values()
     except (TypeError, ValueError):
-        parameters = {}.values()  # type: ignore[assignment]
+        parameters = {}.values()
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return tuple(positional[i] if i < len(positional) else f"input {i}" for i in range(count))
 

@@ -1,4 +1,4 @@
-"""Names the likely mistake in a wrong gradient: a hypothesis is accepted only if the gradient corrected by it agrees."""
+"""Names the likely mistake: a hypothesis is accepted only if the gradient corrected by it agrees."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,7 +9,9 @@ from torch import Tensor
 
 def diagnose(manual: Tensor, oracle: Tensor, budget: float) -> str:
     """One clause of cause, "unknown" where no hypothesis holds, and one of evidence: the worst element."""
-    cause = next((cause for cause, corrected in _hypotheses(manual, oracle) if _near(corrected, oracle, budget)), "unknown cause")
+    cause = next(
+        (cause for cause, corrected in _hypotheses(manual, oracle) if _near(corrected, oracle, budget)), "unknown cause"
+    )
     error = (manual - oracle).abs().nan_to_num(nan=0.0)
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]

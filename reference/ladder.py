@@ -1,4 +1,4 @@
-"""The judge: run the hand-written side at several precisions and look. Rounding errors shrink, a wrong formula does not.
+"""The judge: run the hand-written side at several precisions. Rounding errors shrink, a wrong formula does not.
 
 At the rung of dtype t, with the unit roundoff u(t), the inputs are rounded to t once; then, from exactly these numbers,
 
@@ -9,8 +9,8 @@ At the rung of dtype t, with the unit roundoff u(t), the inputs are rounded to t
     noise(t) = max( ‖a − o‖ over a few draws, u(t)·‖o‖ )
     m agrees when ‖m − o‖ ≤ 16 · noise(t)
 
-where ‖·‖ is the largest magnitude of a tensor's elements: autograd's own rounding error is the yardstick, tensor by tensor.
-A draw moves the inputs by about a roundoff, for a single sample of autograd's error can be small by luck.
+where ‖·‖ is the largest magnitude of a tensor's elements: autograd's own rounding error is the yardstick, tensor by
+tensor. A draw moves the inputs by about a roundoff, for a single sample of autograd's error can be small by luck.
 
 At float64 autograd is its own oracle; the noise there is carried down from float32, where it is seen:
 
@@ -18,8 +18,9 @@ At float64 autograd is its own oracle; the noise there is carried down from floa
 
 Adding the hand-written side's own error is safe: a wrong formula does not fall by 2⁻²⁹.
 
-Sources: Griewank, Kulshreshtha, Walther, On the numerical stability of algorithmic differentiation (Computing 94, 2012);
-Kahan, How futile are mindless assessments of roundoff (2006); Higham, Accuracy and Stability of Numerical Algorithms (2002).
+Sources: Griewank, Kulshreshtha, Walther, On the numerical stability of algorithmic differentiation (Computing 94,
+2012); Kahan, How futile are mindless assessments of roundoff (2006); Higham, Accuracy and Stability of Numerical
+Algorithms (2002).
 """
 
 import math
@@ -70,9 +71,10 @@ def judge(
 ) -> Report:
     """Judge every named tensor that `manual(*inputs)` returns by the one of that name from `autograd(*inputs)`.
 
-    inputs: floating-point tensors are rounded to each rung, anything else is handed through untouched; every call gets fresh
-    copies. dtypes: the rungs, all that the inputs' device has unless given. The seed is that of the draws.
-    Returns a report with a row for each name and rung. Raises TypeError without a floating-point tensor among the inputs.
+    inputs: floating-point tensors are rounded to each rung, anything else is handed through untouched; every call
+    gets fresh copies. dtypes: the rungs, all that the inputs' device has unless given. The seed is that of the draws.
+    Returns a report with a row for each name and rung. Raises TypeError without a floating-point tensor among the
+    inputs.
     """
     devices = [x.device for x in inputs if is_floating(x)]
     if not devices:
@@ -110,7 +112,8 @@ def rung_rows(
     scale = max(map(norm, oracle.values()), default=0.0) or 1.0
     for name in {**oracle, **manual}:
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
-        if fault := _fault(m, a, device):
+        fault = _fault(m, a, device)
+        if fault or m is None or a is None or o is None:
             row = Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
         else:
             row = _row(name, device, dtype, m, a, o, noise[name], scale, right.get(name, False))

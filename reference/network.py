@@ -25,9 +25,9 @@ class Twin(nn.Module):
         self.cost = cost
         self.linears = nn.ModuleList()
         for w, b in zip(weights, biases, strict=True):
-            linear = nn.utils.skip_init(nn.Linear, w.shape[1], w.shape[0], dtype=w.dtype, device=w.device)
-            linear.weight.data.copy_(w)
-            linear.bias.data.copy_(b)
+            linear = nn.Linear(w.shape[1], w.shape[0], device="meta")  # without numbers to draw: the global state stays
+            linear.weight = nn.Parameter(w.detach().clone())
+            linear.bias = nn.Parameter(b.detach().clone())
             self.linears.append(linear)
         self.activations = nn.ModuleList(ACTIVATIONS[name]() for name in activations)
 
@@ -69,10 +69,10 @@ def one_round(
     activations: Sequence[str],
     cost: str,
 ) -> dict[str, Tensor]:
-    """One round of training by autograd and torch's gradient descent: every quantity by its name, layer 0 the first layer of neurons.
+    """One round of training by autograd and torch's gradient descent: every quantity by its name.
 
-    J; for each layer n_in, n_out, delta_in, delta_out, the gradients weight and bias, and the updated new weight and new bias;
-    and x, the gradient of the input.
+    J; for each layer n_in, n_out, delta_in, delta_out, the gradients weight and bias, and the updated new weight and
+    new bias; and x, the gradient of the input.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -84,8 +84,9 @@ def one_round(
         delta_out = torch.autograd.grad(J_of_n_out, n_out[-1:], retain_graph=True)
         if n_out[:-1]:
             delta_out = torch.autograd.grad(J, n_out[:-1], retain_graph=True) + delta_out
-        weight = torch.autograd.grad(J, [linear.weight for linear in twin.linears], retain_graph=True)
-        bias = torch.autograd.grad(J, [linear.bias for linear in twin.linears], retain_graph=True)
+        parameters = list(twin.parameters())  # weight and bias of each layer in turn
+        weight = torch.autograd.grad(J, parameters[::2], retain_graph=True)
+        bias = torch.autograd.grad(J, parameters[1::2], retain_graph=True)
         gradient_of_x = torch.autograd.grad(J, x)[0]
     forward_phase = {"n_in": n_in, "n_out": n_out}
     backward_phase = {"delta_out": delta_out, "delta_in": delta_in, "weight": weight, "bias": bias}

@@ -20,7 +20,8 @@ class GradientMismatch(AssertionError):  # noqa: N818 (it is the name that a tes
 class Row:
     """The verdict on one tensor at one rung.
 
-    error = ‖m − o‖ and budget = 16 · noise, both in roundoffs: units of u(dtype)·‖o‖, the rounding of the true value itself.
+    error = ‖m − o‖ and budget = 16 · noise, both in roundoffs: units of u(dtype)·‖o‖, the rounding of the true value
+    itself.
     """
 
     name: str
@@ -90,7 +91,13 @@ def table(rows: tuple[Row, ...]) -> "Table":
     from rich.table import Table
 
     columns = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (("name", "left"), ("device", "left"), ("dtype", "left"), ("error", "right"), ("budget", "right")):
+    for heading, justify in (
+        ("name", "left"),
+        ("device", "left"),
+        ("dtype", "left"),
+        ("error", "right"),
+        ("budget", "right"),
+    ):
         columns.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     columns.add_column("verdict", overflow="fold")
     for row in rows:

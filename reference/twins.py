@@ -4,7 +4,7 @@ The shapes are pairwise different, and nothing is drawn at a kink: a transposed 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F

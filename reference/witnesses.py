@@ -1,4 +1,4 @@
-"""A second opinion on the judge: the article's network in NumPy, differentiated by a complex step, with no autograd at all."""
+"""A second opinion on the judge: the article's network in NumPy, by a complex step, with no autograd at all."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,14 @@ Real = NDArray[np.float64]
 
 
 def complex_step(x: Real, z: Real, weights: Sequence[Real], biases: Sequence[Real]) -> dict[str, Real]:
-    """Every derivative of the sigmoid network's cross entropy: ∂J/∂q = Im J(q + ih)/h with h = 10⁻³⁰, to the last digit.
+    """Every derivative of the sigmoid network's cross entropy: ∂J/∂q = Im J(q + ih)/h with h = 10⁻³⁰.
 
-    x [N, n₀] and z [N, n_L], or one sample of each; weights [n_l, n_(l−1)], biases [n_l]; float64. Returns J and, for each
-    layer l, delta_in[l], delta_out[l], weight[l] and bias[l]; and x, the gradient of the input.
+    x [N, n₀] and z [N, n_L], or one sample of each; weights [n_l, n_(l−1)], biases [n_l]; float64. Returns J and, for
+    each layer l, delta_in[l], delta_out[l], weight[l] and bias[l]; and x, the gradient of the input.
 
-    A step along the imaginary axis needs no difference of nearby numbers, and so has no rounding error to balance; it asks
-    for an analytic function, which the article's network is. A delta is the derivative by a step added to the neuron itself.
+    A step along the imaginary axis needs no difference of nearby numbers, and so has no rounding error to balance; it
+    asks for an analytic function, which the article's network is. A delta is the derivative by a step added to the
+    neuron itself.
 
     Source: Squire, Trapp, Using complex variables to estimate derivatives of real functions (SIAM Review 40, 1998).
     """
@@ -28,7 +29,7 @@ def complex_step(x: Real, z: Real, weights: Sequence[Real], biases: Sequence[Rea
         places |= {f"weight[{layer}]": w.shape, f"bias[{layer}]": (w.shape[0],)}
 
     def J(step: dict[str, Complex]) -> np.complex128:
-        a: Complex = x + step.get("x", 0j)
+        a = np.asarray(x + step.get("x", 0j), dtype=np.complex128)
         for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
             W, B = w + step.get(f"weight[{layer}]", 0j), b + step.get(f"bias[{layer}]", 0j)
             n_in = a @ W.T + B + step.get(f"delta_in[{layer}]", 0j)

@@ -60,7 +60,9 @@ def test_mistake_is_caught_and_said(mistake, device):
 def test_right_gradients_pass(seed, device):
     report = crosscheck(Affine.forward, Affine.backward, affine_inputs(device), seed=seed)
     report.raise_on_mismatch()
-    assert [(row.name, row.dtype) for row in report.rows] == [(n, t) for t in sorted_rungs(device) for n in ("x", "w", "b")]
+    assert [(row.name, row.dtype) for row in report.rows] == [
+        (n, t) for t in sorted_rungs(device) for n in ("x", "w", "b")
+    ]
     assert all(row.verdict == "agrees" for row in report.rows)
 
 
@@ -117,7 +119,9 @@ def test_a_true_gradient_of_zero(device):
 
 def test_overflow_that_autograd_has_too_is_said_and_passes(device):
     large = torch.tensor([300.0, 1.0], device=device)
-    report = crosscheck(lambda x: x**3, lambda grad_out, out, x: (3 * grad_out * x * x,), (large,), dtypes=[torch.float16])
+    report = crosscheck(
+        lambda x: x**3, lambda grad_out, out, x: (3 * grad_out * x * x,), (large,), dtypes=[torch.float16]
+    )
     (row,) = report.rows
     assert row.ok
     assert row.verdict == "agrees, but autograd is not finite at [0], and nothing is judged there"
@@ -150,7 +154,9 @@ def test_tuples_out_and_inputs_that_are_no_tensors(device):
 
 
 def test_an_input_that_is_not_used_has_a_gradient_of_zero(device):
-    report = crosscheck(lambda x, y: x * 2, lambda g, out, x, y: (g * 2, torch.zeros_like(y)), inputs(device, (5,), (3,)))
+    report = crosscheck(
+        lambda x, y: x * 2, lambda g, out, x, y: (g * 2, torch.zeros_like(y)), inputs(device, (5,), (3,))
+    )
     report.raise_on_mismatch()
 
 

@@ -14,8 +14,13 @@ from reference.ladder import rungs
 # The subjects that each mistake must show in, and the first wrong quantity of one of them.
 SHOWS_IN = {
     "stale-weights": ({"article.two_by_two", "network 2", "network 6"}, "network 2", "delta_out[0]"),
-    "sign": ({"article.neuron", "article.two_by_two", "rule Sigm", "rule Soft", "rule Squ", "network 1"}, "network 1", "delta_in[0]"),
-    "missing-derivative": ({"article.two_by_two", "rule Sigmoid", "rule Tanh", "rule ReLU", "network 2"}, "network 2", "delta_in[0]"),
+    "sign": (
+        {"article.neuron", "article.two_by_two", "rule Sigm", "rule Soft", "rule Squ", "network 1"},
+        "network 1", "delta_in[0]",
+    ),
+    "missing-derivative": (
+        {"article.two_by_two", "rule Sigmoid", "rule Tanh", "rule ReLU", "network 2"}, "network 2", "delta_in[0]",
+    ),
     "transposed": ({"article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "w"),
     "forgotten-mean": ({"network 1", "network 6", "network 64"}, "network 1", "delta_out[0]"),
     "forgotten-bias": ({"article.neuron", "article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "b"),
@@ -52,7 +57,10 @@ def test_nothing_is_left_of_a_mistake(device):
 def test_an_edit_that_no_longer_fits_the_source_fails(monkeypatch):
     edit = Edit(mistakes, "literal_order", "this is not in it", "nor this")
     monkeypatch.setitem(MISTAKES, "unfit", (edit,))
-    with pytest.raises(LookupError, match=r"mistakes.literal_order: expected 'this is not in it' once"), planted("unfit"):
+    with (
+        pytest.raises(LookupError, match=r"mistakes.literal_order: expected 'this is not in it' once"),
+        planted("unfit"),
+    ):
         pass
 
 

@@ -38,7 +38,9 @@ def test_one_round_of_training_is_autograds_at_every_rung(activation, cost, samp
     report = network(net, x, z, 0.5, device, rungs(device), 0)
     report.raise_on_mismatch()
     per_layer = {"n_in", "n_out", "delta_in", "delta_out", "weight", "bias", "new weight", "new bias"}
-    assert {row.name for row in report.rows} == {"J", "x"} | {f"{name}[{layer}]" for name in per_layer for layer in range(3)}
+    assert {row.name for row in report.rows} == {"J", "x"} | {
+        f"{name}[{layer}]" for name in per_layer for layer in range(3)
+    }
 
 
 @given(
@@ -60,7 +62,9 @@ def test_any_network_is_its_twin(sizes, samples, activation, cost, seed):
     ours = {"J": grads.J, "x": grads.x}
     for layer in range(len(sizes) - 1):
         ours |= {f"{name}[{layer}]": getattr(trace, name)[layer] for name in ("n_in", "n_out")}
-        ours |= {f"{name}[{layer}]": getattr(grads, name)[layer] for name in ("delta_in", "delta_out", "weight", "bias")}
+        ours |= {
+            f"{name}[{layer}]": getattr(grads, name)[layer] for name in ("delta_in", "delta_out", "weight", "bias")
+        }
         ours |= {f"new weight[{layer}]": net.weights[layer], f"new bias[{layer}]": net.biases[layer]}
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
@@ -186,10 +190,22 @@ W, B = torch.ones(2, 3), torch.ones(2)
         (([W], [torch.ones(3)]), ValueError, r"biases\[0\]: expected shape \[2\] .* got \[3\]"),
         (([W.long()], [B]), TypeError, r"weights\[0\]: expected a floating-point dtype, got torch.int64"),
         (([W.tolist()], [B]), TypeError, r"weights\[0\]: expected a torch tensor, got list"),
-        (([W], [B.double()]), TypeError, r"biases\[0\]: expected dtype torch.float32, as the rest has, got torch.float64"),
+        (
+            ([W], [B.double()]),
+            TypeError,
+            r"biases\[0\]: expected dtype torch.float32, as the rest has, got torch.float64",
+        ),
         (([W], [B.to("meta")]), ValueError, r"biases\[0\]: expected a tensor on cpu, .* got one on meta"),
-        (([W.clone().requires_grad_()], [B]), TypeError, r"weights\[0\]: .*requires_grad=True: pass weights\[0\].detach\(\)"),
-        (([W], [B], "sigmod"), ValueError, "activation: expected one of sigmoid, tanh, relu, identity, .* got 'sigmod'"),
+        (
+            ([W.clone().requires_grad_()], [B]),
+            TypeError,
+            r"weights\[0\]: .*requires_grad=True: pass weights\[0\].detach\(\)",
+        ),
+        (
+            ([W], [B], "sigmod"),
+            ValueError,
+            "activation: expected one of sigmoid, tanh, relu, identity, .* got 'sigmod'",
+        ),
         (([W], [B], ["tanh", "tanh"], "squared_error"), ValueError, "activation: expected 1, one a layer, got 2"),
         (([W], [B], ["tanh"]), ValueError, r"activation\[0\]: expected Sigmoid, .* got Tanh"),
         (([W], [B], "tanh", "entropy"), ValueError, "cost: expected one of cross_entropy, .* got 'entropy'"),
@@ -207,22 +223,64 @@ X = torch.ones(5, 3)
 @pytest.mark.parametrize(
     ("cost", "x", "z", "eta", "error", "says"),
     [
-        ("cross_entropy", torch.ones(5, 4), torch.ones(5, 2), 0.1, ValueError, r"x: expected shape \[N, 3\] or \[3\], got \[5, 4\]"),
+        (
+            "cross_entropy",
+            torch.ones(5, 4),
+            torch.ones(5, 2),
+            0.1,
+            ValueError,
+            r"x: expected shape \[N, 3\] or \[3\], got \[5, 4\]",
+        ),
         ("cross_entropy", torch.ones(1, 5, 3), torch.ones(5, 2), 0.1, ValueError, r"x: .* got \[1, 5, 3\]"),
-        ("cross_entropy", torch.ones(0, 3), torch.ones(0, 2), 0.1, ValueError, "x: expected at least one sample, got an empty batch"),
+        (
+            "cross_entropy",
+            torch.ones(0, 3),
+            torch.ones(0, 2),
+            0.1,
+            ValueError,
+            "x: expected at least one sample, got an empty batch",
+        ),
         ("cross_entropy", X.double(), torch.ones(5, 2), 0.1, TypeError, "x: expected dtype torch.float32"),
         ("cross_entropy", X.to("meta"), torch.ones(5, 2), 0.1, ValueError, "x: expected a tensor on cpu"),
         ("cross_entropy", X.clone().requires_grad_(), torch.ones(5, 2), 0.1, TypeError, "x: .*requires_grad"),
         ("cross_entropy", X, torch.ones(5), 0.1, ValueError, r"z: expected shape \[5, 2\] .* got \[5\]"),
-        ("cross_entropy", X, torch.full((5, 2), 1.5), 0.1, ValueError, r"z: expected targets from 0 to 1, got 1.5 at \[0, 0\]"),
+        (
+            "cross_entropy",
+            X,
+            torch.full((5, 2), 1.5),
+            0.1,
+            ValueError,
+            r"z: expected targets from 0 to 1, got 1.5 at \[0, 0\]",
+        ),
         ("cross_entropy", X, torch.full((5, 2), math.nan), 0.1, ValueError, "z: expected targets from 0 to 1, got nan"),
         ("cross_entropy", X, torch.ones(5, 2), math.nan, ValueError, "eta: expected a finite number, got nan"),
         ("cross_entropy", X, torch.ones(5, 2), None, TypeError, "eta: expected a number, got NoneType"),
-        ("softmax_cross_entropy", X, torch.tensor([0, 1, 2, 0, 0]), 0.1, ValueError, r"z: .* from 0 to 1, got 2 at \[2\]"),
+        (
+            "softmax_cross_entropy",
+            X,
+            torch.tensor([0, 1, 2, 0, 0]),
+            0.1,
+            ValueError,
+            r"z: .* from 0 to 1, got 2 at \[2\]",
+        ),
         ("softmax_cross_entropy", X, torch.tensor([0, 1, -1, 0, 0]), 0.1, ValueError, r"z: .* got -1 at \[2\]"),
         ("softmax_cross_entropy", X, torch.ones(5), 0.1, TypeError, "z: expected class indices of an integer dtype"),
-        ("softmax_cross_entropy", X, torch.ones(5, 2).long(), 0.1, ValueError, r"z: expected shape \[5\] .* got \[5, 2\]"),
-        ("squared_error", X, torch.ones(5, 2).long(), 0.1, TypeError, "z: expected a floating-point dtype, got torch.int64"),
+        (
+            "softmax_cross_entropy",
+            X,
+            torch.ones(5, 2).long(),
+            0.1,
+            ValueError,
+            r"z: expected shape \[5\] .* got \[5, 2\]",
+        ),
+        (
+            "squared_error",
+            X,
+            torch.ones(5, 2).long(),
+            0.1,
+            TypeError,
+            "z: expected a floating-point dtype, got torch.int64",
+        ),
     ],
 )
 def test_bad_input_is_refused_and_changes_nothing(cost, x, z, eta, error, says):

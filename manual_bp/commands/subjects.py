@@ -28,7 +28,7 @@ class Subject(NamedTuple):
 
 
 def subjects() -> Iterator[Subject]:
-    """The article's two networks, every rule, networks of 1 to 6 layers, and one on real data where the data are here."""
+    """The article's two networks, every rule, networks of 1 to 6 layers, and one on real data."""
     # By name at the time of judging: a mistake may be planted by then.
     yield Subject("article.neuron", lambda *ladder: _article(article.neuron, article_twin.neuron, NEURON, *ladder))
     yield Subject(
@@ -94,9 +94,7 @@ def _random_network(depth: int, device: torch.device, dtypes: Sequence[torch.dty
     while True:
         # Widths pairwise different, and other than the number of samples: a transposed square would pass.
         sizes = draws.sample(range(2, SAMPLES), depth + 1)
-        net = Network.random(
-            sizes, seed=draws.getrandbits(32), dtype=torch.float64, activation=activation, cost=cost
-        )
+        net = Network.random(sizes, seed=draws.getrandbits(32), dtype=torch.float64, activation=activation, cost=cost)
         generator = torch.Generator().manual_seed(draws.getrandbits(32))
         x = normal(SAMPLES, sizes[0])(generator)
         if activation != "relu" or min(float(n_in.abs().min()) for n_in in net.forward(x).n_in) > KINK:

@@ -40,7 +40,9 @@ def subject(target: str) -> Subject:
         raise CommandError(f"{target}: inputs: expected a tuple, got {type(found.inputs).__name__}")
 
     def judged(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
-        inputs = [x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in found.inputs]
+        inputs = [
+            x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in found.inputs
+        ]
         twin = getattr(found, "twin", None)
         try:
             return crosscheck(found.forward, found.backward, inputs, twin=twin, dtypes=dtypes, seed=seed)
@@ -64,7 +66,9 @@ def _load(target: str) -> Any:
             found = import_module(place)
         except ModuleNotFoundError as error:
             if error.name and place.startswith(error.name):
-                raise CommandError(f"{target}: expected file.py, file.py:Object or package.module:Object, got {error}") from None
+                raise CommandError(
+                    f"{target}: expected file.py, file.py:Object or package.module:Object, got {error}"
+                ) from None
             raise
     for part in name.split(".") if colon else []:
         if not hasattr(found, part):

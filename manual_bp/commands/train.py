@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ def train(
     try:
         for what, value in (("--epochs", epochs), ("--batch-size", batch_size), ("--verify-every", verify_every or 1)):
             _checks.count(what, value)
+        _checks.eta(eta)
         X, Z = digits() if data == "digits" else npz(data)
         if len(X) < 5:
             raise ValueError(f"--data {data}: expected at least 5 samples, to hold out a fifth, got {len(X)}")
@@ -91,14 +93,16 @@ def train(
     if verify_every:
         lines.print(f"cross-checked against autograd at {step // verify_every} of them: all agree")
     report = run.distance()
-    lines.print(f"\nDistance from autograd + SGD on the same batches, in roundoffs; the budget is 16 × autograd's own error:")
+    lines.print(
+        "\nDistance from autograd + SGD on the same batches, in roundoffs; the budget is 16 × autograd's own error:"
+    )
     lines.print(render(table(report.rows)))
     lines.print(run.farthest(), style="bold" if report.ok else "bold red")
     return 0 if report.ok else 1
 
 
 class _Run:
-    """One training by hand, and the same by autograd + SGD: in the same dtype, in float32 and in float64, the oracle."""
+    """One training by hand, and the same by autograd + SGD, in float32 and in float64, the oracle."""
 
     def __init__(self, net: Network, eta: float, X: Tensor, Z: Tensor) -> None:
         self.net, self.eta = net, eta
@@ -137,18 +141,20 @@ class _Run:
 
     def _trained(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """The weights by autograd, and the cost of all the samples."""
-        linears = self.twins[dtype].linears
-        values = {f"weight[{layer}]": linear.weight.detach() for layer, linear in enumerate(linears)}
-        values |= {f"bias[{layer}]": linear.bias.detach() for layer, linear in enumerate(linears)}
-        return values | {"J": self._cost(dtype, *self.data[dtype]).detach()}
+        parameters = [parameter.detach() for parameter in self.twins[dtype].parameters()]
+        J = self._cost(dtype, *self.data[dtype]).detach()
+        return self._named(parameters[::2], parameters[1::2], J)
 
     def _trained_by_hand(self) -> dict[str, Tensor]:
-        values = {f"weight[{layer}]": w for layer, w in enumerate(self.net.weights)}
-        values |= {f"bias[{layer}]": b for layer, b in enumerate(self.net.biases)}
-        return values | {"J": self.net.cost(self.X, self.Z)}
+        return self._named(self.net.weights, self.net.biases, self.net.cost(self.X, self.Z))
+
+    @staticmethod
+    def _named(weights: Sequence[Tensor], biases: Sequence[Tensor], J: Tensor) -> dict[str, Tensor]:
+        values = {f"weight[{layer}]": w for layer, w in enumerate(weights)}
+        return values | {f"bias[{layer}]": b for layer, b in enumerate(biases)} | {"J": J}
 
     def distance(self) -> Report:
-        """The verdict on the trained weights and their cost: autograd's own error is the yardstick, as on the ladder."""
+        """The verdict on the trained weights and their cost; autograd's own error is the yardstick."""
         oracle, in_float32 = self._trained(torch.float64), self._trained(torch.float32)
         u, u32 = unit_roundoff(self.dtype), unit_roundoff(torch.float32)
         noise = {name: u / u32 * max(distance(in_float32[name], o), u32 * norm(o)) for name, o in oracle.items()}

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -13,13 +13,13 @@ class Rule:
     forward(*inputs) -> out
     backward(grad_out, out, *inputs) -> (∂J/∂input for each input, None for one that has no derivative, ...)
 
-    where grad_out = ∂J/∂out of some scalar J, in the shape of out. A subclass registers itself in `RULES`, and is refused
-    without both functions, or without the sections "Derivation:" and "Shapes:" in its docstring. With `abstract=True` it is
-    not a rule itself but what several rules have in common.
+    where grad_out = ∂J/∂out of some scalar J, in the shape of out. A subclass registers itself in `RULES`, and is
+    refused without both functions, or without the sections "Derivation:" and "Shapes:" in its docstring. With
+    `abstract=True` it is not a rule itself but what several rules have in common.
     """
 
     forward: ClassVar[Callable[..., Tensor]]
-    backward: ClassVar[Callable[..., tuple[Tensor | None, ...]]]
+    backward: ClassVar[Callable[..., tuple[Any, ...]]]
 
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
         if abstract:
@@ -27,8 +27,10 @@ class Rule:
         missing = [name for name in ("forward", "backward") if not hasattr(cls, name)]
         missing += [section for section in ("Derivation:", "Shapes:") if section not in (inspect.getdoc(cls) or "")]
         if missing:
-            raise TypeError(f"rule {cls.__name__}: expected forward, backward and a docstring with a derivation and shapes, "
-                            f"got no {', no '.join(missing)}")  # fmt: skip
+            raise TypeError(
+                f"rule {cls.__name__}: expected forward, backward and a docstring with a derivation and shapes, "
+                f"got no {', no '.join(missing)}"
+            )
         RULES[cls.__name__] = cls
 
 

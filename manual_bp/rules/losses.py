@@ -15,21 +15,24 @@ from manual_bp.rules.activations import Identity, Sigmoid
 class Loss(Rule, abstract=True):
     """A rule whose out is the cost of each sample, and whose inputs are the last layer's neurons and their targets z.
 
-    `target` says what z holds: "probability" (a number from 0 to 1 for each output), "class" (one class index a sample) or
-    "value" (any number for each output). `output` is the activation with which the cost is fused: such a cost takes the
-    neurons' n(in), and gives ∂J/∂n(out) as `delta_out`. Without one it takes n(out), whatever the activation.
+    `target` says what z holds: "probability" (a number from 0 to 1 for each output), "class" (one class index a
+    sample) or "value" (any number for each output). `output` is the activation with which the cost is fused: such a
+    cost takes the neurons' n(in), and gives ∂J/∂n(out) as `delta_out`. Without one it takes n(out), whatever the
+    activation.
     """
 
     target: ClassVar[Literal["probability", "class", "value"]]
     output: ClassVar[type[Rule] | None] = None
-    delta_out: ClassVar[Callable[[Tensor, Tensor, Tensor], Tensor]]
+    delta_out: ClassVar[Callable[..., Tensor]]
 
 
 class SigmoidCrossEntropy(Loss):
-    """The article's cost, fused with the sigmoid before it: J_s = −Σ_k [ z_sk·log σ(n_sk) + (1−z_sk)·log(1 − σ(n_sk)) ].
+    """The article's cost, fused with the sigmoid before it.
 
-    It takes n(in), not n(out): log σ(n) and log(1 − σ(n)) = log σ(−n) are then exact where σ(n) rounds to 0 or 1, and the
-    gradient never divides.
+    J_s = −Σ_k [ z_sk·log σ(n_sk) + (1−z_sk)·log(1 − σ(n_sk)) ]
+
+    It takes n(in), not n(out): log σ(n) and log(1 − σ(n)) = log σ(−n) are then exact where σ(n) rounds to 0 or 1, and
+    the gradient never divides.
 
     Derivation:
         With out = σ(n):
@@ -58,7 +61,7 @@ class SigmoidCrossEntropy(Loss):
 
     @staticmethod
     def delta_out(grad_out: Tensor, n_in: Tensor, z: Tensor) -> Tensor:
-        """The first factor alone, ∂J/∂n(out), from 1/n(out) = 1 + e^(−n(in)) and 1/(1−n(out)) = 1 + e^(n(in)); finite."""
+        """The first factor alone, from 1/n(out) = 1 + e^(−n(in)) and 1/(1−n(out)) = 1 + e^(n(in)); finite."""
         return grad_out.unsqueeze(-1) * (-z * (1 + exp(-n_in)) + (1 - z) * (1 + exp(n_in)))
 
 
@@ -99,16 +102,16 @@ class SoftmaxCrossEntropy(Loss):
 class SquaredError(Loss):
     """Half the squared distance to the target: J_s = ½ Σ_k (n_sk − z_sk)².
 
-    Convention: the ½ takes away the 2 of the derivative, so that δ = n − z, just as for the two cross entropies; summed over
-    the outputs as those are, and so a log-likelihood (of a normal distribution with variance 1) as they are. Mind
-    torch.nn.MSELoss: its mean over samples and outputs together is 2/k times the mean over samples of this.
+    Convention: the ½ takes away the 2 of the derivative, so that δ = n − z, just as for the two cross entropies;
+    summed over the outputs as those are, and so a log-likelihood (of a normal distribution with variance 1) as they
+    are. Mind torch.nn.MSELoss: its mean over samples and outputs together is 2/k times the mean over samples of this.
 
     Derivation:
         ∂J/∂n_k = ½·2 (n_k − z_k) = n_k − z_k
         ∂J/∂z_k = −(n_k − z_k)
 
-    Shapes: n_out [..., k], z [..., k]; out [...], one cost a sample.
-    Source: Rumelhart, Hinton, Williams, Learning representations by back-propagating errors (Nature 323, 1986), equation (3).
+    Shapes: n_out [..., k], z [..., k]; out [...], one cost a sample. Source: Rumelhart, Hinton, Williams, Learning
+    representations by back-propagating errors (Nature 323, 1986), equation (3).
     """
 
     target = "value"

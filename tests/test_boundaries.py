@@ -1,0 +1,167 @@
+"""The judge never imports what it judges; what is by hand uses no derivative of torch's. Each check can fail."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import manual_bp
+import reference
+from manual_bp import Network, article
+from manual_bp.network import ACTIVATIONS, COSTS
+from manual_bp.rules import RULES
+from reference.twins import TWINS
+
+HAND = Path(manual_bp.__file__).parent
+JUDGE = Path(reference.__file__).parent
+COMMANDS = HAND / "commands"
+
+# torch's own ways to a derivative; `.backward` is what rules and networks have themselves.
+DERIVATIVES = {
+    "autograd",
+    "func",
+    "grad",
+    "grad_fn",
+    "requires_grad_",
+    "enable_grad",
+    "set_grad_enabled",
+    "ops",
+    "jvp",
+    "vjp",
+}
+
+
+def imported(source: str) -> set[str]:
+    """The top-level packages that a source imports, by statement or by a string."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in (
+            "import_module",
+            "__import__",
+        ):
+            names |= {
+                part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            }
+    return {name.partition(".")[0] for name in names}
+
+
+def derivatives(source: str) -> set[str]:
+    """The names in a source that lead to a derivative of torch's own."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {part for alias in node.names for part in alias.name.split(".")}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+    return {name for name in names if name in DERIVATIVES or name.endswith("_backward")}
+
+
+def sources(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*.py")):
+        yield str(path.relative_to(folder.parent)), path.read_text(encoding="utf-8")
+
+
+def test_the_judge_never_imports_what_it_judges():
+    files = dict(sources(JUDGE))
+    assert len(files) > 5
+    assert {name for name, source in files.items() if "manual_bp" in imported(source)} == set()
+
+
+def test_only_the_commands_name_both():
+    files = dict(sources(HAND))
+    assert len(files) > 10
+    both = {name for name, source in files.items() if "reference" in imported(source)}
+    assert both
+    assert {name for name in both if "commands" not in Path(name).parts} == set()
+
+
+def test_nothing_by_hand_names_a_derivative_of_torchs():
+    for name, source in sources(HAND):
+        if "commands" not in Path(name).parts:
+            assert derivatives(source) == set(), name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import reference",
+        "from reference.ladder import judge",
+        "import_module('reference.check')",
+        "__import__('reference')",
+    ],
+)
+def test_an_import_is_seen(source):
+    assert "reference" in imported(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch.autograd",
+        "from torch.func import grad",
+        "torch.autograd.grad(J, w)",
+        "w.requires_grad_()",
+        "w -= eta * w.grad",
+        "torch.ops.aten.sigmoid_backward(g, out)",
+        "from torch._C._nn import gelu_backward",
+    ],
+)
+def test_a_derivative_of_torchs_is_seen(source):
+    assert derivatives(source)
+
+
+class Watch(TorchDispatchMode):
+    """Refuses the operations that autograd's derivatives are made of."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert "backward" not in func.name(), f"{func.name()} is torch's own derivative"
+        return func(*args, **(kwargs or {}))
+
+
+def everything_by_hand(device: torch.device) -> None:
+    article.neuron(x1=1, x2=2, y=0.5, eta=0.1, w1=0.1, w2=0.2, wb=0.3)
+    article.two_by_two(
+        **dict.fromkeys(("x", "y", "z_1", "z_2"), 0.5), eta=0.1,
+        **dict.fromkeys(("w_11_x", "w_11_y", "w_11_b", "w_12_x", "w_12_y", "w_12_b"), 0.5),
+        **dict.fromkeys(("w_21_11", "w_21_12", "w_21_b", "w_22_11", "w_22_12", "w_22_b"), 0.5),
+    )  # fmt: skip
+    for name, rule in RULES.items():
+        inputs = [x.to(device, torch.float32 if x.is_floating_point() else x.dtype) for x in TWINS[name].draw(0)]
+        out = rule.forward(*inputs)
+        rule.backward(torch.ones_like(out), out, *inputs)
+    for activation in ACTIVATIONS:
+        for cost in COSTS:
+            net = Network.random([3, 4, 2], activation=activation, cost=cost, device=device)
+            z = torch.zeros(5, dtype=torch.long) if cost == "softmax_cross_entropy" else torch.zeros(5, 2)
+            net.fit(torch.ones(5, 3, device=device), z.to(device), eta=0.1, epochs=1, batch_size=2)
+
+
+def test_everything_by_hand_runs_without_autograd(device):
+    with torch.inference_mode(), Watch():
+        everything_by_hand(device)
+
+
+def test_everything_by_hand_records_no_graph(device):
+    """Where grad mode is on, as in a user's program."""
+    net = Network.random([3, 4, 2], device=device)
+    trace = net.forward(torch.ones(5, 3, device=device))
+    grads = net.backward(trace, torch.zeros(5, 2, device=device))
+    tensors = (*trace.n_in, *trace.n_out, *grads.weight, *grads.bias, *grads.delta_in, grads.J)
+    assert all(tensor.grad_fn is None and not tensor.requires_grad for tensor in tensors)
+
+
+def test_autograd_would_be_caught():
+    with torch.inference_mode(), pytest.raises(RuntimeError):
+        torch.ones(3).requires_grad_().sigmoid().sum().backward()
+    out = torch.ones(3).sigmoid()
+    with Watch(), pytest.raises(AssertionError, match="aten::sigmoid_backward is torch's own derivative"):
+        torch.ops.aten.sigmoid_backward(out, out)

@@ -1,0 +1,281 @@
+"""The command line: what it prints, what it writes, and its exit codes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from manual_bp.__main__ import EXAMPLES, main
+from manual_bp.commands.subjects import subjects
+from manual_bp.mistakes import MISTAKES
+from manual_bp.rules import RULES
+from reference import devices
+
+RIGHT = """
+import torch
+
+def forward(x, w):
+    return torch.tanh(x @ w)
+
+def backward(grad_out, out, x, w):
+    delta = grad_out * (1 - out * out)
+    return delta @ w.T, x.T @ delta
+
+inputs = torch.randn(5, 3), torch.randn(3, 2)
+"""
+
+
+@pytest.fixture
+def target(tmp_path):
+    """Writes the right gradient with one edit, and gives the file."""
+
+    def write(right: str = "", wrong: str = "") -> str:
+        assert right in RIGHT
+        path = tmp_path / "mine.py"
+        path.write_text(RIGHT.replace(right, wrong) if right else RIGHT)
+        return str(path)
+
+    return write
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    try:
+        code = main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_verify_judges_everything(capsys, tmp_path):
+    code, out, _ = run(capsys, "verify", "--json", str(tmp_path / "verdict.json"))
+    lines = out.splitlines()
+    assert code == 0
+    names = [subject.name for subject in subjects()]
+    assert names[:2] == ["article.neuron", "article.two_by_two"]
+    assert {f"rule {name}" for name in RULES} < set(names)
+    assert sum(name.startswith("network") for name in names) == 7
+    for name in names:
+        for device in devices.available():
+            (line,) = (line for line in lines if line.startswith(f"{name}  ") and f" {device} " in line)
+            assert line.endswith("  agrees")
+    assert lines[-1].startswith(f"{len(names) * len(devices.available())} judged, ")
+    assert lines[-1].endswith("all agree")
+    verdict = json.loads((tmp_path / "verdict.json").read_text())
+    assert verdict["ok"] is True
+    assert [report["title"] for report in verdict["reports"]][:1] == ["article.neuron"]
+    dtypes = {row["dtype"] for report in verdict["reports"] for row in report["rows"]}
+    assert {"float32", "float16", "bfloat16"} <= dtypes
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_exits_1_and_shows_where(mistake, capsys):
+    code, out, _ = run(capsys, "verify", "--plant", mistake, "--device", "cpu", "--dtype", "float64")
+    assert code == 1
+    assert "MISMATCH in" in out.splitlines()[-1]
+    assert "wrong formula" in out
+    assert f"planted: {mistake}" in out
+    assert "network 2 layers, tanh, softmax_cross_entropy: where" in out
+
+
+def test_help_names_every_mistake():
+    for mistake in MISTAKES:
+        assert mistake in EXAMPLES["verify"]
+
+
+def test_the_digits_are_named_where_they_cannot_be_had(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    code, out, _ = run(capsys, "verify", "--dtype", "float32", "--device", "cpu")
+    assert code == 0
+    assert "Not judged: network 64-32-10 on real digits: the digits ship with scikit-learn" in out
+    code, _, err = run(capsys, "train", "--data", "digits")
+    assert code == 2
+    assert "pip install 'manual-bp[digits]'" in err
+
+
+def test_a_right_target(capsys, target):
+    code, out, _ = run(capsys, "verify", target())
+    assert code == 0
+    assert "1 judged, 2 tensors" in out
+
+
+def test_a_wrong_target_exits_1_and_says_where(capsys, target):
+    code, out, _ = run(capsys, "verify", target("return delta @ w.T", "return -delta @ w.T"))
+    assert code == 1
+    assert "MISMATCH in x" in out
+    assert "wrong formula: the sign is flipped" in out
+
+
+def test_target_with_a_twin(capsys, tmp_path):
+    path = tmp_path / "twinned.py"
+    path.write_text(RIGHT + "\ndef twin(x, w):\n    return torch.sigmoid(x @ w)\n")
+    code, out, _ = run(capsys, "verify", str(path))
+    assert code == 1
+    assert "MISMATCH in out" in out
+
+
+def test_target_in_a_module(capsys, tmp_path, monkeypatch):
+    indented = "".join(f"    {line}\n" for line in RIGHT.splitlines()).replace("    def", "    @staticmethod\n    def")
+    (tmp_path / "kernels_of_mine.py").write_text(f"import torch\nclass Tanh:\n{indented}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert run(capsys, "verify", "kernels_of_mine:Tanh")[0] == 0
+    assert run(capsys, "verify", "kernels_of_mine.py:Tanh")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ("def backward", "def back", ["expected forward, backward and inputs, got no backward"]),
+        ("inputs =", "inputs_ =", ["got no inputs"]),
+        ("inputs = torch.randn(5, 3), ", "inputs = 3 #", ["inputs: expected a tuple, got int"]),
+        ("inputs = torch.randn(5, 3), torch.randn(3, 2)", "inputs = (1, 2)", ["at least one floating-point tensor"]),
+        ("def forward", "forward = 3\ndef f", ["forward: expected a function, got int"]),
+        (
+            "def backward(grad_out, out, x, w)",
+            "def backward(grad_out, x, w)",
+            ["backward: expected to take (grad_out, out, x, w), got backward(grad_out, x, w)", "mine.py, line 7"],
+        ),
+        ("x.T @ delta", "x.T @ delta @ x", ["RuntimeError", "mine.py', line 9, in backward", "x.T @ delta @ x"]),
+        ("torch.tanh(x @ w)", "torch.tanh(x @ w.T)", ["RuntimeError", "line 5, in forward"]),
+        ("import torch", "import torch_of_mine", ["ModuleNotFoundError", "line 2, in <module>"]),
+        ("import torch", "import torch\n1 / 0", ["ZeroDivisionError", "line 3, in <module>", "1 / 0"]),
+        ("import torch", "import torch\nraise SystemExit(0)", ["SystemExit"]),
+        ("return torch", "return (torch", ["SyntaxError", "line 5"]),
+    ],
+)
+def test_a_broken_target_exits_2_with_the_users_line(right, wrong, says, capsys, target):
+    code, out, err = run(capsys, "verify", target(right, wrong))
+    assert code == 2
+    for text in says:
+        assert text in err
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["verify", "no_such_file.py"], "no_such_file.py: no such file"),
+        (["verify", "no.such.module:Object"], "expected file.py, file.py:Object or package.module:Object"),
+        (["verify", "json:NoSuch"], "json has no NoSuch"),
+        (["verify", "--device", "quantum"], "device: expected one of cpu, cuda, mps, xpu"),
+        (["verify", "--device", "cuda:99"], "device cuda:99 is not here"),
+        (["verify", "--dtype", "float8"], "invalid choice: 'float8'"),
+        (["verify", "--plant", "typo"], "mistake: expected one of stale-weights"),
+        (["verify", "--plant", "sign", "json"], "leave out TARGET"),
+        (
+            ["verify", "--json", "no/such/folder/f.json", "--dtype", "float32"],
+            "--json no/such/folder/f.json: No such file",
+        ),
+        (["train"], "the following arguments are required: --data"),
+        (["train", "--data", "missing.npz"], "missing.npz"),
+        (["train", "--data", "digits", "--eta", "nan"], "eta: expected a finite number, got nan"),
+        (["train", "--data", "digits", "--epochs", "0"], "--epochs: expected 1 or more, got 0"),
+        (["train", "--data", "digits", "--cost", "cross_entropy"], "z"),
+        (["train", "--data", "digits", "--eta", "1e38"], "it diverges, try a smaller --eta than 1e+38"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_usage_errors_exit_2(arguments, says, capsys):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert says in err
+
+
+def test_json_to_standard_output_is_json_alone(capsys):
+    code, out, err = run(capsys, "verify", "--json", "-", "--dtype", "float32", "--device", "cpu")
+    assert code == 0
+    assert json.loads(out)["ok"] is True
+    assert "all agree" in err
+
+
+def test_train_on_digits_reaches_95_percent_and_agrees_with_autograd(capsys):
+    code, out, _ = run(capsys, "train", "--data", "digits", "--epochs", "10", "--verify-every", "300")
+    assert code == 0
+    epochs = [line.split() for line in out.splitlines() if line.endswith("%")]
+    assert len(epochs) == 10
+    assert float(epochs[-1][-1].rstrip("%")) >= 95
+    assert "network 64-32-10, tanh, softmax_cross_entropy, in float32 on cpu" in out
+    assert "1438 samples to train on, 359 held out" in out
+    assert "cross-checked against autograd at 3 of them: all agree" in out
+    assert out.splitlines()[-1].startswith("weights at most ")
+    assert out.count("agrees") == 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("cost", "Z"),
+    [
+        ("softmax_cross_entropy", np.arange(40) % 3),
+        ("squared_error", np.linspace(-2, 2, 80).reshape(40, 2)),
+        ("cross_entropy", np.eye(40)[:, :4]),
+    ],
+)
+def test_train_on_arrays_from_a_file(cost, Z, dtype, capsys, tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    np.savez(tmp_path / "mine.npz", X=X, Z=Z)
+    arguments = ["--data", str(tmp_path / "mine.npz"), "--epochs", "3", "--cost", cost, "--dtype", dtype]
+    code, out, _ = run(capsys, "train", *arguments)
+    assert code == 0
+    assert cost in out
+    assert f"-32-{ {'softmax_cross_entropy': 3, 'squared_error': 2, 'cross_entropy': 4}[cost] }," in out
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"X": np.ones((9, 2))}, "expected arrays X and Z, got no Z"),
+        ({"X": np.ones(9), "Z": np.ones(9, int)}, "X: expected shape [samples, inputs], got [9]"),
+        ({"X": np.ones((9, 2)), "Z": np.ones(8, int)}, "Z: expected whole numbers [9]"),
+        ({"X": np.ones((9, 2)), "Z": np.ones(9)}, "Z: expected whole numbers [9] (classes) or floats [9, outputs]"),
+        ({"X": np.full((9, 2), np.nan), "Z": np.ones(9, int)}, "X: expected finite numbers, got nan"),
+        ({"X": np.array([["a"]]), "Z": np.ones(1, int)}, "X: expected numbers, got dtype <U1"),
+        ({"X": np.ones((9, 2)), "Z": np.array([None] * 9)}, "expected a .npz file with arrays X and Z"),
+        ({"X": np.ones((9, 2)), "Z": -np.ones(9, int)}, "got -1"),
+        ({"X": np.ones((4, 2)), "Z": np.ones(4, int)}, "expected at least 5 samples, to hold out a fifth, got 4"),
+    ],
+)
+def test_bad_files_are_refused(arrays, says, capsys, tmp_path):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    code, _, err = run(capsys, "train", "--data", str(tmp_path / "bad.npz"))
+    assert code == 2
+    assert says in err
+
+
+def test_a_file_that_is_no_npz_is_refused(capsys, tmp_path):
+    (tmp_path / "text.npz").write_text("not arrays")
+    code, _, err = run(capsys, "train", "--data", str(tmp_path / "text.npz"))
+    assert code == 2
+    assert "expected a .npz file with arrays X and Z" in err
+
+
+def test_help_does_not_import_torch():
+    source = (
+        "import sys\n"
+        "from manual_bp.__main__ import main\n"
+        "try: main(['verify', '--help'])\n"
+        "finally: sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "--plant stale-weights" in done.stdout
+
+
+def test_a_closed_pipe_is_no_crash():
+    command = f"{sys.executable} -m manual_bp verify --dtype float32 --device cpu | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("manual-bp ")
+    assert done.stderr == ""
+
+
+def test_version(capsys):
+    assert run(capsys, "--version")[1] == "manual-bp 0.1.0\n"
+
+
+def test_available_devices_are_there():
+    assert devices.available()[0] == torch.device("cpu")
+    for device in devices.available():
+        assert devices.device(str(device)) == device
