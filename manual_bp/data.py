@@ -26,7 +26,7 @@ def digits() -> Data:
     Handwritten Digits (UCI Machine Learning Repository, 1998).
     """
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError:
         raise DataError(
             "the digits ship with scikit-learn, which is not installed: pip install 'manual-bp[digits]'"
