@@ -70,7 +70,7 @@ def crosscheck(
                 _outs(out), [xs[i] for i in judged], grads_out, allow_unused=True, materialize_grads=True
             )
         values = {name: value.detach() for name, value in _named_outs(out).items()} if twin else {}
-        return values | {names[i]: gradient for i, gradient in zip(judged, gradients, strict=True)}
+        return values | {names[i]: gradient.detach() for i, gradient in zip(judged, gradients, strict=True)}
 
     return judge(manual, autograd, (*grad_outs, *inputs), title=_name(backward), dtypes=dtypes, seed=seed)
 
