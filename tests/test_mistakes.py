@@ -22,7 +22,7 @@ SHOWS_IN = {
         {"article.two_by_two", "rule Sigmoid", "rule Tanh", "rule ReLU", "network 2"}, "network 2", "delta_in[0]",
     ),
     "transposed": ({"article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "w"),
-    "forgotten-mean": ({"network 1", "network 6", "network 64"}, "network 1", "delta_out[0]"),
+    "forgotten-mean": ({"network 1", "network 6", "network on real"}, "network 1", "delta_out[0]"),
     "forgotten-bias": ({"article.neuron", "article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "b"),
 }  # fmt: skip
 

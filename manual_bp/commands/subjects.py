@@ -36,10 +36,10 @@ def subjects() -> Iterator[Subject]:
     )
     for name in RULES:
         yield Subject(f"rule {name}", lambda *ladder, name=name: _rule(name, *ladder))
-    for depth, (activation, cost) in enumerate(NETWORKS, start=1):
-        name = f"network {depth} layer{'s' * (depth > 1)}, {activation}, {cost}"
+    for depth, (activation, _) in enumerate(NETWORKS, start=1):
+        name = f"network {depth} layer{'s' * (depth > 1)}, {activation}"
         yield Subject(name, lambda *ladder, depth=depth: _random_network(depth, *ladder))
-    yield Subject("network 64-32-10 on real digits", _digits)
+    yield Subject("network on real digits", _digits)
 
 
 NEURON: dict[str, Domain] = {"y": probability()} | dict.fromkeys(("x1", "x2", "w1", "w2", "wb"), normal())

@@ -50,9 +50,11 @@ def verify(
     lines = Lines(stderr=json_file == "-")
     about = f"manual-bp {__version__}, torch {torch.__version__}, on {_listed(places)}, seed {seed}"
     lines.print(f"{about}, planted: {plant}" if plant else about)
-    lines.print("A number is the largest error among a thing's tensors in units of its budget: up to 1 is agreement.\n")
+    lines.print("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n")
     width = max(len(thing.name) for thing in things)
-    lines.print(_line("", "device", [dtype_name(t) for t in dtypes], "verdict", width), style="bold")
+    headings = [dtype_name(t) for t in dtypes]
+    row = "".join([f"{{:{width}}} {{:6}}", *(f" {{:>{len(heading)}}}" for heading in headings), "  {}"]).format
+    lines.print(row("", "device", *headings, "verdict"), style="bold")
 
     reports: list[Report] = []
     not_judged: dict[str, str] = {}
@@ -68,7 +70,7 @@ def verify(
                 reports.append(report)
                 cells = [_share(report, t) for t in dtypes]
                 style = None if report.ok else "red"
-                lines.print(_line(thing.name, str(place), cells, _verdict(report), width), style=style)
+                lines.print(row(thing.name, str(place), *cells, _verdict(report)), style=style)
             progress.advance(task)
 
     for report in reports:
@@ -117,10 +119,6 @@ def _where(report: Report) -> str:
     rows = tuple(row for row in report.mismatches if row.dtype == finest)
     more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     return f"{report.title}: where, in roundoffs\n{render(table(rows[:SHOWN]))}{more}"
-
-
-def _line(name: str, device: str, cells: Sequence[str], verdict: str, width: int) -> str:
-    return "  ".join([name.ljust(width), device.ljust(6), *(cell.rjust(8) for cell in cells), verdict])
 
 
 def _listed(things: Iterable[object]) -> str:
