@@ -83,7 +83,7 @@ class Network:
         activation: str | type[Rule] | Sequence[str | type[Rule]] = "sigmoid",
         cost: str | type[Loss] = "cross_entropy",
     ) -> None:
-        if not weights:
+        if len(weights) == 0:
             raise ValueError("weights: expected one tensor a layer, got none")
         if len(biases) != len(weights):
             raise ValueError(f"biases: expected {len(weights)}, one a layer as weights has, got {len(biases)}")
@@ -103,6 +103,11 @@ class Network:
         self.activations = _activations(activation, self.cost_rule, len(weights))
         self.weights: Tensors = tuple(w.clone() for w in weights)
         self.biases: Tensors = tuple(b.clone() for b in biases)
+
+    def __repr__(self) -> str:
+        sizes = "-".join(str(size) for size in (self.weights[0].shape[1], *(len(w) for w in self.weights)))
+        rules = ", ".join(rule.__name__ for rule in (*self.activations, self.cost_rule))
+        return f"Network({sizes}, {rules}, {self.weights[0].dtype} on {self.weights[0].device})"
 
     @classmethod
     def random(

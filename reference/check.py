@@ -33,7 +33,8 @@ def crosscheck(
     Returns a report with a row for each judged tensor and rung; what raises inside of the two functions is raised here.
     Raises TypeError where no input can be judged.
     """
-    inputs = tuple(inputs)
+    if not isinstance(inputs, tuple | list):
+        raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
     names = _names(forward, len(inputs)) if names is None else tuple(names)
     if len(names) != len(inputs):
         raise ValueError(f"names: expected {len(inputs)}, one for each input, got {len(names)}")
@@ -45,7 +46,12 @@ def crosscheck(
     _takes("backward", backward, ("grad_out", "out", *names))
     truth = twin or forward
     with torch.no_grad():
-        grad_outs = _drawn_like(_outs(truth(*_detached(inputs))), seed)
+        outs = _outs(truth(*_detached(inputs)))
+    for out in outs:
+        if not isinstance(out, Tensor):
+            what = "forward" if twin is None else "twin"
+            raise TypeError(f"{what}: expected to return a tensor or a tuple of tensors, got {type(out).__name__}")
+    grad_outs = _drawn_like(outs, seed)
 
     def manual(*given: Any) -> dict[str, Tensor]:
         grads_out, xs = given[: len(grad_outs)], given[len(grad_outs) :]
@@ -66,6 +72,11 @@ def crosscheck(
             xs[i].requires_grad_()
         with torch.enable_grad():
             out = truth(*xs)
+            if not any(value.requires_grad for value in _outs(out)):
+                raise TypeError(
+                    "forward: expected torch operations that autograd can go through, got a result that hangs on no input: "
+                    "give such a function as twin"
+                )
             gradients = torch.autograd.grad(
                 _outs(out), [xs[i] for i in judged], grads_out, allow_unused=True, materialize_grads=True
             )

@@ -74,13 +74,17 @@ def judge(
     inputs: floating-point tensors are rounded to each rung, anything else is handed through untouched; every call
     gets fresh copies. dtypes: the rungs, all that the inputs' device has unless given. The seed is that of the draws.
     Returns a report with a row for each name and rung. Raises TypeError without a floating-point tensor among the
-    inputs.
+    inputs, ValueError for a dtype that is no rung or that their device has not.
     """
     devices = [x.device for x in inputs if is_floating(x)]
     if not devices:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     device = devices[0]
-    ladder = sorted(dtypes or rungs(device), key=unit_roundoff)
+    dtypes = rungs(device) if dtypes is None else dtypes
+    for dtype in dtypes:
+        if dtype not in rungs(device):
+            raise ValueError(f"dtypes: expected some of {', '.join(map(str, rungs(device)))}, got {dtype!r}")
+    ladder = sorted(dtypes, key=unit_roundoff)
 
     @cache
     def climb(dtype: torch.dtype) -> _Rung:
@@ -186,6 +190,8 @@ def _fault(m: object, a: Tensor | None, device: torch.device) -> str:
         return f"wrong shape: expected {list(a.shape)}, got {list(m.shape)}"
     if m.dtype != a.dtype:
         return f"wrong dtype: expected {a.dtype}, got {m.dtype}"
+    if m.requires_grad:
+        return "not outside of autograd: expected requires_grad=False, got True"
     if m.device != a.device:
         return f"wrong device: expected {device}, got {m.device}"
     place = _first(~torch.isfinite(m) & torch.isfinite(a))
@@ -230,7 +236,7 @@ def norm(x: Tensor) -> float:
 
 def distance(x: Tensor, oracle: Tensor) -> float:
     """‖x − o‖ where both are finite."""
-    return norm(x.to(oracle.device).to(oracle.dtype) - oracle)
+    return norm(x.detach().to(oracle.device).to(oracle.dtype) - oracle)
 
 
 def _first(where: Tensor) -> list[int] | None:

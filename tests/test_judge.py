@@ -41,6 +41,7 @@ MISTAKES = {
     "shape": (lambda x, w, b: (x, w.T, b), "w", "wrong shape: expected [4, 3], got [3, 4]"),
     "not summed": (lambda x, w, b: (x, w, b.expand(5, 4)), "b", "wrong shape: expected [4], got [5, 4]"),
     "dtype": (lambda x, w, b: (x, w, b.to(torch.complex64)), "b", "wrong dtype: expected torch."),
+    "graph": (lambda x, w, b: (x, w, b.requires_grad_()), "b", "expected requires_grad=False, got True"),
     "nan": (lambda x, w, b: (x, w, b / 0 * 0), "b", "nan at [0], where autograd has"),
 }
 
@@ -205,6 +206,14 @@ def test_what_cannot_be_judged_is_refused():
         crosscheck(Affine.forward, Affine.backward, (1, 2))
     with pytest.raises(ValueError, match="names: expected 1, one for each input, got 2"):
         crosscheck(torch.sin, Affine.backward, (torch.ones(3),), names=("x", "y"))
+    with pytest.raises(TypeError, match="forward: expected torch operations that autograd can go through"):
+        crosscheck(lambda x: x.detach() * 2, lambda grad_out, out, x: (x,), (torch.ones(3),))
+    with pytest.raises(TypeError, match=r"inputs: expected a tuple, as in \(x,\), got Tensor"):
+        crosscheck(torch.sin, lambda grad_out, out, x: (x,), torch.ones(3))
+    with pytest.raises(ValueError, match="dtypes: expected some of torch.float64, .* got 'float32'"):
+        crosscheck(torch.sin, lambda grad_out, out, x: (x,), (torch.ones(3),), dtypes=["float32"])
+    with pytest.raises(TypeError, match="forward: expected to return a tensor or a tuple of tensors, got float"):
+        crosscheck(lambda x: 3.0, lambda grad_out, out, x: (x,), (torch.ones(3),))
     with pytest.raises(TypeError, match=r"backward: expected to take \(grad_out, out, x, w, b\)"):
         crosscheck(Affine.forward, lambda grad_out, x: (grad_out,), affine_inputs(torch.device("cpu")))
 

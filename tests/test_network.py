@@ -307,6 +307,11 @@ def test_bad_sizes_are_refused(sizes):
         Network.random(sizes)
 
 
+def test_a_network_shows_what_it_is():
+    net = Network.random([3, 4, 2], activation="tanh")
+    assert repr(net) == "Network(3-4-2, Tanh, Sigmoid, SigmoidCrossEntropy, torch.float32 on cpu)"
+
+
 def test_squared_error_takes_any_output():
     net = Network.random([3, 4, 2], activation=[Tanh, "relu"], cost=SquaredError)
     assert [rule.__name__ for rule in net.activations] == ["Tanh", "ReLU"]

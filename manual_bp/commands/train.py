@@ -35,7 +35,11 @@ def train(
 ) -> int:
     """Train, print cost and accuracy on a held-out fifth, and how far autograd + SGD is; returns the exit code."""
     try:
-        for what, value in (("--epochs", epochs), ("--batch-size", batch_size), ("--verify-every", verify_every or 1)):
+        for what, value in (
+            ("--epochs", epochs),
+            ("--batch-size", batch_size),
+            ("--verify-every", 1 if verify_every is None else verify_every),
+        ):
             _checks.count(what, value)
         _checks.eta(eta)
         X, Z = digits() if data == "digits" else npz(data)
