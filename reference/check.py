@@ -31,13 +31,18 @@ def crosscheck(
     at random.
 
     Returns a report with a row for each judged tensor and rung; what raises inside of the two functions is raised here.
-    Raises TypeError where no input can be judged.
+    Raises TypeError where no input can be judged, or a function does not take or return what it should; ValueError
+    for names that are too few, or the same.
     """
     if not isinstance(inputs, tuple | list):
         raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
     names = _names(forward, len(inputs)) if names is None else tuple(names)
     if len(names) != len(inputs):
         raise ValueError(f"names: expected {len(inputs)}, one for each input, got {len(names)}")
+    if len({"out", *names}) <= len(names):
+        raise ValueError(
+            f"names: expected different ones, and none called out, as the result is, got {', '.join(names)}"
+        )
     floating = [i for i, x in enumerate(inputs) if is_floating(x)]
     judged = [i for i in floating if inputs[i].requires_grad] or floating
     if not judged:
@@ -74,8 +79,8 @@ def crosscheck(
             out = truth(*xs)
             if not any(value.requires_grad for value in _outs(out)):
                 raise TypeError(
-                    "forward: expected torch operations that autograd can go through, got a result that hangs on no input: "
-                    "give such a function as twin"
+                    "forward: expected torch operations that autograd can go through, got a result that hangs on "
+                    "no input: give such a function as twin"
                 )
             gradients = torch.autograd.grad(
                 _outs(out), [xs[i] for i in judged], grads_out, allow_unused=True, materialize_grads=True
@@ -101,9 +106,9 @@ def compare(
         raise ValueError(f"oracle: expected the names {list(expected)}, at least one, got {list(oracle)}")
     rows: list[Row] = []
     for name, a in expected.items():
-        o = oracle[name].to(torch.float64)
+        o = oracle[name].detach().cpu().to(torch.float64)
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
-        m = {name: manual[name]} if name in manual else {}
+        m = {name: manual[name].detach()} if name in manual else {}
         rows += rung_rows(a.dtype, m, {name: a}, {name: o}, {name: noise}, a.device, {})
     return Report("", tuple(rows))
 
@@ -158,4 +163,5 @@ def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:
 
 
 def _name(backward: Callable[..., Any]) -> str:
-    return getattr(backward, "__qualname__", "backward").replace(".backward", "")
+    name: str = getattr(backward, "__qualname__", "backward")
+    return name.rpartition("<locals>.")[2].removesuffix(".backward")

@@ -206,6 +206,8 @@ def test_what_cannot_be_judged_is_refused():
         crosscheck(Affine.forward, Affine.backward, (1, 2))
     with pytest.raises(ValueError, match="names: expected 1, one for each input, got 2"):
         crosscheck(torch.sin, Affine.backward, (torch.ones(3),), names=("x", "y"))
+    with pytest.raises(ValueError, match="names: expected different ones, .* got x, x"):
+        crosscheck(torch.mul, lambda grad_out, out, x, y: (x, y), (torch.ones(3), torch.ones(3)), names=("x", "x"))
     with pytest.raises(TypeError, match="forward: expected torch operations that autograd can go through"):
         crosscheck(lambda x: x.detach() * 2, lambda grad_out, out, x: (x,), (torch.ones(3),))
     with pytest.raises(TypeError, match=r"inputs: expected a tuple, as in \(x,\), got Tensor"):

@@ -65,7 +65,7 @@ def _load(target: str) -> Any:
         try:
             found = import_module(place)
         except ModuleNotFoundError as error:
-            if error.name and place.startswith(error.name):
+            if error.name and f"{place}.".startswith(f"{error.name}."):
                 raise CommandError(
                     f"{target}: expected file.py, file.py:Object or package.module:Object, got {error}"
                 ) from None
