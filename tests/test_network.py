@@ -101,11 +101,13 @@ def test_the_gradient_of_a_batch_is_the_mean_of_its_samples():
 def test_a_network_owns_its_weights():
     weights, biases = [torch.ones(2, 3)], [torch.zeros(2)]
     net = Network(weights, biases)
-    net.step(torch.ones(3), torch.zeros(2), 0.5)
-    assert (weights[0] == 1).all()
-    assert (biases[0] == 0).all()
     weights[0].fill_(7)
-    assert not (net.weights[0] == 7).any()
+    biases[0].fill_(7)
+    assert (net.weights[0] == 1).all()
+    assert (net.biases[0] == 0).all()
+    net.step(torch.ones(3), torch.zeros(2), 0.5)
+    assert (weights[0] == 7).all()
+    assert (biases[0] == 7).all()
 
 
 def test_deltas_belong_to_the_weights_of_the_forward_phase():
