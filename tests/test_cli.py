@@ -10,7 +10,7 @@ import torch
 
 from manual_bp.__main__ import EXAMPLES, main
 from manual_bp.commands.subjects import subjects
-from manual_bp.mistakes import MISTAKES
+from manual_bp.mistakes import MISTAKES, planted
 from manual_bp.rules import RULES
 from reference import devices
 
@@ -203,7 +203,21 @@ def test_train_on_digits_reaches_95_percent_and_agrees_with_autograd(capsys):
     assert "1438 samples to train on, 359 held out" in out
     assert "cross-checked against autograd at 3 of them: all agree" in out
     assert out.splitlines()[-1].startswith("weights at most ")
+    assert out.splitlines()[-1].endswith(": all agree")
     assert out.count("agrees") == 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_with_a_mistake_exits_1(dtype, capsys):
+    arguments = ["train", "--data", "digits", "--epochs", "1", "--dtype", dtype]
+    with planted("forgotten-bias"):
+        code, out, _ = run(capsys, *arguments)
+        assert code == 1
+        assert out.splitlines()[-1].endswith(": MISMATCH, more than rounding explains")
+        code, out, _ = run(capsys, *arguments, "--verify-every", "7")
+    assert code == 1
+    assert "step 7: " in out
+    assert "wrong formula: zero where a gradient is due" in out
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -101,7 +101,8 @@ def train(
         "\nDistance from autograd + SGD on the same batches, in roundoffs; the budget is 16 × autograd's own error:"
     )
     lines.print(render(table(report.rows)))
-    lines.print(run.farthest(), style="bold" if report.ok else "bold red")
+    verdict = "all agree" if report.ok else "MISMATCH, more than rounding explains"
+    lines.print(f"{run.farthest()}: {verdict}", style="bold" if report.ok else "bold red")
     return 0 if report.ok else 1
 
 
