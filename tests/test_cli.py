@@ -201,10 +201,16 @@ def test_train_on_digits_reaches_95_percent_and_agrees_with_autograd(capsys):
     assert float(epochs[-1][-1].rstrip("%")) >= 95
     assert "network 64-32-10, tanh, softmax_cross_entropy, in float32 on cpu" in out
     assert "1438 samples to train on, 359 held out" in out
-    assert "cross-checked against autograd at 3 of them: all agree" in out
+    assert "cross-checked against autograd in float64 at 3 of them: all agree" in out
     assert out.splitlines()[-1].startswith("weights at most ")
     assert out.splitlines()[-1].endswith(": all agree")
     assert out.count("agrees") == 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_of_a_relu_is_no_mismatch_at_its_kink(dtype, capsys):
+    arguments = ["--data", "digits", "--activation", "relu", "--epochs", "1", "--dtype", dtype, "--verify-every", "2"]
+    assert run(capsys, "train", *arguments)[0] == 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
