@@ -44,7 +44,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit(article, "two_by_two", "delta_21_in = n_21_out - z_1", "delta_21_in = z_1 - n_21_out"),
         Edit(article, "two_by_two", "delta_22_in = n_22_out - z_2", "delta_22_in = z_2 - n_22_out"),
         Edit(SigmoidCrossEntropy, "backward", "torch.sigmoid(n_in) - z", "z - torch.sigmoid(n_in)"),
-        Edit(SoftmaxCrossEntropy, "backward", "return grad_out", "return -grad_out"),
+        Edit(SoftmaxCrossEntropy, "backward", "return torch.where", "return -torch.where"),
         Edit(SquaredError, "backward", "n_out - z", "z - n_out"),
     ),
     # δ(out) handed on as if it were δ(in)

@@ -12,7 +12,8 @@ import manual_bp
 import reference
 from manual_bp import Network, article
 from manual_bp.network import ACTIVATIONS, COSTS
-from manual_bp.rules import RULES
+from manual_bp.rules import RULES, Rule
+from reference.ladder import is_floating
 from reference.twins import TWINS
 
 HAND = Path(manual_bp.__file__).parent
@@ -127,17 +128,29 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def everything_by_hand(device: torch.device) -> None:
+Cases = list[tuple[type[Rule], dict[str, object], list[torch.Tensor | None]]]
+
+
+def every_rule(device: torch.device) -> Cases:
+    """Each with the options and inputs of each of its cases, on every rung. Not by hand: a twin is tried by autograd."""
+    return [
+        (rule, twin.options, [x if x is None else x.to(device, t if is_floating(x) else x.dtype) for x in twin.draw(0)])
+        for name, rule in RULES.items()
+        for twin in TWINS[name]
+        for t in twin.rungs(device)
+    ]
+
+
+def everything_by_hand(device: torch.device, cases: Cases) -> None:
     article.neuron(x1=1, x2=2, y=0.5, eta=0.1, w1=0.1, w2=0.2, wb=0.3)
     article.two_by_two(
         **dict.fromkeys(("x", "y", "z_1", "z_2"), 0.5), eta=0.1,
         **dict.fromkeys(("w_11_x", "w_11_y", "w_11_b", "w_12_x", "w_12_y", "w_12_b"), 0.5),
         **dict.fromkeys(("w_21_11", "w_21_12", "w_21_b", "w_22_11", "w_22_12", "w_22_b"), 0.5),
     )  # fmt: skip
-    for name, rule in RULES.items():
-        inputs = [x.to(device, torch.float32 if x.is_floating_point() else x.dtype) for x in TWINS[name].draw(0)]
-        out = rule.forward(*inputs)
-        rule.backward(torch.ones_like(out), out, *inputs)
+    for rule, options, inputs in cases:
+        out = rule.forward(*inputs, **options)
+        rule.backward(out, out, *inputs, **options)
     for activation in ACTIVATIONS:
         for cost in COSTS:
             net = Network.random([3, 4, 2], activation=activation, cost=cost, device=device)
@@ -146,8 +159,10 @@ def everything_by_hand(device: torch.device) -> None:
 
 
 def test_everything_by_hand_runs_without_autograd(device):
+    cases = every_rule(device)
+    assert {rule.__name__ for rule, *_ in cases} == RULES.keys()
     with torch.inference_mode(), Watch():
-        everything_by_hand(device)
+        everything_by_hand(device, cases)
 
 
 def test_everything_by_hand_records_no_graph(device):

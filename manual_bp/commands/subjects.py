@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,14 +12,19 @@ from torch import Tensor
 from manual_bp import article, data, training
 from manual_bp.network import ACTIVATIONS, COSTS, Network
 from manual_bp.rules import RULES
-from reference import Report, crosscheck, judge
+from reference import Report, Row, crosscheck, judge
 from reference import article as article_twin
 from reference import network as network_twin
 from reference.ladder import rungs
+from reference.report import dtype_name
 from reference.twins import TWINS, Domain, index, normal, probability
 
 ETA = 0.5
 SAMPLES = 11
+
+
+class NotJudged(Exception):  # noqa: N818 (no error: there is nothing to compare with)
+    """A thing cannot be judged here; the text says why."""
 
 
 class Subject(NamedTuple):
@@ -35,7 +42,7 @@ def subjects() -> Iterator[Subject]:
         "article.two_by_two", lambda *ladder: _article(article.two_by_two, article_twin.two_by_two, TWO_BY_TWO, *ladder)
     )
     for name in RULES:
-        yield Subject(f"rule {name}", lambda *ladder, name=name: _rule(name, *ladder))
+        yield Subject(f"rule {name}", partial(rule, name))
     for depth, (activation, _) in enumerate(NETWORKS, start=1):
         name = f"network {depth} layer{'s' * (depth > 1)}, {activation}"
         yield Subject(name, lambda *ladder, depth=depth: _random_network(depth, *ladder))
@@ -82,10 +89,19 @@ def _article(
     return judge(manual, autograd, _on(device, inputs), dtypes=dtypes, seed=seed)
 
 
-def _rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
-    rule, twin = RULES[name], TWINS[name]
-    inputs = _on(device, twin.draw(seed))
-    return crosscheck(rule.forward, rule.backward, inputs, twin=twin.function, dtypes=dtypes, seed=seed)
+def rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
+    """Judge a rule by each of its twins, in the dtypes in which torch has them; NotJudged where it is none of these."""
+    rows: list[Row] = []
+    for twin in TWINS[name]:
+        forward, backward = (partial(f, **twin.options) for f in (RULES[name].forward, RULES[name].backward))
+        shared = [t for t in dtypes if t in twin.rungs(device)]
+        if shared:
+            inputs = _on(device, twin.draw(seed))
+            report = crosscheck(forward, backward, inputs, twin=twin, dtypes=shared, seed=seed)
+            rows += [replace(row, name=f"{row.name}, {twin}" if twin.options else row.name) for row in report.rows]
+    if not rows:
+        raise NotJudged(f"torch has no twin of it on {device} at {', '.join(map(dtype_name, dtypes))}")
+    return Report(name, tuple(rows))
 
 
 def _random_network(depth: int, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
@@ -111,7 +127,10 @@ KINK = 0.03  # no neuron so near to the kink of a relu that rounding in bfloat16
 
 
 def _digits(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
-    X, Z = data.digits()
+    try:
+        X, Z = data.digits()
+    except data.DataError as error:
+        raise NotJudged(error) from None
     batch = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
     net = Network.random([64, 32, 10], seed=seed, dtype=torch.float64, activation="tanh", cost="softmax_cross_entropy")
     return network(net, X[batch], Z[batch], ETA, device, dtypes, seed)
@@ -152,7 +171,7 @@ def twin_names(net: Network) -> tuple[list[str], str]:
     return [names[rule] for rule in net.activations], names[net.cost_rule]
 
 
-def _on(device: torch.device, tensors: Iterable[Tensor]) -> list[Tensor]:
-    """The tensors on a device, in float32 where it has no float64."""
+def _on(device: torch.device, inputs: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """The inputs on a device, in float32 where it has no float64."""
     widest = rungs(device)[0]
-    return [x.to(device, widest if x.is_floating_point() else x.dtype) for x in tensors]
+    return [x if x is None else x.to(device, widest if x.is_floating_point() else x.dtype) for x in inputs]

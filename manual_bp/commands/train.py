@@ -139,7 +139,7 @@ class _Run:
         for dtype in self.twins:
             X, Z = self.data[dtype]
             self.optimizers[dtype].zero_grad()
-            self._cost(dtype, X[batch], Z[batch]).backward()  # type: ignore[no-untyped-call]
+            self._cost(dtype, X[batch], Z[batch]).backward()
             self.optimizers[dtype].step()
 
     def _cost(self, dtype: torch.dtype, x: Tensor, z: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ import torch
 from manual_bp import __version__
 from manual_bp.commands import CommandError
 from manual_bp.commands._console import Lines
-from manual_bp.commands.subjects import subjects
+from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
-from manual_bp.data import DataError
 from manual_bp.mistakes import planted
 from reference import Report, devices
 from reference.ladder import RUNGS, rungs, unit_roundoff
@@ -64,7 +63,7 @@ def verify(
             progress.update(task, description=thing.name)
             try:
                 report = replace(thing.judge(place, ladders[place], seed), title=thing.name)
-            except DataError as error:
+            except NotJudged as error:
                 not_judged[thing.name] = str(error)
             else:
                 reports.append(report)

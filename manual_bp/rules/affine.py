@@ -1,8 +1,13 @@
-"""Weighted sums."""
+"""Weighted sums: every out is linear in x, and linear in the weights."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
+from manual_bp.rules._precision import half_in_float32
 from manual_bp.rules._rule import Rule
+from manual_bp.rules._windows import Extent, Windows
 
 
 class Affine(Rule):
@@ -11,20 +16,177 @@ class Affine(Rule):
     Derivation:
         With the letters s sample (all leading dimensions of x together), i input, o output:
         out_so = Σ_i w_oi x_si + b_o
-        ∂out_so/∂x_si = w_oi   so  grad_x_si = Σ_o grad_out_so w_oi    grad_x = grad_out W   (W as it stands, not Wᵀ)
+        ∂out_so/∂x_si = w_oi   so  grad_x_si = Σ_o grad_out_so w_oi    grad_x = grad_out W
         ∂out_so/∂w_oi = x_si   so  grad_w_oi = Σ_s grad_out_so x_si    grad_w = grad_outᵀ x
         ∂out_so/∂b_o = 1       so  grad_b_o = Σ_s grad_out_so          the bias is a weight whose input is always 1
 
-    Shapes: x [..., i], w [o, i] as in torch.nn.Linear, b [o]; out [..., o].
+    Often wrong: Wᵀ in grad_x, where W stands as it is; grad_b summed over some of the leading dimensions only.
+    Shapes: x [..., i], w [o, i] as in torch.nn.Linear, b [o] or None; out [..., o].
     Source: the article, equations (3) and (4); in matrix form Δ(out) = Δ(in) W, ∂J/∂W = Δ(in)ᵀ A, ∂J/∂b = Σ_s Δ(in).
     """
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        return x @ w.T + b
+    def forward(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        return x @ w.T if b is None else x @ w.T + b
 
     @staticmethod
-    def backward(grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(
+        grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Any]:
         samples = x.shape[:-1].numel()
-        grad_out_so, x_si = grad_out.reshape(samples, -1), x.reshape(samples, -1)
-        return grad_out @ w, grad_out_so.T @ x_si, grad_out_so.sum(0)
+        grad_out_so, x_si = grad_out.reshape(samples, len(w)), x.reshape(samples, -1)
+        return grad_out @ w, grad_out_so.T @ x_si, None if b is None else grad_out_so.sum(0)
+
+
+class Embedding(Rule):
+    """Rows of a table by their indices: out_se = w_(index_s)e.
+
+    Derivation:
+        With the letters s place in index, v row of the table, e column: the same as Affine on one-hot inputs,
+        out_se = Σ_v [index_s = v] w_ve
+        ∂out_se/∂w_ve = [index_s = v]   so  grad_w_ve = Σ_s [index_s = v] grad_out_se
+        The index has no derivative.
+
+    Often wrong: grad_w[index] = grad_out, which keeps one of several equal indices; they add up.
+    Shapes: index [...] of whole numbers from 0 to v−1, w [v, e]; out [..., e].
+    Source: Bengio, Ducharme, Vincent, Jauvin, A Neural Probabilistic Language Model (JMLR 3, 2003), section 2.
+    """
+
+    @staticmethod
+    def forward(index: Tensor, w: Tensor) -> Tensor:
+        return w[index]
+
+    @staticmethod
+    @half_in_float32
+    def backward(grad_out: Tensor, out: Tensor, index: Tensor, w: Tensor) -> tuple[None, Tensor]:
+        return None, torch.zeros_like(w).index_add_(0, index.flatten(), grad_out.reshape(-1, w.shape[1]))
+
+
+class Conv1d(Rule):
+    """The convolution of a signal (as a correlation): out_op = Σ_ik w_oik x_i(p·stride + k·dilation − padding) + b_o.
+
+    Derivation:
+        With the letters n sample, i channel of x, o channel of out, p place in out, k place in the kernel, and the
+        windows X_nipk = x_ni(p·stride + k·dilation − padding), zero outside of x, it is an Affine at every place:
+        out_nop   = Σ_ik w_oik X_nipk + b_o
+        grad_w_oik  = Σ_np grad_out_nop X_nipk        summed over samples and places: they share the weight
+        grad_X_nipk = Σ_o grad_out_nop w_oik
+        grad_x_nij  = Σ_pk [j = p·stride + k·dilation − padding] grad_X_nipk      every window that j is in gives to it:
+        grad_b_o    = Σ_np grad_out_nop                                           the transposed convolution
+        With groups, the channels i and o fall into as many parts, and every part is a convolution of its own.
+
+    Often wrong: the kernel flipped once too often or not at all in grad_x; with a stride, the end of x that no window
+    reaches left out of grad_x instead of zero; weights of the wrong group.
+    Shapes: x [n, i, length], w [o, i/groups, k], b [o] or None; out [n, o, p] with
+    p = ⌊(length + 2·padding − dilation·(k−1) − 1)/stride⌋ + 1, as torch.nn.functional.conv1d.
+    Source: LeCun et al., Backpropagation Applied to Handwritten Zip Code Recognition (Neural Computation 1, 1989);
+    the arithmetic of shapes: Dumoulin, Visin, A guide to convolution arithmetic for deep learning (2016).
+    """
+
+    @staticmethod
+    @half_in_float32
+    def forward(
+        x: Tensor, w: Tensor, b: Tensor | None = None,
+        *, stride: Extent = 1, padding: Extent = 0, dilation: Extent = 1, groups: int = 1,
+    ) -> Tensor:  # fmt: skip
+        windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
+        x_ngipk, w_goik = windows.of(x).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
+        out_ngop = torch.einsum("ngipk,goik->ngop", x_ngipk, w_goik)
+        if b is not None:
+            out_ngop = out_ngop + b.view(groups, -1, 1)
+        out: Tensor = out_ngop.flatten(1, 2).unflatten(-1, windows.along(x.shape[2:]))
+        return out
+
+    @staticmethod
+    @half_in_float32
+    def backward(
+        grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None,
+        *, stride: Extent = 1, padding: Extent = 0, dilation: Extent = 1, groups: int = 1,
+    ) -> tuple[Tensor, Tensor, Any]:  # fmt: skip
+        windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
+        x_ngipk, w_goik = windows.of(x).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
+        grad_ngop = grad_out.flatten(2).unflatten(1, (groups, -1))
+        grad_x = windows.adjoint(torch.einsum("ngop,goik->ngipk", grad_ngop, w_goik).flatten(1, 2), x.shape[2:])
+        grad_w = torch.einsum("ngop,ngipk->goik", grad_ngop, x_ngipk).reshape(w.shape)
+        return grad_x, grad_w, None if b is None else grad_out.flatten(2).sum((0, 2))
+
+
+class Conv2d(Conv1d):
+    """The convolution of an image: out_opq = Σ_ikl w_oikl x_i(p·stride + k·dilation − padding)(q… + l…) + b_o.
+
+    Derivation:
+        That of Conv1d, line by line, with the pair (p, q) of a place in out for p and the pair (k, l) of a place in
+        the kernel for k; stride, padding and dilation are one number, or one for each of the two dimensions:
+        grad_w_oikl = Σ_npq grad_out_nopq X_nipqkl
+        grad_x      = the transposed convolution of grad_out with w
+        grad_b_o    = Σ_npq grad_out_nopq
+
+    Often wrong: as in Conv1d; and height and width interchanged, which square images and kernels hide.
+    Shapes: x [n, i, height, width], w [o, i/groups, k, l], b [o] or None; out [n, o, p, q], as
+    torch.nn.functional.conv2d.
+    Source: as of Conv1d; dilation: Yu, Koltun, Multi-Scale Context Aggregation by Dilated Convolutions (2016); groups:
+    Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep Convolutional Neural Networks (2012).
+    """
+
+
+class ConvTranspose1d(Rule):
+    """The adjoint of Conv1d: out_ij = Σ_opk [j = p·stride + k·dilation − padding] w_oik x_op + b_i.
+
+    Derivation:
+        With the letters of Conv1d, o for the channels of x and i for those of out. Conv1d without its bias is a linear
+        map C_w from i, j to o, p; this is C_wᵀ, and its adjoint is C_w again:
+        ⟨grad_out, C_wᵀ x⟩ = ⟨C_w grad_out, x⟩   so  grad_x = C_w grad_out     a convolution of grad_out
+        With the windows G_nipk of grad_out in the place of those of x there:
+        grad_x_nop  = Σ_ik w_oik G_nipk
+        grad_w_oik  = Σ_np x_nop G_nipk
+        grad_b_i    = Σ_nj grad_out_nij
+
+    Often wrong: the two channels of w interchanged (they stand as in the convolution that it is the adjoint of);
+    dilation or padding applied to x instead of out.
+    Shapes: x [n, o, p], w [o, i/groups, k], b [i] or None; out [n, i, length] with
+    length = (p−1)·stride − 2·padding + dilation·(k−1) + 1 + output_padding, as torch.nn.functional.conv_transpose1d.
+    Source: Zeiler, Krishnan, Taylor, Fergus, Deconvolutional Networks (2010); Dumoulin, Visin (2016), chapter 4.
+    """
+
+    @staticmethod
+    @half_in_float32
+    def forward(
+        x: Tensor, w: Tensor, b: Tensor | None = None,
+        *, stride: Extent = 1, padding: Extent = 0, output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1,
+    ) -> Tensor:  # fmt: skip
+        windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
+        x_ngop, w_goik = x.flatten(2).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
+        added = Windows.sliding(w.shape[2:], output_padding, 0, 1).stride
+        lengths = [length + more for length, more in zip(windows.under(x.shape[2:]), added, strict=True)]
+        out = windows.adjoint(torch.einsum("ngop,goik->ngipk", x_ngop, w_goik).flatten(1, 2), lengths)
+        return out if b is None else out + b.view(-1, *[1] * len(lengths))
+
+    @staticmethod
+    @half_in_float32
+    def backward(
+        grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None,
+        *, stride: Extent = 1, padding: Extent = 0, output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1,
+    ) -> tuple[Tensor, Tensor, Any]:  # fmt: skip
+        windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
+        x_ngop, w_goik = x.flatten(2).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
+        grad_ngipk = windows.of(grad_out).unflatten(1, (groups, -1))
+        grad_x = torch.einsum("ngipk,goik->ngop", grad_ngipk, w_goik).reshape(x.shape)
+        grad_w = torch.einsum("ngop,ngipk->goik", x_ngop, grad_ngipk).reshape(w.shape)
+        return grad_x, grad_w, None if b is None else grad_out.flatten(2).sum((0, 2))
+
+
+class ConvTranspose2d(ConvTranspose1d):
+    """The adjoint of Conv2d: out = C_wᵀ x + b, where C_w is the convolution with w.
+
+    Derivation:
+        That of ConvTranspose1d, with a pair of places (p, q) for p, (k, l) for k:
+        grad_x = C_w grad_out                            the convolution of grad_out
+        grad_w_oikl = Σ_npq x_nopq G_nipqkl              with the windows G of grad_out
+        grad_b_i = Σ over samples and places of grad_out
+
+    Often wrong: as in ConvTranspose1d; and the windows of out and its output_padding off by one where the stride does
+    not divide the length.
+    Shapes: x [n, o, p, q], w [o, i/groups, k, l], b [i] or None; out [n, i, height, width], as
+    torch.nn.functional.conv_transpose2d.
+    Source: as of ConvTranspose1d.
+    """
