@@ -14,6 +14,7 @@ EXAMPLES = {
 examples:
   manual-bp verify                    judge all that is written by hand here
   manual-bp verify mine.py            judge a gradient of your own
+  manual-bp rules LayerNorm           how a backward pass is derived
   manual-bp train --data digits       train on real handwritten digits
 """,
     "verify": """
@@ -33,6 +34,13 @@ examples:
 
 MISTAKE is one of stale-weights, sign, missing-derivative, transposed, forgotten-mean, forgotten-bias.
 Exit code: 0 all agrees, 1 a mismatch, 2 it could not be judged.
+""",
+    "rules": """
+examples:
+  manual-bp rules                     every rule by family, with its formula
+  manual-bp rules LayerNorm           its derivation, what is often wrong, shapes, source, code, verdict
+  manual-bp rules GRUCell LSTMCell    several
+Exit code: 0 all agrees, 1 a mismatch, 2 no such rule.
 """,
     "train": """
 examples:
@@ -78,6 +86,12 @@ def parser() -> argparse.ArgumentParser:
         "--json", metavar="FILE", dest="json_file", help="write every verdict to FILE, - for standard output"
     )
     verify.add_argument("--plant", metavar="MISTAKE", help="plant a mistake in the code that is judged")
+
+    about = "The catalogue: list the rules, or show how one is derived, its code and a fresh verdict."
+    rules = commands.add_parser(
+        "rules", help=about, description=about, epilog=EXAMPLES["rules"], formatter_class=verbatim
+    )
+    rules.add_argument("names", nargs="*", metavar="RULE", help="a rule to explain; without one, all are listed")
 
     about = "Train a network by hand-written backward propagation, beside autograd on the same batches."
     train = commands.add_parser(

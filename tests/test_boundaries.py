@@ -132,7 +132,7 @@ Cases = list[tuple[type[Rule], dict[str, object], list[torch.Tensor | None]]]
 
 
 def every_rule(device: torch.device) -> Cases:
-    """Each with the options and inputs of each of its cases, on every rung. Not by hand: a twin is tried by autograd."""
+    """Each with the options and inputs of its cases, on every rung: found by trying autograd, so before the watch."""
     return [
         (rule, twin.options, [x if x is None else x.to(device, t if is_floating(x) else x.dtype) for x in twin.draw(0)])
         for name, rule in RULES.items()

@@ -11,7 +11,7 @@ import torch
 from manual_bp.__main__ import EXAMPLES, main
 from manual_bp.commands.subjects import subjects
 from manual_bp.mistakes import MISTAKES, planted
-from manual_bp.rules import RULES
+from manual_bp.rules import RULES, Tanh
 from reference import devices
 
 RIGHT = """
@@ -50,6 +50,12 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
     return code, printed.out, printed.err
 
 
+def test_verify_says_what_torch_has_no_twin_of(capsys):
+    code, out, _ = run(capsys, "verify", "--dtype", "bfloat16", "--device", "cpu")
+    assert code == 0
+    assert "Not judged: rule Cholesky: torch has no twin of it on cpu at bfloat16" in out
+
+
 def test_verify_judges_everything(capsys, tmp_path):
     code, out, _ = run(capsys, "verify", "--json", str(tmp_path / "verdict.json"))
     lines = out.splitlines()
@@ -79,6 +85,42 @@ def test_a_planted_mistake_exits_1_and_shows_where(mistake, capsys):
     assert "wrong formula" in out
     assert f"planted: {mistake}" in out
     assert "network 2 layers, tanh: where" in out
+
+
+def test_rules_lists_every_rule_with_its_formula(capsys):
+    code, out, _ = run(capsys, "rules")
+    assert code == 0
+    listed = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  "))
+    assert listed.keys() == RULES.keys()
+    assert all(" = " in formula for formula in listed.values())
+    assert listed["LayerNorm"] == "out_sk = w_k x̂_sk + b_k, x̂_s = (x_s − μ_s) / √(var_s + eps)"
+    assert "\nnormalization: numbers brought to a common scale" in out
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_explains_and_judges_each(name, capsys):
+    code, out, _ = run(capsys, "rules", name)
+    assert code == 0
+    for part in (name, "Derivation:", "Often wrong:", "Shapes:", "Source:", "def forward(", "def backward("):
+        assert part in out
+    table = out[out.index("Judged now") :].split("\n\n")[1].splitlines()
+    assert table[0].split()[:2] == ["device", "float64"] or devices.available()[0].type != "cpu"
+    assert len(table) > 2
+    assert all(line.endswith("  agrees") for line in table[1:])
+
+
+def test_rules_takes_several_names_in_any_case(capsys):
+    code, out, _ = run(capsys, "rules", "layernorm", "grucell")
+    assert code == 0
+    assert out.index("LayerNorm\n") < out.index("GRUCell\n")
+
+
+def test_rules_judges_afresh(capsys, monkeypatch):
+    monkeypatch.setattr(Tanh, "backward", staticmethod(lambda grad_out, out, x: (grad_out * (1 + out * out),)))
+    code, out, _ = run(capsys, "rules", "Tanh")
+    assert code == 1
+    (line,) = (line for line in out.splitlines() if line.startswith("x "))
+    assert "wrong formula" in line
 
 
 def test_help_names_every_mistake():
@@ -170,6 +212,8 @@ def test_a_broken_target_exits_2_with_the_users_line(right, wrong, says, capsys,
             ["verify", "--json", "no/such/folder/f.json", "--dtype", "float32"],
             "--json no/such/folder/f.json: No such file",
         ),
+        (["rules", "LayrNorm"], "there is no LayrNorm: did you mean LayerNorm"),
+        (["rules", "xyz"], "there is no xyz: `manual-bp rules` lists all"),
         (["train"], "the following arguments are required: --data"),
         (["train", "--data", "missing.npz"], "missing.npz"),
         (["train", "--data", "digits", "--eta", "nan"], "eta: expected a finite number, got nan"),

@@ -14,7 +14,7 @@ import torch
 
 from manual_bp import __version__
 from manual_bp.commands import CommandError
-from manual_bp.commands._console import Lines
+from manual_bp.commands._console import Lines, Shares
 from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
@@ -50,11 +50,7 @@ def verify(
     about = f"manual-bp {__version__}, torch {torch.__version__}, on {_listed(places)}, seed {seed}"
     lines.print(f"{about}, planted: {plant}" if plant else about)
     lines.print("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n")
-    width = max(len(thing.name) for thing in things)
-    headings = [dtype_name(t) for t in dtypes]
-    row = "".join([f"{{:{width}}} {{:6}}", *(f" {{:>{len(heading)}}}" for heading in headings), "  {}"]).format
-    lines.print(row("", "device", *headings, "verdict"), style="bold")
-
+    shares = Shares(lines, [thing.name for thing in things], dtypes)
     reports: list[Report] = []
     not_judged: dict[str, str] = {}
     with mistake, lines.progress() as progress:
@@ -67,9 +63,7 @@ def verify(
                 not_judged[thing.name] = str(error)
             else:
                 reports.append(report)
-                cells = [_share(report, t) for t in dtypes]
-                style = None if report.ok else "red"
-                lines.print(row(thing.name, str(place), *cells, _verdict(report)), style=style)
+                shares.add(thing.name, place, report.rows, _verdict(report))
             progress.advance(task)
 
     for report in reports:
@@ -96,12 +90,6 @@ def _ladder(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtyp
         if name not in map(dtype_name, here):
             raise ValueError(f"dtype {name} is not on {place}, which has {_listed(map(dtype_name, here))}")
     return [t for t in here if not asked or dtype_name(t) in asked]
-
-
-def _share(report: Report, dtype: torch.dtype) -> str:
-    """The largest error at a rung as a share of its budget."""
-    rows = [row for row in report.rows if row.dtype == dtype]
-    return f"{max(row.share for row in rows):.2g}" if rows else "-"
 
 
 def _verdict(report: Report) -> str:

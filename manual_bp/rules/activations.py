@@ -1,4 +1,4 @@
-"""Activations: what a neuron does between its in side and its out side, and what acts on a whole row of them."""
+"""What a neuron does between its in side and its out side, and what acts on a whole row of them."""
 
 import math
 

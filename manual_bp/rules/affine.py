@@ -1,4 +1,4 @@
-"""Weighted sums: every out is linear in x, and linear in the weights."""
+"""Weighted sums: linear in x, and linear in the weights."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class Affine(Rule):
 
 
 class Embedding(Rule):
-    """Rows of a table by their indices: out_se = w_(index_s)e.
+    """Rows of a table by their indices: out_se = w_ve, with v = index_s.
 
     Derivation:
         With the letters s place in index, v row of the table, e column: the same as Affine on one-hot inputs,
@@ -63,11 +63,12 @@ class Embedding(Rule):
 
 
 class Conv1d(Rule):
-    """The convolution of a signal (as a correlation): out_op = Σ_ik w_oik x_i(p·stride + k·dilation − padding) + b_o.
+    """The convolution of a signal: out_op = Σ_ik w_oik X_ipk + b_o, X_ipk = x_i(p·stride + k·dilation − padding).
 
     Derivation:
         With the letters n sample, i channel of x, o channel of out, p place in out, k place in the kernel, and the
-        windows X_nipk = x_ni(p·stride + k·dilation − padding), zero outside of x, it is an Affine at every place:
+        windows X_nipk = x_ni(p·stride + k·dilation − padding), zero outside of x, it is an Affine at every place
+        (a correlation, as everywhere in this field: the kernel is not flipped):
         out_nop   = Σ_ik w_oik X_nipk + b_o
         grad_w_oik  = Σ_np grad_out_nop X_nipk        summed over samples and places: they share the weight
         grad_X_nipk = Σ_o grad_out_nop w_oik
@@ -112,7 +113,7 @@ class Conv1d(Rule):
 
 
 class Conv2d(Conv1d):
-    """The convolution of an image: out_opq = Σ_ikl w_oikl x_i(p·stride + k·dilation − padding)(q… + l…) + b_o.
+    """The convolution of an image: out_opq = Σ_ikl w_oikl X_ipqkl + b_o, with X the windows of the image.
 
     Derivation:
         That of Conv1d, line by line, with the pair (p, q) of a place in out for p and the pair (k, l) of a place in

@@ -1,4 +1,4 @@
-"""Attention: sums over a sequence, weighted by how well a query and a key agree, and the positions in them."""
+"""Sums over a sequence, weighted by how well a query and a key agree; and the positions in it."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Losses: costs of each sample, summed over its outputs. The mean over a batch is the caller's: the 1/N in grad_out."""
+"""Costs of each sample, summed over its outputs. The mean over a batch is the caller's: it is the 1/N in grad_out."""
 
 from collections.abc import Callable
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""Matrices: solutions of linear equations, a factorization and a determinant."""
+"""Linear equations, a factorization and a determinant."""
 
 import torch
 from torch import Tensor

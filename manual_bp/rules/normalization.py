@@ -1,4 +1,4 @@
-"""Normalizations: numbers brought to a common scale, which their gradient then hangs on as well."""
+"""Numbers brought to a common scale, which their gradient then hangs on as well."""
 
 import torch
 from torch import Tensor
@@ -103,7 +103,7 @@ class RMSNorm(Rule):
 
 
 class BatchNorm(Rule):
-    """Every channel standardized over the batch, as in training: out_nci = w_c (x_nci − μ_c) / √(var_c + eps) + b_c.
+    """Every channel standardized over the batch (training): out_nci = w_c (x_nci − μ_c) / √(var_c + eps) + b_c.
 
     Derivation:
         With the letters n, m sample, c channel, i, j place (all dimensions after the channel), M the number of n, i:
@@ -137,7 +137,7 @@ class BatchNorm(Rule):
 
 
 class GroupNorm(Rule):
-    """Every group of channels of a sample standardized, then each channel scaled and shifted: out = w_c x̂ + b_c.
+    """Groups of channels standardized in each sample: out_nci = w_c (x_nci − μ_ng) / √(var_ng + eps) + b_c, for c in g.
 
     Derivation:
         With the letters n sample, g group, c channel in it, i place: x̂_n,gci = (x_n,gci − μ_ng) / √(var_ng + eps)

@@ -1,4 +1,4 @@
-"""Recurrence: cells that carry a state from one time to the next, and one of them through time."""
+"""Cells that carry a state from one time to the next, and one of them through time."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Pooling and shaping: numbers chosen, averaged, dropped, broadcast and carried past."""
+"""Numbers pooled, dropped, broadcast and carried past."""
 
 import math
 
@@ -12,7 +12,7 @@ from manual_bp.rules.affine import Affine
 
 
 class MaxPool2d(Rule):
-    """The largest number of every window of an image: out_p = max_k X_pk.
+    """The largest number of every window of an image: out_p = max_k X_pk, with X the windows of the image.
 
     Derivation:
         With the letters p window, k place in it, k*(p) the place of its maximum, and the windows X_pk of Conv2d,
@@ -49,7 +49,7 @@ class MaxPool2d(Rule):
 
 
 class AvgPool2d(Rule):
-    """The mean of every window of an image: out_p = 1/K Σ_k X_pk.
+    """The mean of every window of an image: out_p = 1/K Σ_k X_pk, with X the windows of the image.
 
     Derivation:
         With the windows X_pk of Conv2d, K places each, zero outside of x: a convolution whose weights are all 1/K.

@@ -1,0 +1,70 @@
+"""`manual-bp rules`: the catalogue, and one rule with its derivation, its code and a fresh verdict."""
+
+import inspect
+import textwrap
+from collections import defaultdict
+from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import product
+
+from manual_bp.commands import CommandError
+from manual_bp.commands._console import Lines, Shares
+from manual_bp.commands.subjects import rule
+from manual_bp.rules import RULES, Rule
+from reference import devices
+from reference.ladder import RUNGS, rungs
+
+
+def rules(names: Sequence[str]) -> int:
+    """List all rules, or explain and judge those of these names; returns the exit code."""
+    lines = Lines()
+    if not names:
+        _list(lines)
+        return 0
+    known = {name.lower(): name for name in RULES}
+    for name in names:
+        if name.lower() not in known:
+            near = [known[match] for match in get_close_matches(name.lower(), known, 3)]
+            hint = f"did you mean {', '.join(near)}? " if near else ""
+            raise CommandError(f"rule: there is no {name}: {hint}`manual-bp rules` lists all {len(RULES)}")
+    agrees = [_explain(lines, known[name.lower()]) for name in names]
+    return 0 if all(agrees) else 1
+
+
+def _list(lines: Lines) -> None:
+    families: defaultdict[str, list[type[Rule]]] = defaultdict(list)
+    for listed in RULES.values():
+        families[listed.__module__].append(listed)
+    width = max(map(len, RULES))
+    for family, members in families.items():
+        about = (inspect.getdoc(inspect.getmodule(members[0])) or "").partition("\n")[0]
+        lines.print(f"{family.rpartition('.')[2]}", style="bold", end=": ")
+        lines.print(f"{about[:1].lower()}{about[1:]}")
+        for member in members:
+            formula = (member.__doc__ or "").partition("\n")[0].partition(": ")[2].rstrip(".")
+            lines.print(f"  {member.__name__:{width}}  {formula}")
+        lines.print()
+    lines.print(
+        f"{len(RULES)} rules. `manual-bp rules LayerNorm` shows the derivation and the code of one, and judges it."
+    )
+
+
+def _explain(lines: Lines, name: str) -> bool:
+    """Print what the rule says of itself, its code, and the verdict on it; returns whether it agrees everywhere."""
+    shown = RULES[name]
+    lines.print(name, style="bold")
+    lines.print(f"{inspect.getdoc(shown)}\n")
+    lines.print(f"The code, in {shown.__module__}:", style="bold")
+    for function in (shown.forward, shown.backward):
+        lines.print(textwrap.indent(textwrap.dedent(inspect.getsource(function)), "    "))
+    reports = {place: rule(name, place, rungs(place), seed=0) for place in devices.available()}
+    lines.print("Judged now, by autograd:", style="bold", end=" ")
+    lines.print("largest error in units of its budget, up to 1 it agrees\n")
+    tensors = list(dict.fromkeys(row.name for report in reports.values() for row in report.rows))
+    shares = Shares(lines, tensors, [t for t in RUNGS if any(t in rungs(place) for place in reports)])
+    for tensor, (place, report) in product(tensors, reports.items()):
+        rows = [row for row in report.rows if row.name == tensor]
+        wrong = [f"{row.verdict}: {row.diagnosis}" for row in rows if not row.ok]
+        shares.add(tensor, place, rows, wrong[0] if wrong else "agrees")
+    lines.print()
+    return all(report.ok for report in reports.values())
