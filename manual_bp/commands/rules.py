@@ -3,9 +3,10 @@
 import inspect
 import textwrap
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from itertools import product
+from typing import Any
 
 from manual_bp.commands import CommandError
 from manual_bp.commands._console import Lines, Shares
@@ -55,7 +56,7 @@ def _explain(lines: Lines, name: str) -> bool:
     lines.print(name, style="bold")
     lines.print(f"{inspect.getdoc(shown)}\n")
     lines.print(f"The code, in {shown.__module__}:", style="bold")
-    for function in (shown.forward, shown.backward):
+    for function in _code(shown):
         lines.print(textwrap.indent(textwrap.dedent(inspect.getsource(function)), "    "))
     reports = {place: rule(name, place, rungs(place), seed=0) for place in devices.available()}
     lines.print("Judged now, by autograd:", style="bold", end=" ")
@@ -68,3 +69,15 @@ def _explain(lines: Lines, name: str) -> bool:
         shares.add(tensor, place, rows, wrong[0] if wrong else "agrees")
     lines.print()
     return all(report.ok for report in reports.values())
+
+
+def _code(shown: type[Rule]) -> list[Callable[..., Any]]:
+    """The rule's two functions, and the private ones of its class and module that they call."""
+    functions: list[Callable[..., Any]] = [shown.forward, shown.backward]
+    for function in functions:
+        body = inspect.unwrap(function)
+        for name in body.__code__.co_names:
+            called = getattr(shown, name, None) or getattr(inspect.getmodule(body), name, None)
+            if name.startswith("_") and inspect.isfunction(called) and called not in functions:
+                functions.append(called)
+    return functions

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from manual_bp import article, data, training
+from manual_bp.commands import CommandError
 from manual_bp.network import ACTIVATIONS, COSTS, Network
 from manual_bp.rules import RULES
 from reference import Report, Row, crosscheck, judge
@@ -91,6 +92,8 @@ def _article(
 
 def rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
     """Judge a rule by each of its twins, in the dtypes in which torch has them; NotJudged where it is none of these."""
+    if name not in TWINS:
+        raise CommandError(f"rule {name} has no twin: add its line to reference/twins.py")
     rows: list[Row] = []
     for twin in TWINS[name]:
         forward, backward = (partial(f, **twin.options) for f in (RULES[name].forward, RULES[name].backward))

@@ -21,19 +21,17 @@ class Windows(NamedTuple):
     @classmethod
     def sliding(cls, size: Sequence[int], stride: Extent, padding: Extent, dilation: Extent) -> "Windows":
         """One number stands for every dimension."""
-        d = len(size)
-        every = (tuple([e] * d if isinstance(e, int) else e) for e in (stride, padding, dilation))
-        return cls(tuple(size), *every)
+        return cls(tuple(size), *(_each(extent, len(size)) for extent in (stride, padding, dilation)))
 
     def along(self, lengths: Sequence[int]) -> list[int]:
         """How many windows there are in each dimension."""
         each = zip(lengths, self.padding, self._span(), self.stride, strict=True)
         return [(length + 2 * padding - span) // stride + 1 for length, padding, span, stride in each]
 
-    def under(self, counts: Sequence[int]) -> list[int]:
-        """The lengths that so many windows cover, without their padding."""
-        each = zip(counts, self.padding, self._span(), self.stride, strict=True)
-        return [(count - 1) * stride + span - 2 * padding for count, padding, span, stride in each]
+    def under(self, counts: Sequence[int], more: Extent) -> list[int]:
+        """The lengths that so many windows cover, without their padding, and more at the end."""
+        each = zip(counts, self.padding, self._span(), self.stride, _each(more, len(counts)), strict=True)
+        return [(count - 1) * stride + span - 2 * padding + more for count, padding, span, stride, more in each]
 
     def of(self, x: Tensor, fill: float = 0.0) -> Tensor:
         """x [..., *lengths] -> [..., p, k]: windows p, places k in them, each flattened over the dimensions."""
@@ -65,3 +63,7 @@ class Windows(NamedTuple):
         for i, (span, stride, dilation) in enumerate(each):
             padded = padded.unfold(lead + i, span, stride)[..., ::dilation]
         return padded
+
+
+def _each(extent: Extent, dimensions: int) -> tuple[int, ...]:
+    return (extent,) * dimensions if isinstance(extent, int) else tuple(extent)

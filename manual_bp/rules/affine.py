@@ -1,5 +1,6 @@
 """Weighted sums: linear in x, and linear in the weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -91,12 +92,7 @@ class Conv1d(Rule):
         *, stride: Extent = 1, padding: Extent = 0, dilation: Extent = 1, groups: int = 1,
     ) -> Tensor:  # fmt: skip
         windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
-        x_ngipk, w_goik = windows.of(x).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
-        out_ngop = torch.einsum("ngipk,goik->ngop", x_ngipk, w_goik)
-        if b is not None:
-            out_ngop = out_ngop + b.view(groups, -1, 1)
-        out: Tensor = out_ngop.flatten(1, 2).unflatten(-1, windows.along(x.shape[2:]))
-        return out
+        return _plus(_convolved(x, w, windows, groups), b)
 
     @staticmethod
     @half_in_float32
@@ -105,11 +101,40 @@ class Conv1d(Rule):
         *, stride: Extent = 1, padding: Extent = 0, dilation: Extent = 1, groups: int = 1,
     ) -> tuple[Tensor, Tensor, Any]:  # fmt: skip
         windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
-        x_ngipk, w_goik = windows.of(x).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
-        grad_ngop = grad_out.flatten(2).unflatten(1, (groups, -1))
-        grad_x = windows.adjoint(torch.einsum("ngop,goik->ngipk", grad_ngop, w_goik).flatten(1, 2), x.shape[2:])
-        grad_w = torch.einsum("ngop,ngipk->goik", grad_ngop, x_ngipk).reshape(w.shape)
+        grad_x = _adjoint(grad_out, w, windows, groups, x.shape[2:])
+        grad_w = _grad_kernel(grad_out, x, windows, groups)
         return grad_x, grad_w, None if b is None else grad_out.flatten(2).sum((0, 2))
+
+
+def _convolved(x: Tensor, w: Tensor, windows: Windows, groups: int) -> Tensor:
+    """C_w x: out_nop = Σ_ik w_oik X_nipk, in each group g."""
+    X_ngipk, w_goik = _grouped(windows.of(x), 1, groups), _grouped(w.flatten(2), 0, groups)
+    out_nop = torch.einsum("goik,ngipk->ngop", w_goik, X_ngipk).flatten(1, 2)
+    return out_nop.view(*out_nop.shape[:2], *windows.along(x.shape[2:]))
+
+
+def _adjoint(out: Tensor, w: Tensor, windows: Windows, groups: int, lengths: Sequence[int]) -> Tensor:
+    """C_wᵀ out: X_nipk = Σ_o w_oik out_nop, in each group g, added up where the windows came from."""
+    out_ngop, w_goik = _grouped(out.flatten(2), 1, groups), _grouped(w.flatten(2), 0, groups)
+    X_nipk = torch.einsum("goik,ngop->ngipk", w_goik, out_ngop).flatten(1, 2)
+    return windows.adjoint(X_nipk, lengths)
+
+
+def _grad_kernel(out: Tensor, x: Tensor, windows: Windows, groups: int) -> Tensor:
+    """w_oik = Σ_np out_nop X_nipk, in each group g: the derivative of ⟨out, C_w x⟩."""
+    out_ngop, X_ngipk = _grouped(out.flatten(2), 1, groups), _grouped(windows.of(x), 1, groups)
+    w_oik = torch.einsum("ngop,ngipk->goik", out_ngop, X_ngipk).flatten(0, 1)
+    return w_oik.view(*w_oik.shape[:2], *windows.size)
+
+
+def _grouped(x: Tensor, dim: int, groups: int) -> Tensor:
+    """The channels in dim as groups and the channels in each."""
+    return x.reshape(*x.shape[:dim], groups, x.shape[dim] // groups, *x.shape[dim + 1 :])
+
+
+def _plus(out: Tensor, b: Tensor | None) -> Tensor:
+    """out_no… + b_o"""
+    return out if b is None else out + b.view(-1, *[1] * (out.dim() - 2))
 
 
 class Conv2d(Conv1d):
@@ -156,11 +181,8 @@ class ConvTranspose1d(Rule):
         *, stride: Extent = 1, padding: Extent = 0, output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1,
     ) -> Tensor:  # fmt: skip
         windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
-        x_ngop, w_goik = x.flatten(2).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
-        added = Windows.sliding(w.shape[2:], output_padding, 0, 1).stride
-        lengths = [length + more for length, more in zip(windows.under(x.shape[2:]), added, strict=True)]
-        out = windows.adjoint(torch.einsum("ngop,goik->ngipk", x_ngop, w_goik).flatten(1, 2), lengths)
-        return out if b is None else out + b.view(-1, *[1] * len(lengths))
+        lengths = windows.under(x.shape[2:], output_padding)
+        return _plus(_adjoint(x, w, windows, groups, lengths), b)
 
     @staticmethod
     @half_in_float32
@@ -169,10 +191,8 @@ class ConvTranspose1d(Rule):
         *, stride: Extent = 1, padding: Extent = 0, output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1,
     ) -> tuple[Tensor, Tensor, Any]:  # fmt: skip
         windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
-        x_ngop, w_goik = x.flatten(2).unflatten(1, (groups, -1)), w.flatten(2).unflatten(0, (groups, -1))
-        grad_ngipk = windows.of(grad_out).unflatten(1, (groups, -1))
-        grad_x = torch.einsum("ngipk,goik->ngop", grad_ngipk, w_goik).reshape(x.shape)
-        grad_w = torch.einsum("ngop,ngipk->goik", x_ngop, grad_ngipk).reshape(w.shape)
+        grad_x = _convolved(grad_out, w, windows, groups)
+        grad_w = _grad_kernel(x, grad_out, windows, groups)
         return grad_x, grad_w, None if b is None else grad_out.flatten(2).sum((0, 2))
 
 

@@ -1,4 +1,7 @@
-"""Cells that carry a state from one time to the next, and one of them through time."""
+"""Cells that carry a state from one time to the next, and one of them through time.
+
+The derivatives of Sigmoid and Tanh need their out alone: it stands in the place of their x here.
+"""
 
 import torch
 from torch import Tensor
