@@ -66,6 +66,18 @@ def derivatives(source: str) -> set[str]:
     return {name for name in names if name in DERIVATIVES or name.endswith("_backward")}
 
 
+def private_parts(source: str) -> set[str]:
+    """What a class of a source uses of another class and calls private, as Other._part."""
+    return {
+        f"{node.value.id}.{node.attr}"
+        for owner in ast.walk(ast.parse(source))
+        if isinstance(owner, ast.ClassDef)
+        for node in ast.walk(owner)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.attr.startswith("_") and node.value.id not in (owner.name, "self", "cls")
+    }
+
+
 def sources(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*.py")):
         yield str(path.relative_to(folder.parent)), path.read_text(encoding="utf-8")
@@ -118,6 +130,16 @@ def test_an_import_is_seen(source):
 )
 def test_a_derivative_of_torchs_is_seen(source):
     assert derivatives(source)
+
+
+def test_no_rule_uses_the_private_parts_of_another():
+    for name, source in sources(HAND / "rules"):
+        assert private_parts(source) == set(), name
+
+
+def test_the_use_of_private_parts_is_seen():
+    source = "class A:\n def f(x): return B._g(A._g(x))"
+    assert private_parts(source) == {"B._g"}
 
 
 class Watch(TorchDispatchMode):

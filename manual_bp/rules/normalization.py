@@ -35,7 +35,8 @@ class Standardize(Rule):
     @staticmethod
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, *, dim: Dims = -1, eps: float = 1e-5) -> tuple[Tensor]:
-        sigma = x.var(dim, correction=0, keepdim=True).add(eps).sqrt()
+        centered = x - x.mean(dim, keepdim=True)
+        sigma = (centered * centered).mean(dim, keepdim=True).add(eps).sqrt()
         projected = (grad_out * out).mean(dim, keepdim=True)
         return ((grad_out - grad_out.mean(dim, keepdim=True) - out * projected) / sigma,)
 
