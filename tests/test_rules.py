@@ -128,6 +128,18 @@ def test_rule_gives_one_gradient_for_each_input(rule, twin, device):
     assert [gradient is not None for gradient in gradients] == [is_floating(x) for x in inputs]
 
 
+@every_case
+def test_rule_takes_an_empty_batch_as_torch_does(rule, twin, device):
+    inputs = drawn(twin, 0, device)
+    if rule is rules.RNN:  # its samples are in the second dimension of x
+        x, h, *weights = inputs
+        inputs = [x[:, :0], h[:0], *weights]
+    else:
+        samples = len(inputs[0])
+        inputs = [x[:0] if x is not None and len(x) == samples else x for x in inputs]
+    crosscheck(*pair(rule, twin), inputs, twin=twin, dtypes=rungs(device)[:1]).raise_on_mismatch()
+
+
 # Options and shapes, beyond the cases
 
 

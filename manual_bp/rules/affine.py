@@ -35,7 +35,7 @@ class Affine(Rule):
         grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Any]:
         samples = x.shape[:-1].numel()
-        grad_out_so, x_si = grad_out.reshape(samples, len(w)), x.reshape(samples, -1)
+        grad_out_so, x_si = grad_out.reshape(samples, w.shape[0]), x.reshape(samples, w.shape[1])
         return grad_out @ w, grad_out_so.T @ x_si, None if b is None else grad_out_so.sum(0)
 
 

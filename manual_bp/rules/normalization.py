@@ -123,7 +123,7 @@ class BatchNorm(Rule):
     @staticmethod
     @half_in_float32
     def forward(x: Tensor, w: Tensor, b: Tensor, *, eps: float = 1e-5) -> Tensor:
-        x_nci = x.reshape(*x.shape[:2], -1)
+        x_nci = _flat(x)
         return (w[:, None] * Standardize.forward(x_nci, dim=(0, 2), eps=eps) + b[:, None]).view(x.shape)
 
     @staticmethod
@@ -131,7 +131,7 @@ class BatchNorm(Rule):
     def backward(
         grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor, *, eps: float = 1e-5
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x_nci, grad_nci = x.reshape(*x.shape[:2], -1), grad_out.reshape(*x.shape[:2], -1)
+        x_nci, grad_nci = _flat(x), _flat(grad_out)
         x_hat = Standardize.forward(x_nci, dim=(0, 2), eps=eps)
         (grad_x,) = Standardize.backward(grad_nci * w[:, None], x_hat, x_nci, dim=(0, 2), eps=eps)
         return grad_x.view(x.shape), (grad_nci * x_hat).sum((0, 2)), grad_nci.sum((0, 2))
@@ -156,7 +156,7 @@ class GroupNorm(Rule):
     @staticmethod
     @half_in_float32
     def forward(x: Tensor, w: Tensor, b: Tensor, *, num_groups: int, eps: float = 1e-5) -> Tensor:
-        x_hat = Standardize.forward(x.reshape(len(x), num_groups, -1), eps=eps).view(*x.shape[:2], -1)
+        x_hat = _flat(Standardize.forward(_grouped(x, num_groups), eps=eps).view(x.shape))
         return (w[:, None] * x_hat + b[:, None]).view(x.shape)
 
     @staticmethod
@@ -164,10 +164,20 @@ class GroupNorm(Rule):
     def backward(
         grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor, *, num_groups: int, eps: float = 1e-5
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x_groups, grad_nci = x.reshape(len(x), num_groups, -1), grad_out.reshape(*x.shape[:2], -1)
+        x_groups, grad_nci = _grouped(x, num_groups), _flat(grad_out)
         x_hat = Standardize.forward(x_groups, eps=eps)
         (grad_x,) = Standardize.backward((grad_nci * w[:, None]).view_as(x_hat), x_hat, x_groups, eps=eps)
         return grad_x.view(x.shape), (grad_nci * x_hat.view_as(grad_nci)).sum((0, 2)), grad_nci.sum((0, 2))
+
+
+def _flat(x: Tensor) -> Tensor:
+    """x [n, c, ...] as x_nci."""
+    return x.reshape(*x.shape[:2], x.shape[2:].numel())
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """x [n, c, ...] with the channels of a group, and their places, in one row."""
+    return x.reshape(len(x), groups, x.shape[1:].numel() // groups)
 
 
 class L2Normalize(Rule):
