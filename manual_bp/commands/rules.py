@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
+from manual_bp import rules as catalogue
 from manual_bp.commands import CommandError
 from manual_bp.commands._console import Lines, Shares
 from manual_bp.commands.subjects import rule
@@ -55,6 +56,8 @@ def _explain(lines: Lines, name: str) -> bool:
     shown = RULES[name]
     lines.print(name, style="bold")
     lines.print(f"{inspect.getdoc(shown)}\n")
+    _, _, notation = (inspect.getdoc(catalogue) or "").partition("\n\n")
+    lines.print(f"{notation}\n", style="dim")
     lines.print(f"The code, in {shown.__module__}:", style="bold")
     for function in _code(shown):
         lines.print(textwrap.indent(textwrap.dedent(inspect.getsource(function)), "    "))

@@ -1,8 +1,9 @@
 """The catalogue of rules: each a forward, its hand-written backward, and the derivation between them.
 
-In the derivations grad_x is ∂J/∂x of some scalar J, in the shape of x; a letter under a Σ is summed over; [k = j] is 1
-where k = j and else 0; ⟨X, Y⟩ is the sum of the products of their elements; σ is the Sigmoid, unless it is a standard
-deviation. A line that ends in the name of a rule is that rule, applied.
+Notation: grad_x is ∂J/∂x of some scalar J, in the shape of x. The letters under a Σ are summed over; [k = j] is 1 where
+k = j, else 0; ⟨X, Y⟩ is the sum of the products of their elements; σ( ) is the Sigmoid, σ alone a standard deviation. A
+line with the name of a rule at its end is that rule, applied. A function under half_in_float32 computes bfloat16 and
+float16 in float32, and rounds once.
 """
 
 from manual_bp.rules._rule import RULES, Rule

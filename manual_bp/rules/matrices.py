@@ -18,8 +18,7 @@ class Solve(Rule):
 
     Often wrong: A for Aᵀ; the minus; the inverse computed, where a solution is faster and more accurate.
     Shapes: A [..., n, n], B [..., n, k]; out [..., n, k].
-    Source: Giles, Collected Matrix Derivative Results for Forward and Reverse Mode Algorithmic Differentiation (2008),
-    section 2.3.1.
+    Source: Giles, Collected Matrix Derivative Results for Forward and Reverse Mode Algorithmic Differentiation (2008).
     """
 
     @staticmethod
@@ -45,7 +44,7 @@ class Cholesky(Rule):
 
     Often wrong: the diagonal not halved; G itself, which is right for a symmetric dA and is not symmetric.
     Shapes: A [..., n, n], symmetric, only its lower triangle is read; out [..., n, n].
-    Source: Murray, Differentiation of the Cholesky Decomposition (2016), section 3; Giles (2008).
+    Source: Murray, Differentiation of the Cholesky Decomposition (2016); Giles (2008), as for Solve.
     """
 
     @staticmethod
@@ -74,7 +73,7 @@ class LogDeterminant(Rule):
 
     Often wrong: A⁻¹ for A⁻ᵀ, which a symmetric A hides; the logarithm taken of a determinant that has overflowed.
     Shapes: A [..., n, n]; out [...].
-    Source: Giles, Collected Matrix Derivative Results (2008), section 2.2.4.
+    Source: Giles (2008), as for Solve.
     """
 
     @staticmethod

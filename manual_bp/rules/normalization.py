@@ -10,7 +10,7 @@ Dims = int | tuple[int, ...]
 
 
 class Standardize(Rule):
-    """Numbers of mean 0 and variance 1, what the layers below have in common: out = (x − μ) / σ, σ = √(var + eps).
+    """Mean 0 and variance 1, the first step of LayerNorm, BatchNorm and GroupNorm: out = (x − μ) / σ, σ = √(var + eps).
 
     Derivation:
         Over the m numbers i, j that share a μ = 1/m Σ_j x_j and a σ² = 1/m Σ_j (x_j − μ)² + eps:
@@ -30,13 +30,13 @@ class Standardize(Rule):
     @half_in_float32
     def forward(x: Tensor, *, dim: Dims = -1, eps: float = 1e-5) -> Tensor:
         centered = x - x.mean(dim, keepdim=True)
-        return centered / (centered * centered).mean(dim, keepdim=True).add(eps).sqrt()
+        return centered / torch.sqrt((centered * centered).mean(dim, keepdim=True) + eps)
 
     @staticmethod
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, *, dim: Dims = -1, eps: float = 1e-5) -> tuple[Tensor]:
         centered = x - x.mean(dim, keepdim=True)
-        sigma = (centered * centered).mean(dim, keepdim=True).add(eps).sqrt()
+        sigma = torch.sqrt((centered * centered).mean(dim, keepdim=True) + eps)
         projected = (grad_out * out).mean(dim, keepdim=True)
         return ((grad_out - grad_out.mean(dim, keepdim=True) - out * projected) / sigma,)
 
@@ -92,12 +92,12 @@ class RMSNorm(Rule):
     @staticmethod
     @half_in_float32
     def forward(x: Tensor, w: Tensor, *, eps: float = 1e-6) -> Tensor:
-        return w * (x / (x * x).mean(-1, keepdim=True).add(eps).sqrt())
+        return w * (x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps))
 
     @staticmethod
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, *, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
-        r = (x * x).mean(-1, keepdim=True).add(eps).sqrt()
+        r = torch.sqrt((x * x).mean(-1, keepdim=True) + eps)
         x_hat, grad_x_hat = x / r, grad_out * w
         grad_x = (grad_x_hat - x_hat * (grad_x_hat * x_hat).mean(-1, keepdim=True)) / r
         return grad_x, (grad_out * x_hat).sum_to_size(w.shape)
@@ -192,7 +192,7 @@ class L2Normalize(Rule):
 
     Often wrong: ‖x‖ as a constant; at x = 0 a division by zero.
     Shapes: x [..., k]; out as x.
-    Source: Wang, Xiang, Cheng, Yuille, NormFace: L2 Hypersphere Embedding for Face Verification (2017), section 3.
+    Source: Wang, Xiang, Cheng, Yuille, NormFace: L2 Hypersphere Embedding for Face Verification (2017).
     """
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from manual_bp.rules._precision import half_in_float32
@@ -43,8 +44,8 @@ class MaxPool2d(Rule):
     ) -> tuple[Tensor]:  # fmt: skip
         windows = _pooling(kernel_size, stride, padding, dilation)
         X = windows.of(x, fill=-math.inf)
-        first = X.max(-1, keepdim=True).indices
-        grad_X = X.new_zeros(X.shape).scatter(-1, first, grad_out.flatten(-2).unsqueeze(-1))
+        first = X.max(-1, keepdim=True).indices  # torch's max: of several, the first
+        grad_X = torch.zeros_like(X).scatter(-1, first, grad_out.flatten(-2).unsqueeze(-1))
         return (windows.adjoint(grad_X, x.shape[-2:]),)
 
 
@@ -76,8 +77,9 @@ class AvgPool2d(Rule):
         *, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
     ) -> tuple[Tensor]:  # fmt: skip
         windows = _pooling(kernel_size, stride, padding)
-        grad_X = windows.of(x).zero_() + grad_out.flatten(-2).unsqueeze(-1)
-        return (windows.adjoint(grad_X / grad_X.shape[-1], x.shape[-2:]),)
+        K = math.prod(windows.size)
+        grad_X = (grad_out.flatten(-2) / K).unsqueeze(-1).expand(*[-1] * (x.dim() - 1), K)
+        return (windows.adjoint(grad_X, x.shape[-2:]),)
 
 
 def _pooling(kernel_size: Extent, stride: Extent | None, padding: Extent, dilation: Extent = 1) -> Windows:
@@ -86,7 +88,7 @@ def _pooling(kernel_size: Extent, stride: Extent | None, padding: Extent, dilati
 
 
 class Dropout(Rule):
-    """Numbers dropped by a given mask, the rest scaled so that the mean stays: out = x mask / (1 − p).
+    """Numbers dropped by a given mask, the rest scaled so that the mean stays: out = mask x / (1 − p).
 
     Derivation:
         ∂out/∂x = mask / (1 − p), with the same mask as in the forward
@@ -99,11 +101,11 @@ class Dropout(Rule):
 
     @staticmethod
     def forward(x: Tensor, mask: Tensor, *, p: float = 0.5) -> Tensor:
-        return x * mask / (1 - p)
+        return torch.where(mask, x / (1 - p), 0)
 
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, mask: Tensor, *, p: float = 0.5) -> tuple[Tensor, None]:
-        return grad_out * mask / (1 - p), None
+        return torch.where(mask, grad_out / (1 - p), 0), None
 
 
 class Add(Rule):
