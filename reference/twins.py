@@ -153,7 +153,11 @@ def _rotary(x: Tensor, angle: Tensor, *, interleaved: bool = False) -> Tensor:
 
 
 def _rnn(x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:
-    return torch.rnn_tanh(x, h[None], weights, True, 1, 0.0, False, False, False)[0]
+    out = []
+    for x_t in x:
+        h = torch.rnn_tanh_cell(x_t, h, *weights)
+        out.append(h)
+    return torch.stack(out)
 
 
 def _lstm_cell(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,6 +52,12 @@ def test_rule_agrees_with_its_twin(rule, twin, seed, device):
     assert {row.dtype for row in report.rows} == set(twin.rungs(device))
 
 
+@every_case
+def test_a_forward_is_a_twin_itself(rule, twin, device):
+    """Autograd goes through it, as through a twin, and comes to the same as the backward."""
+    crosscheck(*pair(rule, twin), drawn(twin, 0, device), dtypes=twin.rungs(device)).raise_on_mismatch()
+
+
 def test_torch_has_the_twins_in_half_precision_but_for_matrices(device):
     for name, twins in TWINS.items():
         for twin in twins:

@@ -33,7 +33,7 @@ class MaxPool2d(Rule):
         x: Tensor, *, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0, dilation: Extent = 1
     ) -> Tensor:
         windows = _pooling(kernel_size, stride, padding, dilation)
-        out: Tensor = windows.of(x, fill=-math.inf).amax(-1).unflatten(-1, windows.along(x.shape[-2:]))
+        out: Tensor = windows.of(x, fill=-math.inf).max(-1).values.unflatten(-1, windows.along(x.shape[-2:]))
         return out
 
     @staticmethod
