@@ -133,10 +133,12 @@ class ELU(Rule):
     """
 
     @staticmethod
+    @half_in_float32
     def forward(x: Tensor, *, alpha: float = 1.0) -> Tensor:
         return torch.where(x > 0, x, alpha * torch.expm1(x))
 
     @staticmethod
+    @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, *, alpha: float = 1.0) -> tuple[Tensor]:
         return (torch.where(x > 0, grad_out, grad_out * alpha * torch.exp(x)),)
 
@@ -155,10 +157,12 @@ class Softplus(Rule):
     """
 
     @staticmethod
+    @half_in_float32
     def forward(x: Tensor) -> Tensor:
         return -logsigmoid(-x)
 
     @staticmethod
+    @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor) -> tuple[Tensor]:
         return (grad_out * torch.sigmoid(x),)
 
@@ -177,6 +181,7 @@ class SiLU(Rule):
     """
 
     @staticmethod
+    @half_in_float32
     def forward(x: Tensor) -> Tensor:
         return x * torch.sigmoid(x)
 

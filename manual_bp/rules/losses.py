@@ -173,11 +173,13 @@ class Huber(Loss):
     target = "value"
 
     @staticmethod
+    @half_in_float32
     def forward(n_out: Tensor, z: Tensor, *, delta: float = 1.0) -> Tensor:
         r = (n_out - z).abs()
         return torch.where(r <= delta, 0.5 * r * r, delta * (r - 0.5 * delta)).sum(-1)
 
     @staticmethod
+    @half_in_float32
     def backward(
         grad_out: Tensor, out: Tensor, n_out: Tensor, z: Tensor, *, delta: float = 1.0
     ) -> tuple[Tensor, Tensor]:
