@@ -170,7 +170,6 @@ def _gates(count: int) -> tuple[Domain, ...]:
 
 
 _qkv = (normal(2, 3, 5, 4), normal(2, 3, 6, 4), normal(2, 3, 6, 7))
-_shared = (normal(2, 6, 5, 4), normal(2, 3, 5, 4), normal(2, 3, 5, 7))
 
 TWINS: dict[str, tuple[Twin, ...]] = {
     "Affine": (
@@ -249,7 +248,7 @@ TWINS: dict[str, tuple[Twin, ...]] = {
         Twin(_attention, *_qkv, absent),
         Twin(_attention, *_qkv, mask(5, 6), scale=0.3),
         Twin(_attention, *_qkv, normal(3, 1, 6)),
-        Twin(_attention, *_shared, absent, is_causal=True),
+        Twin(_attention, normal(2, 6, 5, 4), *_qkv[1:], absent, is_causal=True),
     ),
     "RotaryEmbedding": (
         Twin(_rotary, normal(2, 3, 5, 8), normal(5, 4)),

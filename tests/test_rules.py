@@ -286,6 +286,12 @@ def test_logits_of_minus_infinity_have_no_gradient(device):
     assert rules.SoftmaxCrossEntropy.backward(torch.ones_like(J), J, x, t)[0].isfinite().all()
 
 
+def test_a_class_that_neither_has_costs_nothing(device):
+    """0 · log 0 = 0, also where the logarithm is −∞ already."""
+    n, z = torch.tensor([[0.0, -torch.inf]], device=device), torch.tensor([[1.0, 0.0]], device=device)
+    assert rules.KLDivergence.forward(n, z).tolist() == [0.0]
+
+
 def test_zero_rows_are_normalized_as_torch_does(device):
     x = torch.zeros(2, 3, device=device)
     for rule, inputs in ((rules.L2Normalize, (x,)), (rules.CosineSimilarity, (x, torch.randn(2, 3, device=device)))):

@@ -18,7 +18,8 @@ class ScaledDotProductAttention(Rule):
         the scale 1/√D (D values of d) unless it is given:
         grad_v_te = Σ_l p_lt grad_out_le               grad_v = Pᵀ grad_out
         grad_p_lt = Σ_e grad_out_le v_te               grad_P = grad_out Vᵀ
-        grad_s_lt = p_lt (grad_p_lt − Σ_u p_lu grad_p_lu)          Softmax, over the keys
+        grad_s_lt = p_lt (grad_p_lt − Σ_u p_lu grad_p_lu)          Softmax, over the keys u
+                    where Σ_u p_lu grad_p_lu = Σ_e grad_out_le out_le: a kernel needs no whole row of P for it
         grad_q_ld = scale Σ_t grad_s_lt k_td           grad_Q = scale grad_S K
         grad_k_td = scale Σ_l grad_s_lt q_ld           grad_K = scale grad_Sᵀ Q
         grad_mask_lt = grad_s_lt, summed over the dimensions in which the mask is broadcast

@@ -204,7 +204,7 @@ class KLDivergence(Loss):
 
     @staticmethod
     def forward(n_out: Tensor, z: Tensor) -> Tensor:
-        return (torch.xlogy(z, z) - z * n_out).sum(-1)
+        return (torch.xlogy(z, z) - times_log(z, n_out)).sum(-1)
 
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, n_out: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
