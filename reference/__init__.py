@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reference.check import compare, crosscheck
+    from reference.check import assert_crosscheck, compare, crosscheck
     from reference.ladder import judge
     from reference.report import GradientMismatch, Report, Row
 
-__all__ = ["GradientMismatch", "Report", "Row", "compare", "crosscheck", "judge"]
+__all__ = ["GradientMismatch", "Report", "Row", "assert_crosscheck", "compare", "crosscheck", "judge"]
 
-_HOMES = {"compare": "check", "crosscheck": "check", "judge": "ladder"}
+_HOMES = {"assert_crosscheck": "check", "compare": "check", "crosscheck": "check", "judge": "ladder"}
 
 
 def __getattr__(name: str) -> Any:

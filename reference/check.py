@@ -1,19 +1,25 @@
 """Judge a hand-written backward pass by autograd through its forward, or through an independent twin of it."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
-from reference.ladder import distance, is_floating, judge, norm, rung_rows, unit_roundoff
+from reference.diagnosis import Evidence
+from reference.ladder import FACTOR, judge, rung_rows
+from reference.precision import distance, is_floating, norm, rounded, rungs, unit_roundoff, widened
 from reference.report import Report, Row
 
 
 def crosscheck(
     forward: Callable[..., Any],
-    backward: Callable[..., Sequence[Tensor | None]],
+    backward: Callable[..., Sequence[Tensor | None]] | type[Function],
     inputs: Sequence[Any],
     *,
     twin: Callable[..., Any] | None = None,
@@ -24,15 +30,18 @@ def crosscheck(
     """Judge `backward(grad_out, out, *inputs)` as the derivative of `forward(*inputs)`, at every rung of the ladder.
 
     forward(*inputs) -> out, and backward(grad_out, out, *inputs) -> (gradient of each input, or None, ...). Where out
-    is a tuple, so is grad_out. inputs: tensors, and anything else, which is handed through untouched. When some of
-    them require grad those are judged, else every floating-point one is. twin: an independent forward in torch's own
-    operations; with it the values of out are judged too, without it autograd goes through `forward` itself. names: of
-    the inputs, those of forward's parameters unless given. dtypes: the rungs. seed: that of grad_out, which is drawn
-    at random.
+    is a tuple, so is grad_out, with None for what is not floating. backward may also be a torch.autograd.Function:
+    its own forward is then judged as well. inputs: tensors, and anything else, which is handed through untouched. When
+    some of them require grad those are judged, else every floating-point one is. twin: an independent forward in
+    torch's own operations; with it the values of out are judged too, without it autograd goes through `forward`
+    itself. names: of the inputs, those of forward's parameters unless given. dtypes: the rungs. seed: that of grad_out,
+    which is drawn at random, and of torch's random state at every call, as for a dropout.
 
-    Returns a report with a row for each judged tensor and rung; what raises inside of the two functions is raised here.
-    Raises TypeError where no input can be judged, or a function does not take or return what it should; ValueError
-    for names that are too few, or the same.
+    Returns a report with a row for each judged tensor and rung, and one for each input that was changed in place. What
+    raises in every dtype inside of the two functions is raised here; a dtype in which only the hand-written side does
+    is left out and noted. Raises TypeError where no input can be judged, or a function does not take or return what it
+    should; ValueError for names that are too few, or the same. Random state, grad mode and the inputs are left as they
+    were.
     """
     if not isinstance(inputs, tuple | list):
         raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
@@ -43,52 +52,187 @@ def crosscheck(
         raise ValueError(
             f"names: expected different ones, and none called out, as the result is, got {', '.join(names)}"
         )
+    for name, x in zip(names, inputs, strict=True):
+        _refuse(name, x)
     floating = [i for i, x in enumerate(inputs) if is_floating(x)]
     judged = [i for i in floating if inputs[i].requires_grad] or floating
     if not judged:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     _takes("forward", forward, names)
-    _takes("backward", backward, ("grad_out", "out", *names))
-    truth = twin or forward
-    with torch.no_grad():
-        outs = _outs(truth(*_detached(inputs)))
-    for out in outs:
-        if not isinstance(out, Tensor):
-            what = "forward" if twin is None else "twin"
-            raise TypeError(f"{what}: expected to return a tensor or a tuple of tensors, got {type(out).__name__}")
-    grad_outs = _drawn_like(outs, seed)
+    is_function = isinstance(backward, type) and issubclass(backward, Function)
+    if not is_function:
+        _takes("backward", backward, ("grad_out", "out", *names))
+    pair = _Pair(forward, backward, twin or forward, names, judged, twin is not None or is_function, seed, is_function)
+    device = inputs[judged[0]].device
+    with _isolated(device):
+        outs = pair.tried(inputs, rungs(device) if dtypes is None else dtypes)
+        pair.outs = len(outs)
+        grad_outs = _drawn_like(outs, seed)
+        title = _name(backward)
+        report = judge(
+            pair.by_hand, pair.by_autograd, (*grad_outs, *inputs), title=title, dtypes=dtypes, seed=seed,
+            evidence=pair.evidence,
+        )  # fmt: skip
+    changed = [
+        Row(name, device, report.rows[0].dtype, math.inf, FACTOR, False, f"changed in place by {by}", "")
+        for name, by in pair.changed.items()
+    ]
+    return replace(report, rows=(*report.rows, *changed))
 
-    def manual(*given: Any) -> dict[str, Tensor]:
-        grads_out, xs = given[: len(grad_outs)], given[len(grad_outs) :]
+
+def assert_crosscheck(forward: Callable[..., Any], backward: Any, inputs: Sequence[Any], **options: Any) -> None:
+    """Raise GradientMismatch, with the table as its text, unless `crosscheck` of the same arguments agrees."""
+    __tracebackhide__ = True  # pytest then shows the caller's line
+    crosscheck(forward, backward, inputs, **options).raise_on_mismatch()
+
+
+@dataclass
+class _Pair:
+    """The functions of a crosscheck as the judge takes them: each from (*grad_outs, *inputs) to tensors by name."""
+
+    forward: Callable[..., Any]
+    backward: Any
+    truth: Callable[..., Any]
+    names: Sequence[str]
+    judged: Sequence[int]
+    values: bool  # whether those of out are judged too
+    seed: int
+    is_function: bool
+    outs: int = 1
+    unwatched: bool = True
+    changed: dict[str, str] = field(default_factory=dict)
+
+    def tried(self, inputs: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Any, ...]:
+        """What the truth returns. Raises TypeError unless autograd can go through it in float64, from any state."""
+        what = "forward" if self.truth is self.forward else "twin"
+        try:
+            outs = self._outs(self.truth, widened(inputs))
+        except Exception as error:
+            self._outs(self.truth, rounded(inputs, _dtype(inputs)))  # what raises in any dtype is the caller's to see
+            raise TypeError(
+                f"{what}: expected to run in float64, where the oracle is computed, it raises {type(error).__name__}: "
+                f"{error}: give a twin in torch's own operations"
+            ) from error
+        for out in outs:
+            if not isinstance(out, Tensor):
+                raise TypeError(f"{what}: expected to return a tensor or a tuple of tensors, got {type(out).__name__}")
+            _refuse(f"{what}'s result", out)
+        if not self._same(outs, self._outs(self.truth, widened(inputs), self.seed + 1)):
+            self._draws_alike(what, inputs, outs, dtypes)
+        return tuple(out.to(_device(inputs)) for out in outs)
+
+    def _draws_alike(self, what: str, inputs: Sequence[Any], outs: Sequence[Tensor], dtypes: Sequence[Any]) -> None:
+        """Raises TypeError for random numbers that are others in each dtype: no two rungs would judge the same."""
+        for dtype in dtypes:
+            for out, exact in zip(self._outs(self.truth, rounded(inputs, dtype)), outs, strict=True):
+                if distance(out, exact) > 0.1 * norm(exact):
+                    raise TypeError(
+                        f"{what}: expected the same random numbers in every dtype, it draws others in {dtype} than in "
+                        f"float64: draw them outside, and hand them in as one more input"
+                    )
+
+    @staticmethod
+    def _same(outs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+        return all(
+            torch.equal(x.nan_to_num(), y.nan_to_num()) if is_floating(x) else torch.equal(x, y)
+            for x, y in zip(outs, others, strict=True)
+        )
+
+    def _outs(self, function: Callable[..., Any], xs: Sequence[Any], seed: int | None = None) -> tuple[Any, ...]:
+        _set_seed(_device(xs), self.seed if seed is None else seed)
         with torch.no_grad():
-            out = forward(*xs)
-            gradients = backward(grads_out if isinstance(out, tuple) else grads_out[0], out, *xs)
-        values = _named_outs(out) if twin else {}
+            return _tuple(function(*xs))
+
+    def by_hand(self, *given: Any) -> dict[str, Tensor]:
+        grads_out, xs = given[: self.outs], list(given[self.outs :])
+        if self.is_function:
+            return self._by_function(grads_out, xs)
+        device = _device(xs)
+        before = [rounded(given, _dtype(xs))] if self.unwatched else []
+        self.unwatched = False
+        with torch.no_grad():
+            _set_seed(device, self.seed)
+            out = self.forward(*xs)
+            self._watch(before, given, "forward")
+            _set_seed(device, self.seed)
+            gradients = self.backward(grads_out if isinstance(out, tuple | list) else grads_out[0], out, *xs)
+            self._watch(before, given, "backward")
+        values = _named_outs(out) if self.values else {}
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
         given_back = gradients if isinstance(gradients, tuple | list) else (gradients,)
-        values |= {names[i]: given_back[i] for i in judged if i < len(given_back)}
+        values |= {self.names[i]: given_back[i] for i in self.judged if i < len(given_back)}
         if len(given_back) > len(xs):
             values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
         return values
 
-    def autograd(*given: Any) -> dict[str, Tensor]:
-        grads_out, xs = given[: len(grad_outs)], list(given[len(grad_outs) :])
-        for i in judged:
+    def _by_function(self, grads_out: Sequence[Any], xs: list[Any]) -> dict[str, Tensor]:
+        """Through autograd.Function, as torch itself calls it."""
+        for i in self.judged:
             xs[i].requires_grad_()
+        _set_seed(_device(xs), self.seed)
         with torch.enable_grad():
-            out = truth(*xs)
-            if not any(value.requires_grad for value in _outs(out)):
-                raise TypeError(
-                    "forward: expected torch operations that autograd can go through, got a result that hangs on "
-                    "no input: give such a function as twin"
-                )
-            gradients = torch.autograd.grad(
-                _outs(out), [xs[i] for i in judged], grads_out, allow_unused=True, materialize_grads=True
-            )
-        values = {name: value.detach() for name, value in _named_outs(out).items()} if twin else {}
-        return values | {names[i]: gradient.detach() for i, gradient in zip(judged, gradients, strict=True)}
+            out = self.backward.apply(*xs)
+        gradients = _gradients(out, grads_out, [xs[i] for i in self.judged])
+        values = {name: value.detach() for name, value in _named_outs(out).items()}
+        return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
 
-    return judge(manual, autograd, (*grad_outs, *inputs), title=_name(backward), dtypes=dtypes, seed=seed)
+    def _watch(self, before: Sequence[Sequence[Any]], after: Sequence[Any], by: str) -> None:
+        """Remember what is no longer as it was."""
+        grads_out = ["grad_out"] if self.outs == 1 else [f"grad_out[{i}]" for i in range(self.outs)]
+        for copies in before:
+            for name, x, y in zip((*grads_out, *self.names), copies, after, strict=True):
+                if isinstance(x, Tensor) and not (x.shape == y.shape and self._same((x,), (y,))):
+                    self.changed.setdefault(name, by)
+
+    def by_autograd(self, *given: Any) -> dict[str, Tensor]:
+        grads_out, xs = given[: self.outs], list(given[self.outs :])
+        for i in self.judged:
+            xs[i].requires_grad_()
+        _set_seed(_device(xs), self.seed)
+        with torch.enable_grad():
+            out = self.truth(*xs)
+        if not any(value.requires_grad for value in _tensors(_tuple(out))):
+            raise TypeError(
+                "forward: expected torch operations that autograd can go through, got a result that hangs on "
+                "no input: give such a function as twin"
+            )
+        gradients = _gradients(out, grads_out, [xs[i] for i in self.judged], materialize_grads=True)
+        values = {name: value.detach() for name, value in _named_outs(out).items()} if self.values else {}
+        return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
+
+    def evidence(self, *given: Any) -> dict[str, Evidence]:
+        """What the diagnosis may go by, from the oracle's inputs: see `Evidence`."""
+        grads_out, xs = given[: self.outs], given[self.outs :]
+        outs = self._outs(self.truth, rounded(xs, torch.float64))
+        exact = self.by_autograd(*rounded(given, torch.float64))
+
+        def with_grad_out(change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+            changed = [change(g) if is_floating(g) else g for g in grads_out]
+            return self.by_autograd(*changed, *rounded(xs, torch.float64))
+
+        mistaken = {"grad_out is ignored, as if it were ones": with_grad_out(torch.ones_like)}
+        if all(g.dim() and g.shape[0] > 1 for g in grads_out if is_floating(g)):
+            mistaken["only the last sample counts"] = with_grad_out(lambda g: _only(g, -1))
+            mistaken["only the first sample counts"] = with_grad_out(lambda g: _only(g, 0))
+        named = {name: x for name, x in zip(self.names, xs, strict=True) if isinstance(x, Tensor)}
+        terms = {name: x for name, x in named.items() if is_floating(x)}
+        if self.outs == 1 and is_floating(grads_out[0]):
+            g, out = grads_out[0], outs[0]
+            terms |= {"grad_out": g, "out": out, "grad_out·out": g * out}
+            terms |= {f"grad_out·{name}": g * x for name, x in named.items() if is_floating(x) and x.shape == g.shape}
+        sizes = {f"out.shape[{d}]": n for d, n in enumerate(outs[0].shape)} | {"out.numel()": outs[0].numel()}
+        for name, x in named.items():
+            sizes |= {f"{name}.shape[{d}]": n for d, n in enumerate(x.shape)} | {f"{name}.numel()": x.numel()}
+        found = {}
+        for name, o in exact.items():
+            of_name = {cause: values[name] for cause, values in mistaken.items()}
+            g = grads_out[0]
+            if self.outs == 1 and name in self.names and is_floating(g) and o.shape == g.shape:
+                of_name["grad_out is handed on, without the derivative"] = g
+                of_name["the derivative is applied twice"] = o * o / g
+            others = {other: value for other, value in exact.items() if other != name and other in self.names}
+            found[name] = Evidence(of_name, others, terms, sizes)
+        return found
 
 
 def compare(
@@ -131,25 +275,82 @@ def _takes(what: str, function: Callable[..., Any], names: Sequence[str]) -> Non
         raise TypeError(f"{what}: expected to take ({', '.join(names)}), got {what}{signature}{where}") from None
 
 
-def _outs(out: Any) -> tuple[Tensor, ...]:
-    return out if isinstance(out, tuple) else (out,)
+def _refuse(what: str, x: object) -> None:
+    """Raises TypeError for what the judge cannot judge: better said than passed over."""
+    if isinstance(x, Tensor) and (x.is_complex() or x.is_quantized or x.layout != torch.strided):
+        kind = "complex" if x.is_complex() else "quantized" if x.is_quantized else str(x.layout)
+        raise TypeError(f"{what}: expected a real, dense tensor, got a {kind} one, which is not judged")
+    if isinstance(x, tuple | list) and any(isinstance(part, Tensor) for part in x):
+        raise TypeError(f"{what}: expected a tensor, got a {type(x).__name__} of them: hand them in one by one")
+
+
+@contextmanager
+def _isolated(device: torch.device) -> Iterator[None]:
+    """No random state, grad mode or autocast comes in from outside, and none goes out."""
+    kinds = {"cpu", device.type}
+    with ExitStack() as stack:
+        if device.type == "cpu":
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+        else:
+            every = list(range(torch.accelerator.device_count()))
+            stack.enter_context(torch.random.fork_rng(devices=every, device_type=device.type))
+        stack.enter_context(torch.inference_mode(False))
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def _set_seed(device: torch.device, seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device.type).manual_seed_all(seed)
+
+
+def _device(inputs: Sequence[Any]) -> torch.device:
+    return next(x.device for x in inputs if is_floating(x))
+
+
+def _dtype(inputs: Sequence[Any]) -> torch.dtype:
+    return next(x.dtype for x in inputs if is_floating(x))
+
+
+def _only(g: Tensor, sample: int) -> Tensor:
+    """grad_out of one sample alone."""
+    alone = torch.zeros_like(g)
+    alone[sample] = g[sample]
+    return alone
+
+
+def _gradients(out: Any, grads_out: Sequence[Any], xs: Sequence[Tensor], **options: bool) -> list[Tensor]:
+    """Autograd's, of the outs that hang on some x."""
+    pairs = [(o, g) for o, g in zip(_tuple(out), grads_out, strict=True) if isinstance(o, Tensor) and o.requires_grad]
+    outs, grads = zip(*pairs, strict=True)
+    gradients = torch.autograd.grad(outs, xs, grads, allow_unused=True, **options)
+    return [gradient if gradient is None else gradient.detach() for gradient in gradients]
+
+
+def _tuple(out: Any) -> tuple[Any, ...]:
+    return tuple(out) if isinstance(out, tuple | list) else (out,)
+
+
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _named_outs(out: Any) -> dict[str, Tensor]:
-    return {f"out[{i}]": value for i, value in enumerate(out)} if isinstance(out, tuple) else {"out": out}
+    """The floating-point outs by name; the others have no error to measure."""
+    outs = {f"out[{i}]": value for i, value in enumerate(out)} if isinstance(out, tuple | list) else {"out": out}
+    return {name: value for name, value in outs.items() if is_floating(value) or not isinstance(value, Tensor)}
 
 
-def _detached(inputs: Sequence[Any]) -> list[Any]:
-    return [x.detach().clone() if isinstance(x, Tensor) else x for x in inputs]
-
-
-def _drawn_like(outs: Sequence[Tensor], seed: int) -> list[Tensor]:
-    """Standard normal tensors of those shapes: a grad_out of ones hides whole classes of mistakes.
+def _drawn_like(outs: Sequence[Tensor], seed: int) -> list[Tensor | None]:
+    """Standard normal tensors of the floating outs' shapes: a grad_out of ones hides whole classes of mistakes.
 
     So does one that equals an input: the salt keeps it off the numbers that the caller drew with the same seed.
     """
     generator = torch.Generator().manual_seed(seed + SALT)
-    return [torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.device, out.dtype) for out in outs]
+    drawn = [torch.randn(out.shape, generator=generator, dtype=torch.float64) for out in outs]
+    return [g.to(out.device, out.dtype) if is_floating(out) else None for g, out in zip(drawn, outs, strict=True)]
 
 
 def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:
@@ -163,5 +364,5 @@ def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:
 
 
 def _name(backward: Callable[..., Any]) -> str:
-    name: str = getattr(backward, "__qualname__", "backward")
+    name: str = getattr(getattr(backward, "func", backward), "__qualname__", "backward")
     return name.rpartition("<locals>.")[2].removesuffix(".backward")

@@ -1,49 +1,172 @@
-"""Names the likely mistake: a hypothesis is accepted only if the gradient corrected by it agrees."""
+"""Names the likely mistake: a hypothesis is accepted only if the value corrected by it agrees, else it is unknown."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
+UNKNOWN = "unknown cause"
+CLEAR = 8  # budgets; a smaller error is corrected by too many hypotheses
+FEW = 20  # one element of so many, or fewer, is called wrong by itself
+LEAST = 3  # elements in a row, from which on a factor or a term of the row's own is more than an excuse for it
 
-def diagnose(manual: Tensor, oracle: Tensor, budget: float) -> str:
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known beside a value and its oracle, all in float64.
+
+    mistaken: by its cause, what the value would be under a mistake. others: the oracles of the other tensors by name.
+    terms: what may be added, or left out, by name. sizes: numbers that a factor can come from, by what they are.
+    """
+
+    mistaken: Mapping[str, Tensor] = field(default_factory=dict)
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+def diagnose(manual: Tensor, oracle: Tensor, budget: float, evidence: Evidence | None = None) -> str:
     """One clause of cause, "unknown" where no hypothesis holds, and one of evidence: the worst element."""
-    cause = next(
-        (cause for cause, corrected in _hypotheses(manual, oracle) if _near(corrected, oracle, budget)), "unknown cause"
-    )
+
+    def agrees(corrected: Tensor) -> bool:
+        return corrected.shape == oracle.shape and bool(((corrected - oracle).abs() <= budget).all())
+
     error = (manual - oracle).abs().nan_to_num(nan=0.0)
+    cause = UNKNOWN
+    if float(error.max()) > CLEAR * budget:
+        hypotheses = _hypotheses(manual, oracle, budget, evidence or Evidence())
+        cause = next((cause for cause, corrected in hypotheses if agrees(corrected)), UNKNOWN)
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]
     where = f"worst at {at}: " if at else ""
     return f"{cause} ({where}got {manual[place].item():.6g}, expected {oracle[place].item():.6g})"
 
 
-def _hypotheses(m: Tensor, o: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Each cause with the gradient that it would have been without it."""
+Hypotheses = Iterator[tuple[str, Tensor]]  # each cause, with the value that it would have been without it
+
+
+def _hypotheses(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses:
     yield "the sign is flipped", -m
     if not m.any():
         yield "zero where a gradient is due", o
+    for cause, value in evidence.mistaken.items():
+        if value.shape == m.shape:
+            yield cause, o + (m - value)
+    for name, other in evidence.others.items():
+        if other.shape == m.shape:
+            yield f"it is the gradient of {name}", o + (m - other)
     if m.numel() > 1:
-        factor = float((m * o).sum() / (o * o).sum()) if o.any() else 0.0
-        if factor:
-            yield f"off by the constant factor {_readable(factor)}", m / factor
+        factor = _ratio(m, o, ())
+        if factor is not None and factor.item():
+            yield f"off by the constant factor {_readable(factor.item(), evidence.sizes)}", m / factor
+    yield from _moved(m)
+    if m.numel() > 2:
+        constant = float((m - o).mean())
+        yield f"off by the additive constant {constant:.6g}", m - constant
+    yield from _in_part(m, o, budget)
+    yield from _slice_by_slice(m, o, evidence.terms)
+
+
+def _moved(m: Tensor) -> Hypotheses:
+    """The right numbers in the wrong places."""
     if m.dim() == 2:
         if m.shape[0] == m.shape[1]:
             yield "transposed", m.T
         yield "the elements of the transposed in this shape", m.reshape(m.T.shape).T
-    if m.numel() > 2:
-        constant = float((m - o).mean())
-        yield f"off by the additive constant {constant:.6g}", m - constant
+    if m.dim() > 2:
+        for i in range(m.dim()):
+            for j in range(i + 1, m.dim()):
+                if m.shape[i] == m.shape[j]:
+                    yield f"transposed in dimensions {i} and {j}", m.transpose(i, j)
+    for dim in range(m.dim()):
+        if m.shape[dim] > 1:
+            yield f"reversed along dimension {dim}", m.flip(dim)
+            for shift in (1, -1):
+                yield f"moved by {shift} along dimension {dim}", m.roll(-shift, dim)
+    if m.dim() > 1:
+        yield "reversed along the last two dimensions", m.flip(-2, -1)
 
 
-def _near(corrected: Tensor, oracle: Tensor, budget: float) -> bool:
-    return bool(((corrected - oracle).abs() <= budget).all())
+def _in_part(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
+    """Right elsewhere: zero, off by one factor or of the other sign at some elements, or wrong at few of them."""
+    wrong = (m - o).abs() > budget
+    count, total = int(wrong.sum()), m.numel()
+    if count == total:
+        return
+    where = _where(wrong)
+    if not m[wrong].any():
+        yield f"zero where a gradient is due, {where}", torch.where(wrong, o, m)
+    if count > 1:
+        factor = _ratio(m[wrong], o[wrong], ())
+        if factor is not None and factor.item():
+            yield f"off by the factor {_readable(factor.item(), {})}, {where}", torch.where(wrong, m / factor, m)
+        constant = float((m - o)[wrong].mean())
+        yield f"off by the additive constant {constant:.6g}, {where}", torch.where(wrong, m - constant, m)
+    if count * FEW <= total or count == 1 or where.startswith("in the slice"):
+        yield f"wrong {where}, right everywhere else", torch.where(wrong, o, m)
 
 
-def _readable(factor: float) -> str:
-    """The factor as a whole number, one part of it, or a fraction of small numbers, where it is one."""
+def _where(wrong: Tensor) -> str:
+    """At which elements: in one slice of a dimension, or in so many."""
+    places = torch.nonzero(wrong)
+    if len(places) == 1:
+        return f"at {places[0].tolist()} alone" if wrong.dim() else "here"
+    for dim in range(wrong.dim()):
+        slices = places[:, dim].unique().tolist()
+        if wrong.shape[dim] > 1 and len(slices) == 1:
+            return f"in the slice {slices[0]} of dimension {dim} alone"
+    return f"at {len(places)} of {wrong.numel()} elements"
+
+
+def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
+    """A factor, or a multiple of a term, that is another one in each slice."""
+    for dim in range(m.dim()):
+        over = tuple(d for d in range(m.dim()) if d != dim)
+        for kept, dims in ((f"of each slice of dimension {dim}", over), (f"along dimension {dim}", (dim,))):
+            if not dims or math.prod(m.shape[d] for d in dims) < LEAST:
+                continue
+            factor = _ratio(m, o, dims)
+            if factor is not None and bool((factor != 0).all()):
+                yield f"off by a factor of its own {kept}", m / factor
+            yield f"off by a constant of its own {kept}", m - (m - o).mean(dims, keepdim=True)
+            for name, term in terms.items():
+                multiple = _ratio(m - o, term, dims) if term.shape == m.shape else None
+                if multiple is not None:
+                    yield f"off by a multiple of {name}, {kept}", m - multiple * term
+    for name, term in terms.items():
+        multiple = _ratio(m - o, term, ()) if term.shape == m.shape and m.numel() >= LEAST else None
+        if multiple is not None:
+            yield f"off by {_readable(multiple.item(), {})} times {name}", m - multiple * term
+
+
+def _ratio(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor | None:
+    """The c with x ≈ c y over these dimensions, over all without any; none where y has no size there."""
+    dims = dims or tuple(range(x.dim()))
+    size = (y * y).sum(dims, keepdim=True)
+    return (x * y).sum(dims, keepdim=True) / size if bool((size > 0).all()) else None
+
+
+def _readable(factor: float, sizes: Mapping[str, int]) -> str:
+    """The factor as a fraction of small numbers where it is one, and where it can come from."""
+    for name, size in sizes.items():
+        if size > 1:
+            meanings: dict[str, Callable[[float], float]] = {"": float, "√": math.sqrt}
+            for sign, meaning in meanings.items():
+                if _same(factor, meaning(size)):
+                    return f"{_plain(factor)} = {sign}{name}: divide by it"
+                if _same(factor, 1 / meaning(size)):
+                    return f"{_plain(factor)} = 1/{sign}{name}: multiply by {sign}{name}"
+    return _plain(factor)
+
+
+def _plain(factor: float) -> str:
     simple = Fraction(factor).limit_denominator(1024)
-    near = abs(float(simple) - factor) <= 1e-6 * abs(factor)
     small = 1 in (abs(simple.numerator), simple.denominator) or max(abs(simple.numerator), simple.denominator) <= 16
-    return str(simple) if near and small else f"{factor:.6g}"
+    return str(simple) if small and _same(factor, float(simple)) else f"{factor:.6g}"
+
+
+def _same(x: float, y: float) -> bool:
+    return abs(x - y) <= 1e-6 * abs(y)

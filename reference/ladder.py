@@ -21,6 +21,12 @@ error is safe: a wrong formula does not fall by 2⁻²⁹. The last term is the 
 float64 in many places, but float64 in nothing better, and a sum of n terms is off by about √n roundoffs. Batch norm
 over 25,000 numbers is off by 30 of them. No mistake is that small.
 
+What stays beyond its budget gets a second look (reference/second_look.py) before it is called wrong.
+
+Where the true value is zero, or zero but for rounding, as behind a difference that cancels, the largest of all the
+tensors stands for ‖o‖. Where the hand-written side does not run in float64, a small wrong block among large numbers
+could hide in the rounding of the large: blocks are then judged by themselves, more generously.
+
 Sources: Griewank, Kulshreshtha, Walther, On the numerical stability of algorithmic differentiation (Computing 94,
 2012); Kahan, How futile are mindless assessments of roundoff (2006); Higham, Accuracy and Stability of Numerical
 Algorithms (2002); Higham, Mary, A New Approach to Probabilistic Rounding Error Analysis (2019): √n.
@@ -28,39 +34,37 @@ Algorithms (2002); Higham, Mary, A New Approach to Probabilistic Rounding Error 
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
-from typing import Any, TypeGuard
+from functools import cache, cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from reference.diagnosis import diagnose
-from reference.report import Report, Row
+from reference.diagnosis import UNKNOWN, Evidence, diagnose
+from reference.precision import (
+    RUNGS,
+    apart,
+    distance,
+    first,
+    is_floating,
+    nearby,
+    norm,
+    rounded,
+    rungs,
+    unit_roundoff,
+    widened,
+)  # fmt: skip
+from reference.report import INACCURATE, UNSTEADY, WRONG, Report, Row, dtype_name
+from reference.second_look import SecondLook
 
-RUNGS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 FACTOR = 16  # right gradients stay below 6, the weakest mistakes begin at 10⁴
+BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error is small by luck in some
+BLOCK = 64  # elements
 DRAWS = 3
+LARGE = 2**18  # elements of input from which on one draw shows autograd's error, and three would take long
+ZERO = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
 
 Computation = Callable[..., Mapping[str, Tensor]]
-
-
-def unit_roundoff(dtype: torch.dtype) -> float:
-    """u(t): the largest relative error of rounding to nearest, 2⁻⁵³ for float64."""
-    return torch.finfo(dtype).eps / 2
-
-
-@cache
-def rungs(device: torch.device) -> tuple[torch.dtype, ...]:
-    """The dtypes of the ladder that the device has, the most precise first."""
-
-    def runs(dtype: torch.dtype) -> bool:
-        try:
-            torch.ones(1, dtype=dtype, device=device)
-        except (RuntimeError, TypeError):
-            return False
-        return True
-
-    return tuple(filter(runs, RUNGS))
 
 
 def judge(
@@ -71,45 +75,48 @@ def judge(
     title: str = "",
     dtypes: Sequence[torch.dtype] | None = None,
     seed: int = 0,
+    evidence: Callable[..., Mapping[str, Evidence]] | None = None,
 ) -> Report:
     """Judge every named tensor that `manual(*inputs)` returns by the one of that name from `autograd(*inputs)`.
 
     inputs: floating-point tensors are rounded to each rung, anything else is handed through untouched; every call
     gets fresh copies. dtypes: the rungs, all that the inputs' device has unless given. The seed is that of the draws.
-    Returns a report with a row for each name and rung. Raises TypeError without a floating-point tensor among the
-    inputs, ValueError for a dtype that is no rung or that their device has not.
+    evidence(*inputs): for the diagnosis, by name, from the oracle's inputs; called only if something is wrong.
+    Returns a report with a row for each name and rung; a rung on which `manual` raises is noted and left out, unless
+    it raises on every one. Raises TypeError without a floating-point tensor among the inputs, ValueError for a dtype
+    that is no rung or that their device has not.
     """
     floating = [x for x in inputs if is_floating(x)]
     if not floating:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     device = floating[0].device
-    longest_sum = max(x.numel() for x in floating)
     dtypes = rungs(device) if dtypes is None else dtypes
     for dtype in dtypes:
         if dtype not in rungs(device):
             raise ValueError(f"dtypes: expected some of {', '.join(map(str, rungs(device)))}, got {dtype!r}")
-    ladder = sorted(dtypes, key=unit_roundoff)
 
     @cache
     def climb(dtype: torch.dtype) -> _Rung:
         return _Rung(manual, autograd, inputs, dtype, seed)
 
     rows: list[Row] = []
+    failures: dict[torch.dtype, Exception] = {}
     right: dict[str, bool] = {}  # does the formula hold at the highest rung?
-    for dtype in ladder:
+    repeats = ""
+    for dtype in sorted(dtypes, key=unit_roundoff):
         rung = climb(dtype)
-        noise = rung.noise
-        if dtype == torch.float64:
-            below = climb(torch.float32)
-            u, u32 = unit_roundoff(torch.float64), unit_roundoff(torch.float32)
-            noise = {
-                name: max(
-                    u / u32 * below.noise[name], u / u32 * below.error(name), math.sqrt(longest_sum) * u * norm(o)
-                )
-                for name, o in rung.oracle.items()
-            }
-        rows += rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, noise, device, right)
-    return Report(title, tuple(rows))
+        if rung.failure:
+            failures[dtype] = rung.failure
+            continue
+        below = climb(torch.float32) if dtype == torch.float64 else None
+        noise = _carried(rung, below) if below else rung.noise
+        look = _Look(rung, below, by_blocks=not right and not below, evidence=evidence)
+        rows += rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, noise, device, right, look)
+        repeats = repeats or _repeats(rung)
+    if failures and not rows:
+        raise next(iter(failures.values()))
+    notes = [f"{dtype_name(t)}: not judged, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
+    return Report(title, tuple(rows), tuple(notes), repeats)
 
 
 def rung_rows(
@@ -120,6 +127,7 @@ def rung_rows(
     noise: Mapping[str, float],
     device: torch.device,
     right: dict[str, bool],
+    look: "_Look | None" = None,
 ) -> Iterator[Row]:
     """The verdict on every tensor at one rung. `right` remembers of each whether it agreed at the highest rung."""
     scale = max(map(norm, oracle.values()), default=0.0) or 1.0
@@ -129,64 +137,195 @@ def rung_rows(
         if fault or m is None or a is None or o is None:
             row = Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
         else:
-            row = _row(name, device, dtype, m, a, o, noise[name], scale, right.get(name, False))
-        right.setdefault(name, row.ok)
+            error, budget = distance(m, o), FACTOR * noise[name]
+            if error <= budget:
+                found = _within(name, m, a, o, look)
+            else:
+                found = _beyond(name, m, o, error, budget, right.get(name, False), look)
+            ok, verdict, diagnosis = found
+            roundoff = unit_roundoff(dtype) * (norm(o) or scale)
+            row = Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis)
+        right.setdefault(name, row.ok or row.verdict.startswith(INACCURATE))
         yield row
 
 
-def _row(
-    name: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    m: Tensor,
-    a: Tensor,
-    o: Tensor,
-    noise: float,
-    scale: float,
-    right: bool,
-) -> Row:
-    """The verdict on one tensor, from numbers that can be compared."""
-    error, budget = distance(m, o), FACTOR * noise
-    roundoff = unit_roundoff(dtype) * (norm(o) or scale)
-    ok, verdict, diagnosis = error <= budget, "agrees", ""
-    overflow = _first(~torch.isfinite(a))
-    if ok and overflow is not None:
-        verdict = f"agrees, but autograd is not finite at {overflow}, and nothing is judged there"
-    if not ok and right:
-        verdict = f"right formula, {error / noise if noise else math.inf:.0f} times less accurate than autograd"
-    elif not ok:
-        verdict, diagnosis = "wrong formula", diagnose(m.to(o.device).to(o.dtype), o, budget)
-    return Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis)
+Found = tuple[bool, str, str]  # ok, verdict, diagnosis
+
+
+def _within(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look | None") -> Found:
+    """What is said of a tensor whose error is within its budget."""
+    overflow = first(~torch.isfinite(a))
+    if overflow is not None:
+        return True, f"agrees, but autograd is not finite at {overflow}, and nothing is judged there", ""
+    block = _wrong_block(name, m, a, o, look) if look and look.by_blocks else ""
+    return (False, WRONG, block) if block else (True, "agrees", "")
+
+
+def _beyond(name: str, m: Tensor, o: Tensor, error: float, budget: float, right: bool, look: "_Look | None") -> Found:
+    """What is said of a tensor whose error is beyond its budget, after a second look where one can be had."""
+    less = f"{FACTOR * error / budget if budget else math.inf:.0f} times less accurate than autograd"
+    if look:
+        if look.rung.wobble(name) > budget:
+            return False, UNSTEADY, ""
+        if kink := look.kink(name, m, o, budget):
+            return kink
+    if right:
+        return False, f"{INACCURATE}, {less}", ""
+    evidence = look.evidence.get(name) if look else None
+    diagnosis = diagnose(m.to(o.device).to(o.dtype), o, budget, evidence)
+    if look and diagnosis.startswith(UNKNOWN) and look.second.is_rounding(name, apart(m, o), o):
+        if look.below and error <= FACTOR * look.below.noise[name]:
+            return True, "agrees as far as float32, in which it computes inside", ""
+        inside = _nearest(error / norm(o))
+        lower = unit_roundoff(inside) > FACTOR * unit_roundoff(m.dtype)
+        return False, f"{INACCURATE}, {less}", f"as if computed in {dtype_name(inside)}" if lower else ""
+    return False, WRONG, diagnosis
+
+
+class _Look:
+    """A rung and what can be found out by running its two sides again."""
+
+    def __init__(
+        self,
+        rung: "_Rung",
+        below: "_Rung | None",
+        by_blocks: bool,
+        evidence: Callable[..., Mapping[str, Evidence]] | None,
+    ) -> None:
+        self.rung, self.below, self.by_blocks, self._evidence = rung, below, by_blocks, evidence
+        self.second = SecondLook(rung.by_hand, rung.by_autograd, rung.inputs, rung.dtype, rung.seed)
+
+    @cached_property
+    def evidence(self) -> Mapping[str, Evidence]:
+        if self._evidence:
+            return self._evidence(*widened(self.rung.inputs))
+        oracle = self.rung.oracle
+        return {name: Evidence(others={n: o for n, o in oracle.items() if n != name}) for name in oracle}
+
+    def kink(self, name: str, m: Tensor, o: Tensor, budget: float) -> Found | None:
+        """What is said where the error is no more than a convention at a kink, if it is."""
+        at = self.second.kinks(name, m, o, budget)
+        if at is None:
+            return None
+        if bool(at.all()):
+            return (
+                False,
+                "not judged: every element lies at a kink, and any subgradient will do: give other inputs",
+                "",
+            )
+        place = tuple(first(at) or ())
+        taken = f"autograd takes {o[place].item():.3g}, this {m[place].item():.3g}"
+        return True, f"agrees, but for a convention at a kink, first at {list(place)}: {taken}", ""
+
+
+def _carried(rung: "_Rung", below: "_Rung") -> dict[str, float]:
+    """The noise at float64, from that at float32 and from the length of the oracle's sums."""
+    u, u32 = unit_roundoff(torch.float64), unit_roundoff(torch.float32)
+    longest = max(x.numel() for x in rung.inputs if is_floating(x))
+    return {
+        name: max(u / u32 * below.noise[name], u / u32 * below.error(name), math.sqrt(longest) * u * norm(o))
+        for name, o in rung.oracle.items()
+    }
+
+
+def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look") -> str:
+    """Where a block of small numbers is wrong that the rounding of large ones elsewhere would hide, if anywhere."""
+    u, apart_by = unit_roundoff(m.dtype), apart(m, o)
+    error, noise, size = (_blocks(x) for x in (apart_by, apart(a, o), o))
+    share = error / (BLOCK_FACTOR * torch.maximum(noise, u * size)).clamp(min=ZERO * norm(o))
+    if not len(share) or share.max() <= 1:
+        return ""
+    start = int(share.argmax()) * BLOCK
+    block = slice(start, start + BLOCK)
+    if look.second.is_rounding_within(block, name, apart_by):
+        return ""
+    worst = start + int(apart_by.flatten()[block].nan_to_num(0.0).abs().argmax())
+    place = [int(i) for i in torch.unravel_index(torch.tensor(worst), o.shape)]
+    got, expected = m.flatten()[worst].item(), o.flatten()[worst].item()
+    return f"{UNKNOWN}, among numbers far smaller than the rest (at {place}: got {got:.6g}, expected {expected:.6g})"
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """The largest finite magnitude of each block of so many elements in a row."""
+    flat = torch.nan_to_num(x.flatten(), nan=0.0, posinf=0.0, neginf=0.0).abs()
+    return torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK).amax(1)
+
+
+def _nearest(relative: float) -> torch.dtype:
+    """The dtype whose roundoff comes nearest to a relative error."""
+    return min(RUNGS, key=lambda t: abs(math.log(unit_roundoff(t) / relative)))
+
+
+def _repeats(rung: "_Rung") -> str:
+    """What is said of the same call twice."""
+    differ = [f"{name} by {rung.wobble(name):.3g}" for name in rung.manual if rung.wobble(name)]
+    return f"differs in {', '.join(differ)}" if differ else "gives the same"
 
 
 class _Rung:
-    """The three values at one rung, and autograd's noise there."""
+    """The two sides at one rung, and autograd's noise there."""
 
     def __init__(
-        self, manual: Computation, autograd: Computation, inputs: Sequence[Any], dtype: torch.dtype, seed: int
+        self, by_hand: Computation, by_autograd: Computation, inputs: Sequence[Any], dtype: torch.dtype, seed: int
     ) -> None:
-        self.dtype = dtype
-        self.manual = manual(*_at(dtype, inputs))
-        self.oracle: Mapping[str, Tensor] = {}
-        self.autograd: Mapping[str, Tensor] = {}
-        self.noise: dict[str, float] = {}
-        generator = torch.Generator().manual_seed(seed)
-        for draw in range(1 if dtype == torch.float64 else DRAWS):
-            rounded = _at(dtype, inputs)
-            if draw:
-                rounded = _at(dtype, [_nearby(x, dtype, generator) for x in rounded])
-            oracle = autograd(*_oracle_inputs(rounded))
-            values = oracle if dtype == torch.float64 else autograd(*rounded)
-            if not draw:
-                self.oracle, self.autograd = oracle, values
-            for name, o in oracle.items():
-                noise = max(distance(values[name], o), unit_roundoff(dtype) * norm(o))
-                self.noise[name] = max(self.noise.get(name, 0.0), noise)
+        self.by_hand, self.by_autograd, self.dtype, self.seed = by_hand, by_autograd, dtype, seed
+        self.inputs = rounded(inputs, dtype)
+
+    @cached_property
+    def failure(self) -> Exception | None:
+        """What the hand-written side raises here, as a kernel does in a dtype that it is not made for."""
+        try:
+            assert self.manual is not None
+        except Exception as error:
+            return error
+        return None
+
+    @cached_property
+    def manual(self) -> Mapping[str, Tensor]:
+        return self.by_hand(*rounded(self.inputs, self.dtype))
+
+    @cached_property
+    def oracle(self) -> Mapping[str, Tensor]:
+        return self.by_autograd(*widened(self.inputs))
+
+    @cached_property
+    def autograd(self) -> Mapping[str, Tensor]:
+        if self.dtype == torch.float64:
+            return self.oracle
+        return self.by_autograd(*rounded(self.inputs, self.dtype))
+
+    @cached_property
+    def noise(self) -> dict[str, float]:
+        """Autograd's error of each tensor, the largest of a few draws; at least a roundoff."""
+        u = unit_roundoff(self.dtype)
+        generator = torch.Generator().manual_seed(self.seed)
+        floating = [x for x in self.inputs if is_floating(x)]
+        large = self.dtype == torch.float64 or sum(x.numel() for x in floating) > LARGE
+        noise = self._seen(self.autograd, self.oracle)
+        for _ in range(0 if large else DRAWS - 1):
+            moved = nearby(self.inputs, self.dtype, 2 * u, generator)
+            seen = self._seen(self.by_autograd(*rounded(moved, self.dtype)), self.by_autograd(*widened(moved)))
+            noise = {name: max(noise[name], seen[name]) for name in noise}
+        largest = max(map(norm, (*self.oracle.values(), *floating)))
+        zero = [name for name, o in self.oracle.items() if norm(o) <= ZERO * largest]
+        return noise | {name: max(noise[name], u * largest) for name in zero}
+
+    def _seen(self, values: Mapping[str, Tensor], oracle: Mapping[str, Tensor]) -> dict[str, float]:
+        return {name: max(distance(values[name], o), unit_roundoff(self.dtype) * norm(o)) for name, o in oracle.items()}
 
     def error(self, name: str) -> float:
         """‖m − o‖, and 0 where m cannot be compared: it is missing, or of another shape or kind."""
-        m, o = self.manual.get(name), self.oracle[name]
+        m, o = None if self.failure else self.manual.get(name), self.oracle[name]
         return distance(m, o) if is_floating(m) and m.shape == o.shape else 0.0
+
+    @cached_property
+    def _again(self) -> Mapping[str, Tensor]:
+        return self.by_hand(*rounded(self.inputs, self.dtype))
+
+    def wobble(self, name: str) -> float:
+        """How far the same call twice is apart."""
+        one, two = self.manual.get(name), self._again.get(name)
+        return distance(one, two) if is_floating(one) and is_floating(two) and one.shape == two.shape else 0.0
 
 
 def _fault(m: object, a: Tensor | None, device: torch.device) -> str:
@@ -203,52 +342,9 @@ def _fault(m: object, a: Tensor | None, device: torch.device) -> str:
         return "not outside of autograd: expected requires_grad=False, got True"
     if m.device != a.device:
         return f"wrong device: expected {device}, got {m.device}"
-    place = _first(~torch.isfinite(m) & torch.isfinite(a))
+    place = first(~torch.isfinite(m) & torch.isfinite(a))
     if place is not None:
         return f"{m[tuple(place)].item()} at {place}, where autograd has {a[tuple(place)].item():.3g}"
     if a.numel() and not torch.isfinite(a).any():
         return "not judged: autograd itself is nowhere finite"
     return ""
-
-
-def is_floating(x: object) -> TypeGuard[Tensor]:
-    return isinstance(x, Tensor) and x.dtype.is_floating_point
-
-
-def _at(dtype: torch.dtype, inputs: Sequence[Any]) -> list[Any]:
-    """Fresh copies of the inputs, the floating-point ones rounded to a dtype."""
-    return [
-        x.detach().to(dtype, copy=True) if is_floating(x) else x.clone() if isinstance(x, Tensor) else x for x in inputs
-    ]
-
-
-def _oracle_inputs(inputs: Sequence[Any]) -> list[Any]:
-    """The same numbers in float64, on the CPU where their device has none."""
-    moved = [x.cpu() if isinstance(x, Tensor) and torch.float64 not in rungs(x.device) else x for x in inputs]
-    return _at(torch.float64, moved)
-
-
-def _nearby(x: Any, dtype: torch.dtype, generator: torch.Generator) -> Any:
-    """The input moved by about a roundoff, its zeros and signs kept."""
-    if not is_floating(x):
-        return x
-    moved = x.cpu().double()
-    moved *= 1 + 2 * unit_roundoff(dtype) * torch.randn(moved.shape, generator=generator, dtype=torch.float64)
-    return moved.to(dtype).to(x.device)
-
-
-def norm(x: Tensor) -> float:
-    """‖x‖, the largest finite magnitude."""
-    finite = torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
-    return float(finite.abs().max()) if finite.numel() else 0.0
-
-
-def distance(x: Tensor, oracle: Tensor) -> float:
-    """‖x − o‖ where both are finite."""
-    return norm(x.detach().to(oracle.device).to(oracle.dtype) - oracle)
-
-
-def _first(where: Tensor) -> list[int] | None:
-    """The first place where it is true."""
-    places = torch.nonzero(where)
-    return places[0].tolist() if len(places) else None

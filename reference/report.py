@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+# How a verdict on a tensor begins that does not agree
+WRONG = "wrong formula"
+INACCURATE = "right formula"
+UNSTEADY = "not the same from call to call"
+
+
 class GradientMismatch(AssertionError):  # noqa: N818 (it is the name that a test's failure should read as)
     """A hand-written gradient is not the derivative; the text is the report's table."""
 
@@ -56,6 +62,8 @@ class Report:
 
     title: str
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    repeats: str = ""
 
     @property
     def ok(self) -> bool:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from reference.ladder import is_floating, rungs
+from reference.precision import is_floating, rungs
 
 Domain = Callable[[Generator], Any]
 

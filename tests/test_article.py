@@ -13,7 +13,7 @@ from torch import Tensor
 from manual_bp import Network, article
 from manual_bp.mistakes import planted
 from reference import article as twin
-from reference.ladder import rungs
+from reference.precision import rungs
 from reference.witnesses import complex_step
 
 NEURON = {"x1": 0.5, "x2": -1.5, "y": 0.25, "eta": 0.5, "w1": 0.75, "w2": 1.25, "wb": -0.5}

@@ -13,7 +13,7 @@ import reference
 from manual_bp import Network, article
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import RULES, Rule
-from reference.ladder import is_floating
+from reference.precision import is_floating
 from reference.twins import TWINS
 
 HAND = Path(manual_bp.__file__).parent

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from manual_bp.rules import Affine, BatchNorm, Sigmoid
 from reference import GradientMismatch, compare, crosscheck
-from reference.ladder import FACTOR, RUNGS, rungs
+from reference.ladder import FACTOR
+from reference.precision import RUNGS, rungs
 from reference.twins import TWINS
 
 
@@ -36,7 +37,12 @@ MISTAKES = {
     "constant": (lambda x, w, b: (x, w, b + 1e-5), "b", "off by the additive constant 1e-05"),
     "zero": (lambda x, w, b: (x, w * 0, b), "w", "zero where a gradient is due"),
     "layout": (lambda x, w, b: (x, w.T.reshape(w.shape), b), "w", "the elements of the transposed in this shape"),
-    "one element": (lambda x, w, b: (x, w + 1e-3 * torch.eye(4, 3).to(w), b), "w", "unknown cause (worst at"),
+    "some elements": (
+        lambda x, w, b: (x, w + 1e-3 * torch.eye(4, 3).to(w), b),
+        "w",
+        "off by the additive constant 0.001, at 3 of 12 elements",
+    ),
+    "nameless": (lambda x, w, b: (x, w + 1e-3 * w**3, b), "w", "unknown cause (worst at"),
     "missing": (lambda x, w, b: (x, w, None), "b", "missing: expected a tensor of shape [4], got None"),
     "too few": (lambda x, w, b: (x, w), "b", "missing"),
     "too many": (lambda x, w, b: (x, w, b, b), "gradient 3, of no input", "no such tensor"),

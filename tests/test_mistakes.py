@@ -9,7 +9,7 @@ from manual_bp import mistakes
 from manual_bp.commands.subjects import subjects
 from manual_bp.mistakes import MISTAKES, Edit, planted
 from reference import Report
-from reference.ladder import rungs
+from reference.precision import rungs
 
 # The subjects that each mistake must show in, and the first wrong quantity of one of them.
 SHOWS_IN = {

@@ -13,8 +13,8 @@ from manual_bp import Network
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import ReLU, SigmoidCrossEntropy, SquaredError, Tanh
-from reference.ladder import rungs
 from reference.network import one_round
+from reference.precision import rungs
 from reference.witnesses import complex_step
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import conv1d, conv2d, conv_transpose1d, conv_transpose
 from manual_bp import rules
 from manual_bp.rules import RULES, Rule
 from reference import crosscheck
-from reference.ladder import is_floating, rungs
+from reference.precision import is_floating, rungs
 from reference.twins import TWINS, Twin
 
 CASES = [

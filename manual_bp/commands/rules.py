@@ -14,7 +14,7 @@ from manual_bp.commands._console import Lines, Shares
 from manual_bp.commands.subjects import rule
 from manual_bp.rules import RULES, Rule
 from reference import devices
-from reference.ladder import RUNGS, rungs
+from reference.precision import RUNGS, rungs
 
 
 def rules(names: Sequence[str]) -> int:

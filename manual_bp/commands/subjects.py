@@ -16,7 +16,7 @@ from manual_bp.rules import RULES
 from reference import Report, Row, crosscheck, judge
 from reference import article as article_twin
 from reference import network as network_twin
-from reference.ladder import rungs
+from reference.precision import rungs
 from reference.report import dtype_name
 from reference.twins import TWINS, Domain, index, normal, probability
 

@@ -15,8 +15,9 @@ from manual_bp.data import DataError, digits, npz
 from manual_bp.network import Network
 from manual_bp.training import minibatches
 from reference import Report, devices
-from reference.ladder import distance, norm, rung_rows, rungs, unit_roundoff
+from reference.ladder import rung_rows
 from reference.network import Twin
+from reference.precision import distance, norm, rungs, unit_roundoff
 from reference.report import dtype_name, render, table
 
 

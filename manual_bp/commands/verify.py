@@ -19,7 +19,7 @@ from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
 from reference import Report, devices
-from reference.ladder import RUNGS, rungs, unit_roundoff
+from reference.precision import RUNGS, rungs, unit_roundoff
 from reference.report import dtype_name, render, table
 
 SHOWN = 8  # of the rows of a mismatch

@@ -1,0 +1,86 @@
+"""The numbers of the judge: the rungs of its ladder, rounding to them, and how far tensors are apart."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeGuard
+
+import torch
+from torch import Generator, Tensor
+
+RUNGS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """u(t): the largest relative error of rounding to nearest, 2⁻⁵³ for float64."""
+    return torch.finfo(dtype).eps / 2
+
+
+@cache
+def rungs(device: torch.device) -> tuple[torch.dtype, ...]:
+    """The dtypes of the ladder that the device has, the most precise first."""
+
+    def runs(dtype: torch.dtype) -> bool:
+        try:
+            torch.ones(1, dtype=dtype, device=device)
+        except (RuntimeError, TypeError):
+            return False
+        return True
+
+    return tuple(filter(runs, RUNGS))
+
+
+def is_floating(x: object) -> TypeGuard[Tensor]:
+    return isinstance(x, Tensor) and x.dtype.is_floating_point
+
+
+def rounded(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+    """Fresh copies of the inputs in the same memory layout, the floating-point ones rounded to a dtype."""
+    return [_copy(x, dtype if is_floating(x) else x.dtype) if isinstance(x, Tensor) else x for x in inputs]
+
+
+def widened(inputs: Sequence[Any]) -> list[Any]:
+    """The same numbers in float64, on the CPU where their device has none."""
+    moved = [x.cpu() if isinstance(x, Tensor) and torch.float64 not in rungs(x.device) else x for x in inputs]
+    return rounded(moved, torch.float64)
+
+
+def nearby(inputs: Sequence[Any], dtype: torch.dtype, relative: float, generator: Generator) -> list[Any]:
+    """The inputs in a dtype, the floating-point ones made smaller by up to so much: what bounded them still does."""
+
+    def smaller(x: Tensor) -> Tensor:
+        share = torch.rand(x.shape, generator=generator, dtype=torch.float64)
+        return x.cpu().double() * (1 - relative * share)
+
+    return [_copy(x, dtype, smaller) if is_floating(x) else x for x in rounded(inputs, dtype)]
+
+
+def _copy(x: Tensor, dtype: torch.dtype, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+    """A changed copy with the strides of x, also where an expanded dimension has stride 0."""
+    expanded = [dim for dim, stride in enumerate(x.stride()) if stride == 0 and x.shape[dim] > 1]
+    if expanded:
+        once = x.detach()[tuple(slice(1) if dim in expanded else slice(None) for dim in range(x.dim()))]
+        return _copy(once, dtype, change).expand(x.shape)
+    copy = torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=x.device)
+    return copy.copy_(change(x.detach()))
+
+
+def norm(x: Tensor) -> float:
+    """‖x‖, the largest finite magnitude."""
+    finite = torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
+    return float(finite.abs().max()) if finite.numel() else 0.0
+
+
+def distance(x: Tensor, oracle: Tensor) -> float:
+    """‖x − o‖ where both are finite."""
+    return norm(apart(x, oracle))
+
+
+def apart(x: Tensor, oracle: Tensor) -> Tensor:
+    """x − o, in the oracle's dtype and place."""
+    return x.detach().to(oracle.device).to(oracle.dtype) - oracle.detach()
+
+
+def first(where: Tensor) -> list[int] | None:
+    """The first place where it is true."""
+    places = torch.nonzero(where)
+    return places[0].tolist() if len(places) else None

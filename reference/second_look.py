@@ -1,0 +1,87 @@
+"""What the judge does before it convicts: it looks whether an error is a convention at a kink, or only rounding.
+
+Both questions are answered by moving the inputs a little.
+
+A kink: the exact gradient jumps there. Within a few roundoffs of the inputs it takes values on both sides, and the
+subgradients lie between them. So a value between the exact ones of inputs a few roundoffs away is not wrong.
+
+Rounding: an error that is rounding changes altogether when the inputs are moved by as much as the error is large, for
+other numbers are rounded then; the error of a wrong formula is as smooth as the formula, and hardly changes.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from reference.precision import apart, is_floating, nearby, norm, rounded, unit_roundoff, widened
+
+Computation = Callable[..., Mapping[str, Tensor]]
+
+STEPS = 4  # roundoffs that the inputs are moved in search of a kink
+ROUGH = 0.3  # the share of an error that changes, from which on it is rounding; of a wrong formula it is some 10⁻²
+COARSEST = 2.0**-4  # a larger relative error is not called rounding, unless in half precision
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """The two sides at one rung, to be run again from other inputs."""
+
+    manual: Computation
+    autograd: Computation
+    inputs: Sequence[Any]
+    dtype: torch.dtype
+    seed: int
+
+    @cached_property
+    def hull(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The smallest and the largest exact value of each element, for inputs within a few roundoffs."""
+        generator = torch.Generator().manual_seed(self.seed)
+        exact = widened(self.inputs)
+        samples = [self.autograd(*rounded(exact, torch.float64))]
+        for draw in range(8):
+            samples.append(self.autograd(*[self._stepped(x, draw, generator) for x in exact]))
+        stacked = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+        return {name: (values.amin(0), values.amax(0)) for name, values in stacked.items()}
+
+    def _stepped(self, x: Any, draw: int, generator: Generator) -> Any:
+        """The input some roundoffs away, a zero by some of the largest: all up, all down, then each as it falls."""
+        if not is_floating(x):
+            return x
+        steps = torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device) * 2 - 1
+        if draw < 2:
+            steps = steps.abs() * (1 if draw else -1)
+        return x + STEPS * unit_roundoff(self.dtype) * steps * torch.where(x == 0, norm(x) or 1.0, x.abs())
+
+    def kinks(self, name: str, m: Tensor, o: Tensor, budget: float) -> Tensor | None:
+        """Where the value is a convention of its own at a kink, if that is all that is wrong with it."""
+        low, high = self.hull[name]
+        value = m.to(o.device).to(o.dtype)
+        if not bool(((low - budget <= value) & (value <= high + budget)).all()):
+            return None
+        return (value - o).abs() > budget
+
+    def is_rounding(self, name: str, error: Tensor, o: Tensor) -> bool:
+        """Whether the error is rough, as rounding is, and not smooth, as that of a wrong formula."""
+        size, u = norm(error) / (norm(o) or 1.0), unit_roundoff(self.dtype)
+        if size > COARSEST and u < COARSEST**2:
+            return False
+        return self._is_rough(name, error, min(2 * max(size, u), COARSEST), slice(None))
+
+    def is_rounding_within(self, block: slice, name: str, error: Tensor) -> bool:
+        """The same of a block of elements, however small the numbers are of which it is an error."""
+        return self._is_rough(name, error, math.sqrt(unit_roundoff(self.dtype)), block)
+
+    def _is_rough(self, name: str, error: Tensor, relative: float, block: slice) -> bool:
+        error = error.flatten()[block]
+        generator = torch.Generator().manual_seed(self.seed)
+        change = 0.0
+        for _ in range(3):
+            moved = nearby(self.inputs, self.dtype, relative, generator)
+            value, exact = self.manual(*rounded(moved, self.dtype))[name], self.autograd(*widened(moved))[name]
+            change = max(change, float((apart(value, exact).flatten()[block] - error).norm()))
+        return change > ROUGH * float(error.norm())

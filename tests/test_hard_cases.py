@@ -1,0 +1,387 @@
+"""What breaks a naive judge: cases in which a right gradient looks wrong, or a wrong one right."""
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+from manual_bp.rules import BatchNorm, ReLU, Sigmoid
+from reference import assert_crosscheck, crosscheck
+from reference.precision import rungs
+
+
+def normal(device: torch.device, *shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+# A true gradient of zero
+
+
+def test_zero_by_cancellation(device):
+    """A bias in front of batch norm: autograd has 1e-8 there, by hand it may be another 1e-8, or 0."""
+
+    def forward(x, bias):
+        return F.batch_norm(x + bias, None, None, training=True)
+
+    def backward(grad_out, out, x, bias):
+        one, zero = torch.ones_like(bias), torch.zeros_like(bias)
+        (grad_x, _, _) = BatchNorm.backward(grad_out, out, x + bias, one, zero)
+        return grad_x, grad_x.sum(0)
+
+    def exact(grad_out, out, x, bias):
+        return backward(grad_out, out, x, bias)[0], torch.zeros_like(bias)
+
+    def wrong(grad_out, out, x, bias):
+        grad_x, grad_bias = backward(grad_out, out, x, bias)
+        return grad_x, grad_bias + 1e-6
+
+    for seed in range(10):
+        inputs = normal(device, 20, 3, seed=seed), normal(device, 3, seed=seed + 100)
+        crosscheck(forward, backward, inputs, seed=seed).raise_on_mismatch()
+        crosscheck(forward, exact, inputs, seed=seed).raise_on_mismatch()
+        assert not crosscheck(forward, wrong, inputs, seed=seed).ok
+
+
+def test_zero_of_autograd_where_rounding_is_left_by_hand(device):
+    def backward(grad_out, out, x):
+        return ((grad_out * 0.1 + grad_out * 0.2) - grad_out * 0.3,)
+
+    crosscheck(lambda x: x - x, backward, (normal(device, 50),)).raise_on_mismatch()
+
+
+# Kinks
+
+
+def test_another_subgradient_at_a_kink_is_a_convention(device):
+    x = normal(device, 5, 3)
+    x[1, 2] = x[3, 0] = 0
+    report = crosscheck(torch.relu, lambda grad_out, out, x: (torch.where(x >= 0, grad_out, 0),), (x,))
+    report.raise_on_mismatch()
+    assert "agrees, but for a convention at a kink, first at [1, 2]: autograd takes 0, " in report.rows[0].verdict
+    assert all("at a kink" in row.verdict for row in report.rows)
+    report = crosscheck(torch.relu, lambda grad_out, out, x: (torch.where(x >= 0, 2 * grad_out, 0),), (x,))
+    assert not report.ok
+
+
+def test_ties_of_a_maximum_may_be_shared(device):
+    x = torch.tensor([[1.0, 3.0, 3.0], [2.0, 0.5, 2.0], [0.0, 1.0, -1.0]], device=device)
+
+    def shared(grad_out, out, x):
+        ties = x == out[:, None]
+        return (grad_out[:, None] * ties / ties.sum(1, keepdim=True),)
+
+    report = crosscheck(lambda x: x.max(1).values, shared, (x,))
+    report.raise_on_mismatch()
+    assert "at a kink" in report.rows[0].verdict
+    assert not crosscheck(lambda x: x.max(1).values, lambda g, out, x: (g[:, None].expand(3, 3) / 3,), (x,)).ok
+
+
+def test_all_at_a_kink_is_not_judged(device):
+    report = crosscheck(torch.relu, lambda grad_out, out, x: (grad_out,), (torch.zeros(5, 3, device=device),))
+    assert not report.ok
+    assert "not judged: every element lies at a kink" in report.rows[0].verdict
+
+
+def test_a_neuron_that_rounding_carries_over_its_kink(device):
+    """In bfloat16 the sum before a relu is now above zero and now below, by hand and by autograd."""
+
+    def forward(x, w):
+        return torch.relu(x @ w.T)
+
+    def backward(grad_out, out, x, w):
+        a = (x[:, None, :] * w).sum(-1)
+        (grad_a,) = ReLU.backward(grad_out, out, a)
+        return grad_a @ w, grad_a.T @ x
+
+    for seed in range(30):
+        crosscheck(
+            forward, backward, (normal(device, 8, 6, seed=seed), normal(device, 5, 6, seed=seed + 50)), seed=seed
+        )
+
+
+# Lower precision inside, and dtypes that do not run
+
+
+def test_float32_inside_is_found_out_and_judged_as_such(device):
+    def forward(x, w):
+        return (x.float() @ w.float().T).tanh().to(x.dtype)
+
+    def backward(grad_out, out, x, w):
+        grad_a = grad_out.float() * (1 - torch.tanh(x.float() @ w.float().T) ** 2)
+        return (grad_a @ w.float()).to(x.dtype), (grad_a.T @ x.float()).to(x.dtype)
+
+    def wrong(grad_out, out, x, w):
+        grad_x, grad_w = backward(grad_out, out, x, w)
+        return grad_x, 1.0001 * grad_w
+
+    def twin(x, w):
+        return torch.tanh(x @ w.T)
+
+    inputs = normal(device, 7, 5), normal(device, 4, 5, seed=1)
+    for options in ({}, {"twin": twin}):
+        report = crosscheck(forward, backward, inputs, **options)
+        report.raise_on_mismatch()
+    assert report.rows[0].verdict == "agrees as far as float32, in which it computes inside"
+    (row,) = (row for row in crosscheck(forward, wrong, inputs, twin=twin).mismatches if row.dtype == rungs(device)[0])
+    assert (row.name, row.verdict) == ("w", "wrong formula")
+
+
+def test_bfloat16_inside_is_a_right_formula_in_low_precision(device):
+    def backward(grad_out, out, x):
+        out = out.bfloat16()
+        return (grad_out * (out * (1 - out)).to(x.dtype),)
+
+    report = crosscheck(Sigmoid.forward, backward, (normal(device, 50, 3),))
+    assert not report.ok
+    assert report.rows[0].verdict.startswith("right formula, ")
+    assert report.rows[0].diagnosis == "as if computed in bfloat16"
+    assert {str(row.dtype) for row in report.mismatches} <= {"torch.float64", "torch.float32", "torch.float16"}
+
+
+@pytest.mark.parametrize("runs_in", [(torch.float32,), (torch.float32, torch.bfloat16), (torch.float16,)])
+def test_a_kernel_for_some_dtypes_is_judged_in_those(runs_in, device):
+    def made_for(x):
+        if x.dtype not in runs_in:
+            raise RuntimeError(f"no kernel for {x.dtype}")
+
+    def forward(x):
+        made_for(x)
+        return torch.sigmoid(x)
+
+    def backward(grad_out, out, x):
+        made_for(x)
+        return (grad_out * out * (1 - out),)
+
+    def wrong(grad_out, out, x):
+        return (-backward(grad_out, out, x)[0],)
+
+    x = normal(device, 5, 3)
+    report = crosscheck(forward, backward, (x,), twin=torch.sigmoid)
+    report.raise_on_mismatch()
+    assert {row.dtype for row in report.rows} == set(runs_in)
+    assert len(report.notes) == len(rungs(device)) - len(runs_in)
+    assert "not judged, for it raises RuntimeError: no kernel for torch." in report.notes[0]
+    assert not crosscheck(forward, wrong, (x,), twin=torch.sigmoid).ok
+    with pytest.raises(
+        TypeError, match="forward: expected to run in float64, .* give a twin in torch's own operations"
+    ):
+        crosscheck(forward, backward, (x.to(runs_in[0]),))
+
+
+def test_what_raises_in_every_dtype_is_raised(device):
+    def broken(grad_out, out, x):
+        raise ZeroDivisionError("of the user's own")
+
+    with pytest.raises(ZeroDivisionError, match="of the user's own"):
+        crosscheck(torch.sigmoid, broken, (normal(device, 3),))
+
+
+def test_a_small_wrong_block_among_large_numbers(device):
+    """In float32 its error is within the rounding of the large numbers, and in float64 the kernel does not run."""
+
+    def backward(grad_out, out, x, scale):
+        if x.dtype == torch.float64:
+            raise RuntimeError("no kernel")
+        return grad_out * scale, (grad_out * x).sum(0)
+
+    def wrong(grad_out, out, x, scale):
+        grad_x, grad_scale = backward(grad_out, out, x, scale)
+        grad_x[-8:] *= 1.5
+        return grad_x, grad_scale
+
+    scale = torch.ones(64, 1, device=device)
+    scale[-8:] = 1e-7
+    inputs = normal(device, 64, 50), scale.expand(64, 50).contiguous()
+    kernel = lambda x, scale: x * scale  # noqa: E731
+    right = crosscheck(kernel, lambda *args: (backward(*args)[0], args[0] * args[2]), inputs)
+    right.raise_on_mismatch()
+    report = crosscheck(kernel, lambda *args: (wrong(*args)[0], args[0] * args[2]), inputs, dtypes=[torch.float32])
+    assert [row.name for row in report.mismatches] == ["x"]
+    assert "among numbers" in report.mismatches[0].diagnosis
+
+
+# A lone low rung tells a wrong formula from an inaccurate one
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_one_low_rung_alone(dtype, device):
+    x = normal(device, 200)
+
+    def inaccurate(grad_out, out, x):
+        # (out + 16) − 16 has lost the last digits of out
+        return (grad_out * (((out + 16) - 16) * (1 - out)),)
+
+    def wrong(grad_out, out, x):
+        return (grad_out * out * (1 - out) + 0.3 * grad_out * out**2,)
+
+    report = crosscheck(Sigmoid.forward, inaccurate, (x,), dtypes=[dtype])
+    assert [row.verdict[:13] for row in report.mismatches] == ["right formula"]
+    report = crosscheck(Sigmoid.forward, wrong, (x,), dtypes=[dtype])
+    assert [row.verdict for row in report.mismatches] == ["wrong formula"]
+
+
+# Randomness and repetition
+
+
+def test_dropout_is_judged_from_the_same_random_state(device):
+    def forward(x):
+        return F.dropout(x, 0.4)
+
+    def backward(grad_out, out, x):
+        return (grad_out * (out != 0) / 0.6,)
+
+    def another_mask(grad_out, out, x):
+        return (grad_out * (torch.rand(x.shape, device=x.device) > 0.4) / 0.6,)
+
+    state = torch.get_rng_state()
+    x = normal(device, 50, 3)
+    assert_crosscheck(forward, backward, (x,))
+    assert not crosscheck(forward, another_mask, (x,)).ok
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_random_numbers_that_hang_on_the_dtype_are_refused(device):
+    def forward(x):
+        return x * torch.randn_like(x)
+
+    if device.type == "cpu":
+        with pytest.raises(TypeError, match="draw them outside, and hand them in"):
+            crosscheck(forward, lambda grad_out, out, x: (grad_out * out / x,), (normal(device, 50),))
+
+
+def test_what_differs_from_call_to_call_is_said(device):
+    draws = random.Random(0)
+
+    def unsteady(grad_out, out, x):
+        return (grad_out * out * (1 - out) * (1 + 1e-3 * draws.random()),)
+
+    report = crosscheck(Sigmoid.forward, unsteady, (normal(device, 5, 3),))
+    assert {row.verdict for row in report.mismatches if row.dtype == rungs(device)[0]} == {
+        "not the same from call to call"
+    }
+    assert "differs in x" in report.repeats
+    assert crosscheck(Sigmoid.forward, Sigmoid.backward, (normal(device, 5, 3),)).repeats == "gives the same"
+
+
+# What is handed in, and what is left behind
+
+
+@pytest.mark.parametrize("victim", ["grad_out", "x"])
+def test_what_is_changed_in_place_is_named(victim, device):
+    def backward(grad_out, out, x):
+        gradient = grad_out * out * (1 - out)
+        (grad_out if victim == "grad_out" else x).mul_(2)
+        return (gradient,)
+
+    report = crosscheck(Sigmoid.forward, backward, (normal(device, 5, 3),))
+    (row,) = report.mismatches
+    assert (row.name, row.verdict) == (victim, "changed in place by backward")
+
+
+def test_memory_layouts_reach_the_two_functions(device):
+    seen: list[tuple[int, ...]] = []
+
+    def forward(x, y):
+        seen.append((*x.stride(), *y.stride()))
+        return x * y
+
+    base = normal(device, 6, 8)
+    inputs = (base.T[::2], normal(device, 6)[:1].expand(4, 6))
+    assert_crosscheck(forward, lambda g, out, x, y: (g * y, g * x), inputs)
+    assert set(seen) == {(2, 8, 0, 0)}
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,)], ids=str)
+def test_tensors_of_one_element_or_none(shape, device):
+    assert_crosscheck(Sigmoid.forward, Sigmoid.backward, (normal(device, *shape),))
+    if shape != (0,) and shape != (0, 3):
+        assert not crosscheck(Sigmoid.forward, lambda g, out, x: (g * out,), (normal(device, *shape),)).ok
+
+
+def test_outs_that_are_no_numbers_to_differentiate(device):
+    def forward(x):
+        values, places = x.sort(1)
+        return values, places
+
+    def backward(grad_out, out, x):
+        assert grad_out[1] is None
+        return (torch.zeros_like(x).scatter(1, out[1], grad_out[0]),)
+
+    assert_crosscheck(forward, backward, (normal(device, 5, 3),))
+
+
+def test_lists_out(device):
+    assert_crosscheck(lambda x: [x * 2, x * 3], lambda g, out, x: [g[0] * 2 + g[1] * 3], [normal(device, 5)])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ((torch.ones(3, dtype=torch.complex64),), "x: expected a real, dense tensor, got a complex one"),
+        ((torch.ones(3, 3).to_sparse(),), "x: expected a real, dense tensor, got a torch.sparse_coo one"),
+        (((torch.ones(3), torch.ones(3)),), "x: expected a tensor, got a tuple of them: hand them in one by one"),
+    ],
+)
+def test_what_is_not_judged_is_refused_by_name(inputs, says):
+    with pytest.raises(TypeError, match=says):
+        crosscheck(lambda x: x * 2, lambda g, out, x: (g * 2,), inputs)
+
+
+def test_it_works_in_any_mode(device):
+    x = normal(device, 5, 3)
+    for mode in (torch.inference_mode(), torch.no_grad(), torch.autocast(device.type, torch.bfloat16)):
+        with mode:
+            assert_crosscheck(lambda x: x @ x.T, lambda g, out, x: ((g + g.T) @ x,), (x,))
+            given = torch.ones(2, 2, device=device) if isinstance(mode, torch.inference_mode) else x
+            assert_crosscheck(Sigmoid.forward, Sigmoid.backward, (given,))
+
+
+# autograd.Function
+
+
+class Cube(Function):
+    factor = 3.0
+
+    @staticmethod
+    def forward(ctx, x, power):
+        ctx.save_for_backward(x)
+        ctx.power = power
+        return x**power
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        (x,) = ctx.saved_tensors
+        return Cube.factor * grad_out * x ** (ctx.power - 1), None
+
+
+def test_a_function_of_autograd(device, monkeypatch):
+    def forward(x, power):
+        return x**power
+
+    inputs = (normal(device, 5, 3), 3)
+    report = crosscheck(forward, Cube, inputs)
+    report.raise_on_mismatch()
+    assert {row.name for row in report.rows} == {"out", "x"}
+    monkeypatch.setattr(Cube, "factor", 2.0)
+    report = crosscheck(forward, Cube, inputs)
+    assert "off by the constant factor 2/3" in report.mismatches[0].diagnosis
+    assert not crosscheck(lambda x, power: x ** (power + 1), Cube, inputs).ok
+
+
+# Size
+
+
+def test_time_is_linear_in_the_number_of_elements(device):
+    """Ten million elements; nothing of the size of inputs times outputs is ever built."""
+    calls = []
+
+    def forward(x):
+        calls.append(x.dtype)
+        return torch.tanh(x)
+
+    x = torch.randn(10_000_000, device=device)
+    assert_crosscheck(forward, lambda g, out, x: (g * (1 - out * out),), (x,), dtypes=rungs(device)[:2])
+    assert len(calls) <= 12
