@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,14 @@ class Row:
             return 0.0
         return self.error / self.budget if self.budget else math.inf
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row as it is printed, in the order of COLUMNS."""
+        verdict = f"{self.verdict}: {self.diagnosis}" if self.diagnosis else self.verdict
+        return (
+            self.name, str(self.device), dtype_name(self.dtype), f"{self.error:.3g}", f"{self.budget:.3g}", verdict
+        )  # fmt: skip
+
     def as_dict(self) -> dict[str, Any]:
         """The row in JSON's own types; an error that is no number is null."""
         return vars(self) | {
@@ -58,7 +67,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The verdict on one thing: a row for each tensor at each rung."""
+    """The verdict on one thing: a row for each tensor at each rung, the most precise first.
+
+    notes: what could not be judged, and why. repeats: what the same call twice does.
+    """
 
     title: str
     rows: tuple[Row, ...]
@@ -74,18 +86,64 @@ class Report:
     def mismatches(self) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if not row.ok)
 
+    @property
+    def formula(self) -> str:
+        """The verdict on the formula: does the error fall as the precision rises?"""
+        wrong = [row.name for row in self.mismatches if not row.verdict.startswith((INACCURATE, UNSTEADY))]
+        if wrong:
+            return f"wrong in {_listed(wrong)}"
+        return f"right, judged at {dtype_name(self.rows[0].dtype)}" if self.rows else "not judged"
+
+    @property
+    def numerics(self) -> str:
+        """The verdict on the numerics: at each dtype, is it as accurate as autograd?"""
+        less = [
+            f"{row.name} at {dtype_name(row.dtype)}" for row in self.mismatches if row.verdict.startswith(INACCURATE)
+        ]
+        if less:
+            return f"less accurate than autograd in {_listed(less)}"
+        judged = "where the formula is right, " if not self.ok else ""
+        return f"{judged}as accurate as autograd" if self.rows else "not judged"
+
+    @property
+    def determinism(self) -> str:
+        """The verdict on determinism: does the same call twice give the same?"""
+        return f"the same call twice {self.repeats}" if self.repeats else "not judged"
+
+    @property
+    def verdict(self) -> str:
+        agrees = "agrees" if self.ok else f"MISMATCH in {len(self.mismatches)} of {len(self.rows)}"
+        return f"{self.title or 'gradient'}: {agrees}"
+
+    def _verdicts(self) -> dict[str, str]:
+        return {"formula": self.formula, "numerics": self.numerics, "determinism": self.determinism}
+
     def __str__(self) -> str:
-        verdict = "agrees" if self.ok else f"MISMATCH in {len(self.mismatches)} of {len(self.rows)}"
-        return f"{self.title or 'gradient'}: {verdict}\n{render(table(self.rows))}"
+        said = [f"{what}: {verdict}" for what, verdict in self._verdicts().items()]
+        return "\n".join((self.verdict, render(table(self.rows)), *said, *self.notes))
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        heads = "".join(f"<th style='text-align:left'>{escape(head)}</th>" for head in COLUMNS)
+        rows = ""
+        for row in self.rows:
+            style = "" if row.ok else " style='color:#b00020'"
+            rows += f"<tr{style}>{''.join(f'<td>{escape(cell)}</td>' for cell in row.cells)}</tr>"
+        said = "".join(f"<div><b>{what}</b>: {escape(verdict)}</div>" for what, verdict in self._verdicts().items())
+        notes = "".join(f"<div>{escape(note)}</div>" for note in self.notes)
+        title = f"<div><b>{escape(self.verdict)}</b></div>"
+        return f"{title}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{said}{notes}"
 
     def to_json(self) -> str:
         return json.dumps(self.as_dict(), indent=2)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"title": self.title, "ok": self.ok, "rows": [row.as_dict() for row in self.rows]}
+        rows = [row.as_dict() for row in self.rows]
+        return {"title": self.title, "ok": self.ok, "rows": rows, **self._verdicts(), "notes": list(self.notes)}
 
     def raise_on_mismatch(self) -> None:
         """Raise GradientMismatch, with the table as its text, unless all agrees."""
+        __tracebackhide__ = True  # pytest then shows the caller's line, and the table
         if not self.ok:
             raise GradientMismatch(str(self))
 
@@ -94,26 +152,23 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _listed(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+COLUMNS = ("name", "device", "dtype", "error", "budget", "verdict")
+
+
 def table(rows: tuple[Row, ...]) -> "Table":
     """The rows as a table, errors and budgets in roundoffs."""
     from rich.table import Table
 
     columns = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (
-        ("name", "left"),
-        ("device", "left"),
-        ("dtype", "left"),
-        ("error", "right"),
-        ("budget", "right"),
-    ):
-        columns.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    columns.add_column("verdict", overflow="fold")
+    for heading in COLUMNS[:-1]:
+        columns.add_column(heading, justify="right" if heading in ("error", "budget") else "left", no_wrap=True)
+    columns.add_column(COLUMNS[-1], overflow="fold")
     for row in rows:
-        verdict = f"{row.verdict}: {row.diagnosis}" if row.diagnosis else row.verdict
-        columns.add_row(
-            row.name, str(row.device), dtype_name(row.dtype), f"{row.error:.3g}", f"{row.budget:.3g}", verdict,
-            style=None if row.ok else "red",
-        )  # fmt: skip
+        columns.add_row(*row.cells, style=None if row.ok else "red")
     return columns
 
 

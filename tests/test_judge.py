@@ -235,9 +235,19 @@ def test_the_report(device):
     assert isinstance(caught.value, AssertionError)
     table = str(caught.value)
     assert table.splitlines()[1].split() == ["name", "device", "dtype", "error", "budget", "verdict"]
-    assert len(table.splitlines()) == 2 + len(report.rows)
+    said = table.splitlines()[2 + len(report.rows) :]
+    assert said == [
+        "formula: wrong in w",
+        "numerics: where the formula is right, as accurate as autograd",
+        "determinism: the same call twice gives the same",
+    ]
+    page = report._repr_html_()
+    assert page.count("<tr") == 1 + len(report.rows)
+    assert page.count("color:") == len(report.mismatches)
+    assert "the sign is flipped" in page
     read = json.loads(report.to_json())
     assert read["ok"] is False
+    assert read["formula"] == "wrong in w"
     assert [row["name"] for row in read["rows"]] == [row.name for row in report.rows]
     assert read["rows"][0]["dtype"] == str(sorted_rungs(device)[0]).removeprefix("torch.")
 
