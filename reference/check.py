@@ -13,6 +13,7 @@ from torch.autograd import Function
 
 from reference.diagnosis import Evidence
 from reference.ladder import FACTOR, judge, rung_rows
+from reference.paths import Share, shares
 from reference.precision import distance, is_floating, norm, rounded, rungs, unit_roundoff, widened
 from reference.report import Report, Row
 
@@ -214,6 +215,8 @@ class _Pair:
         if all(g.dim() and g.shape[0] > 1 for g in grads_out if is_floating(g)):
             mistaken["only the last sample counts"] = with_grad_out(lambda g: _only(g, -1))
             mistaken["only the first sample counts"] = with_grad_out(lambda g: _only(g, 0))
+            mistaken["the last sample is left out"] = with_grad_out(lambda g: g - _only(g, -1))
+            mistaken["the first sample is left out"] = with_grad_out(lambda g: g - _only(g, 0))
         named = {name: x for name, x in zip(self.names, xs, strict=True) if isinstance(x, Tensor)}
         terms = {name: x for name, x in named.items() if is_floating(x)}
         if self.outs == 1 and is_floating(grads_out[0]):
@@ -223,16 +226,40 @@ class _Pair:
         sizes = {f"out.shape[{d}]": n for d, n in enumerate(outs[0].shape)} | {"out.numel()": outs[0].numel()}
         for name, x in named.items():
             sizes |= {f"{name}.shape[{d}]": n for d, n in enumerate(x.shape)} | {f"{name}.numel()": x.numel()}
+        if self.outs > 1:
+            for i in range(self.outs):
+                left = [g if i != j or g is None else torch.zeros_like(g) for j, g in enumerate(grads_out)]
+                mistaken[f"grad_out[{i}] is left out"] = self.by_autograd(*left, *rounded(xs, torch.float64))
+        by_operation: dict[str, dict[str, Tensor]] = {}
+        if sum(x.numel() for x in terms.values()) <= SMALL:
+            for share in self._shares(grads_out, rounded(xs, torch.float64)):
+                by_operation[share.name] = self._by_name(share.of)
+                mistaken[f"the derivative of {share.name} is left out"] = self._by_name(share.handed_on)
         found = {}
         for name, o in exact.items():
-            of_name = {cause: values[name] for cause, values in mistaken.items()}
+            of_name = {cause: values[name] for cause, values in mistaken.items() if name in values}
             g = grads_out[0]
             if self.outs == 1 and name in self.names and is_floating(g) and o.shape == g.shape:
                 of_name["grad_out is handed on, without the derivative"] = g
                 of_name["the derivative is applied twice"] = o * o / g
             others = {other: value for other, value in exact.items() if other != name and other in self.names}
-            found[name] = Evidence(of_name, others, terms, sizes)
+            of_operations = {step: values[name] for step, values in by_operation.items() if name in values}
+            found[name] = Evidence(of_name, of_operations, others, terms, sizes)
         return found
+
+    def _shares(self, grads_out: Sequence[Any], xs: list[Any]) -> Iterator[Share]:
+        judged = [xs[i].requires_grad_() for i in self.judged]
+
+        def gradients() -> Sequence[Tensor]:
+            _set_seed(_device(xs), self.seed)
+            with torch.enable_grad():
+                out = self.truth(*xs)
+            return _gradients(out, grads_out, judged, materialize_grads=True)
+
+        return shares(gradients)
+
+    def _by_name(self, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
 
 
 def compare(
@@ -258,6 +285,7 @@ def compare(
 
 
 SALT = 0x67726164  # "grad"
+SMALL = 2**14  # elements up to which every operation of the forward is tried as the place of the mistake
 
 
 def _takes(what: str, function: Callable[..., Any], names: Sequence[str]) -> None:
@@ -324,6 +352,8 @@ def _only(g: Tensor, sample: int) -> Tensor:
 def _gradients(out: Any, grads_out: Sequence[Any], xs: Sequence[Tensor], **options: bool) -> list[Tensor]:
     """Autograd's, of the outs that hang on some x."""
     pairs = [(o, g) for o, g in zip(_tuple(out), grads_out, strict=True) if isinstance(o, Tensor) and o.requires_grad]
+    if not pairs:
+        return [torch.zeros_like(x) for x in xs]
     outs, grads = zip(*pairs, strict=True)
     gradients = torch.autograd.grad(outs, xs, grads, allow_unused=True, **options)
     return [gradient if gradient is None else gradient.detach() for gradient in gradients]

@@ -18,11 +18,13 @@ LEAST = 3  # elements in a row, from which on a factor or a term of the row's ow
 class Evidence:
     """What is known beside a value and its oracle, all in float64.
 
-    mistaken: by its cause, what the value would be under a mistake. others: the oracles of the other tensors by name.
+    mistaken: by its cause, what the value would be under a mistake. shares: by the name of an operation of the forward,
+    what comes back through it. others: the oracles of the other tensors by name.
     terms: what may be added, or left out, by name. sizes: numbers that a factor can come from, by what they are.
     """
 
     mistaken: Mapping[str, Tensor] = field(default_factory=dict)
+    shares: Mapping[str, Tensor] = field(default_factory=dict)
     others: Mapping[str, Tensor] = field(default_factory=dict)
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -66,8 +68,32 @@ def _hypotheses(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypo
     if m.numel() > 2:
         constant = float((m - o).mean())
         yield f"off by the additive constant {constant:.6g}", m - constant
+    yield from _by_operation(m, o, budget, evidence.shares)
     yield from _in_part(m, o, budget)
+    yield from _by_factor(m, o, evidence.terms)
     yield from _slice_by_slice(m, o, evidence.terms)
+
+
+def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tensor]) -> Hypotheses:
+    """What comes back through one operation of the forward is left out, or multiplied by something."""
+    for name, share in shares.items():
+        if bool((share.abs() > budget).any()):
+            factor = float(((m - o) * share).sum() / (share * share).sum())
+            said = {-1.0: "is left out", -2.0: "has the wrong sign"}
+            what = next((text for value, text in said.items() if _same(factor, value)), None)
+            what = what or f"is off by the factor {_plain(1 + factor)}"
+            yield f"what comes back through {name} {what}", m - factor * share
+
+
+def _by_factor(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
+    """A factor that is another one for each element is left out, or is there too much."""
+    for name, term in terms.items():
+        if term.shape == m.shape and m.numel() >= LEAST:
+            factors = {name: term, f"(1 − {name})": 1 - term, f"(1 + {name})": 1 + term, f"{name}²": term * term}
+            factors |= {f"(1 − {name}²)": 1 - term * term, f"(1 + {name}²)": 1 + term * term}
+            for text, factor in factors.items():
+                yield f"the factor {text} is left out", m * factor
+                yield f"the factor {text} is there once too much", torch.where(factor == 0, o, m / factor)
 
 
 def _moved(m: Tensor) -> Hypotheses:
@@ -99,6 +125,10 @@ def _in_part(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
     where = _where(wrong)
     if not m[wrong].any():
         yield f"zero where a gradient is due, {where}", torch.where(wrong, o, m)
+    if not o[wrong].any():
+        yield f"not zero where the gradient is, {where}", torch.where(wrong, o, m)
+    if not (m[wrong] * o[wrong]).any():
+        yield f"zero where a gradient is due, and not zero where there is none, {where}", torch.where(wrong, o, m)
     if count > 1:
         factor = _ratio(m[wrong], o[wrong], ())
         if factor is not None and factor.item():
@@ -150,15 +180,15 @@ def _ratio(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor | None:
 
 
 def _readable(factor: float, sizes: Mapping[str, int]) -> str:
-    """The factor as a fraction of small numbers where it is one, and where it can come from."""
-    for name, size in sizes.items():
-        if size > 1:
-            meanings: dict[str, Callable[[float], float]] = {"": float, "√": math.sqrt}
-            for sign, meaning in meanings.items():
-                if _same(factor, meaning(size)):
-                    return f"{_plain(factor)} = {sign}{name}: divide by it"
-                if _same(factor, 1 / meaning(size)):
-                    return f"{_plain(factor)} = 1/{sign}{name}: multiply by {sign}{name}"
+    """The factor as a fraction of small numbers where it is one, and all that it can come from."""
+    meanings: dict[str, Callable[[float], float]] = {"": float, "√": math.sqrt}
+    for sign, meaning in meanings.items():
+        large = [f"{sign}{name}" for name, size in sizes.items() if size > 1 and _same(factor, meaning(size))]
+        small = [f"{sign}{name}" for name, size in sizes.items() if size > 1 and _same(factor, 1 / meaning(size))]
+        if large or small:
+            what = " and ".join((large or small)[:3])
+            do = "divide" if large else "multiply"
+            return f"{_plain(factor)}: {do} by {_plain(max(factor, 1 / factor))}, which is {what}"
     return _plain(factor)
 
 

@@ -102,6 +102,7 @@ def judge(
     rows: list[Row] = []
     failures: dict[torch.dtype, Exception] = {}
     right: dict[str, bool] = {}  # does the formula hold at the highest rung?
+    causes: dict[str, str] = {}  # of what is wrong, found at the highest rung
     repeats = ""
     for dtype in sorted(dtypes, key=unit_roundoff):
         rung = climb(dtype)
@@ -110,7 +111,7 @@ def judge(
             continue
         below = climb(torch.float32) if dtype == torch.float64 else None
         noise = _carried(rung, below) if below else rung.noise
-        look = _Look(rung, below, by_blocks=not right and not below, evidence=evidence)
+        look = _Look(rung, below, by_blocks=not right and not below, evidence=evidence, causes=causes)
         rows += rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, noise, device, right, look)
         repeats = repeats or _repeats(rung)
     if failures and not rows:
@@ -171,15 +172,17 @@ def _beyond(name: str, m: Tensor, o: Tensor, error: float, budget: float, right:
             return kink
     if right:
         return False, f"{INACCURATE}, {less}", ""
-    evidence = look.evidence.get(name) if look else None
-    diagnosis = diagnose(m.to(o.device).to(o.dtype), o, budget, evidence)
-    if look and diagnosis.startswith(UNKNOWN) and look.second.is_rounding(name, apart(m, o), o):
-        if look.below and error <= FACTOR * look.below.noise[name]:
-            return True, "agrees as far as float32, in which it computes inside", ""
-        inside = _nearest(error / norm(o))
-        lower = unit_roundoff(inside) > FACTOR * unit_roundoff(m.dtype)
-        return False, f"{INACCURATE}, {less}", f"as if computed in {dtype_name(inside)}" if lower else ""
-    return False, WRONG, diagnosis
+    value = m.to(o.device).to(o.dtype)
+    if not look:
+        return False, WRONG, diagnose(value, o, budget)
+    if name not in look.causes:
+        diagnosis = diagnose(value, o, budget)
+        if diagnosis.startswith(UNKNOWN):
+            if look.second.is_rounding(name, apart(m, o), o):
+                return look.rounding(name, m, o, error, less)
+            diagnosis = diagnose(value, o, budget, look.evidence.get(name))
+        look.causes[name] = diagnosis
+    return False, WRONG, look.causes[name]
 
 
 class _Look:
@@ -191,8 +194,10 @@ class _Look:
         below: "_Rung | None",
         by_blocks: bool,
         evidence: Callable[..., Mapping[str, Evidence]] | None,
+        causes: dict[str, str],
     ) -> None:
-        self.rung, self.below, self.by_blocks, self._evidence = rung, below, by_blocks, evidence
+        self.rung, self.below, self.by_blocks, self.causes = rung, below, by_blocks, causes
+        self._evidence = evidence
         self.second = SecondLook(rung.by_hand, rung.by_autograd, rung.inputs, rung.dtype, rung.seed)
 
     @cached_property
@@ -201,6 +206,14 @@ class _Look:
             return self._evidence(*widened(self.rung.inputs))
         oracle = self.rung.oracle
         return {name: Evidence(others={n: o for n, o in oracle.items() if n != name}) for name in oracle}
+
+    def rounding(self, name: str, m: Tensor, o: Tensor, error: float, less: str) -> Found:
+        """What is said of an error that is rounding: none at float64, where the rounding is that of float32 inside."""
+        if self.below and error <= FACTOR * self.below.noise[name]:
+            return True, "agrees as far as float32, in which it computes inside", ""
+        inside = _nearest(error / norm(o))
+        lower = unit_roundoff(inside) > FACTOR * unit_roundoff(m.dtype)
+        return False, f"{INACCURATE}, {less}", f"as if computed in {dtype_name(inside)}" if lower else ""
 
     def kink(self, name: str, m: Tensor, o: Tensor, budget: float) -> Found | None:
         """What is said where the error is no more than a convention at a kink, if it is."""

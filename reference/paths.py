@@ -1,0 +1,92 @@
+"""What autograd would give if one operation of the forward were differentiated wrongly, or forgotten.
+
+A gradient is a sum over the paths through the operations of the forward. Take the gradient once with one operation's
+result held constant: the difference is that operation's share, and a mistake made there is a multiple of it. Take it
+once more with that operation's derivative replaced by 1: so it is when the derivative is forgotten.
+"""
+
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+MOST = 60  # operations; more would take long, and hardly say more
+
+NOT_THEIRS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+@dataclass(frozen=True)
+class Share:
+    """What comes back through an operation, by one of its arguments, and the gradients without its derivative."""
+
+    name: str
+    of: Sequence[Tensor]
+    handed_on: Sequence[Tensor]
+
+
+class _Operations(TorchFunctionMode):
+    """Counts the operations whose results hang on what is differentiated, and changes one of them."""
+
+    def __init__(self, changed: int = -1, change: Callable[[Any, list[Any]], Any] | None = None) -> None:
+        super().__init__()
+        self.edges: list[tuple[int, int, str]] = []  # operation, place of the argument, their name
+        self.count = 0
+        self.changed, self.change = changed, change
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not (isinstance(out, Tensor) and out.requires_grad and out.grad_fn is not None):
+            return out
+        self.count += 1
+        if self.change:
+            return self.change(partial(func, **(kwargs or {})), list(args)) if self.count == self.changed else out
+        name = f"{getattr(func, '__name__', str(func)).strip('_')}{_line()}"
+        places = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
+        for place in places:
+            by = f" by its argument {place + 1}" if len(places) > 1 else ""
+            self.edges.append((self.count, place, f"{name}{by}"))
+        return out
+
+
+def _line() -> str:
+    """The caller's own line of code, where it has one."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_code.co_filename.startswith(NOT_THEIRS):
+        frame = frame.f_back
+    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    return f" in line {frame.f_lineno}, {text!r}," if text else ""
+
+
+def _without(place: int, func: Any, args: list[Any]) -> Any:
+    """The operation with one argument held constant."""
+    args[place] = args[place].detach()
+    return func(*args)
+
+
+def _handed_on(place: int, func: Any, args: list[Any]) -> Any:
+    """The operation with a derivative of 1 by one argument, where that has the shape of the result."""
+    x = args[place]
+    out = _without(place, func, args)
+    return out + (x - x.detach()) if out.shape == x.shape else func(*args[:place], x, *args[place + 1 :])
+
+
+def shares(gradients: Callable[[], Sequence[Tensor]]) -> Iterator[Share]:
+    """The share of every operation that `gradients()` differentiates through, from the last to the first."""
+    operations = _Operations()
+    with operations:
+        whole = gradients()
+    if len(operations.edges) > MOST:
+        return
+    for operation, place, name in reversed(operations.edges):
+        with _Operations(operation, partial(_without, place)):
+            without = gradients()
+        with _Operations(operation, partial(_handed_on, place)):
+            handed_on = gradients()
+        yield Share(name, [w - v for w, v in zip(whole, without, strict=True)], handed_on)
