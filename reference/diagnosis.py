@@ -60,7 +60,7 @@ def _hypotheses(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypo
     for name, other in evidence.others.items():
         if other.shape == m.shape:
             yield f"it is the gradient of {name}", o + (m - other)
-    if m.numel() > 1:
+    if m.numel() > 1 and bool((o.abs() > budget).any()):
         factor = _ratio(m, o, ())
         if factor is not None and factor.item():
             yield f"off by the constant factor {_readable(factor.item(), evidence.sizes)}", m / factor
@@ -173,10 +173,10 @@ def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypoth
 
 
 def _ratio(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor | None:
-    """The c with x ≈ c y over these dimensions, over all without any; none where y has no size there."""
-    dims = dims or tuple(range(x.dim()))
-    size = (y * y).sum(dims, keepdim=True)
-    return (x * y).sum(dims, keepdim=True) / size if bool((size > 0).all()) else None
+    """The c with x ≈ c y over these dimensions, over all without any; none where y is zero there, or nearly all."""
+    every, least = dims or tuple(range(x.dim())), LEAST if dims else 1
+    size, count = (y * y).sum(every, keepdim=True), (y != 0).sum(every, keepdim=True)
+    return (x * y).sum(every, keepdim=True) / size if bool((count >= least).all()) else None
 
 
 def _readable(factor: float, sizes: Mapping[str, int]) -> str:

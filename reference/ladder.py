@@ -42,7 +42,6 @@ from torch import Tensor
 
 from reference.diagnosis import UNKNOWN, Evidence, diagnose
 from reference.precision import (
-    RUNGS,
     apart,
     distance,
     first,
@@ -62,6 +61,7 @@ BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error i
 BLOCK = 64  # elements
 DRAWS = 3
 LARGE = 2**18  # elements of input from which on one draw shows autograd's error, and three would take long
+SINGLE, HALF = 2.0**-24, 2.0**-11  # roundoffs
 ZERO = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
 
 Computation = Callable[..., Mapping[str, Tensor]]
@@ -211,9 +211,9 @@ class _Look:
         """What is said of an error that is rounding: none at float64, where the rounding is that of float32 inside."""
         if self.below and error <= FACTOR * self.below.noise[name]:
             return True, "agrees as far as float32, in which it computes inside", ""
-        inside = _nearest(error / norm(o))
-        lower = unit_roundoff(inside) > FACTOR * unit_roundoff(m.dtype)
-        return False, f"{INACCURATE}, {less}", f"as if computed in {dtype_name(inside)}" if lower else ""
+        size, u = error / norm(o), unit_roundoff(m.dtype)
+        inside = "half precision" if size > math.sqrt(HALF * SINGLE) else "float32"
+        return False, f"{INACCURATE}, {less}", f"as if computed in {inside}" if size > 100 * FACTOR * u else ""
 
     def kink(self, name: str, m: Tensor, o: Tensor, budget: float) -> Found | None:
         """What is said where the error is no more than a convention at a kink, if it is."""
@@ -262,11 +262,6 @@ def _blocks(x: Tensor) -> Tensor:
     """The largest finite magnitude of each block of so many elements in a row."""
     flat = torch.nan_to_num(x.flatten(), nan=0.0, posinf=0.0, neginf=0.0).abs()
     return torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK).amax(1)
-
-
-def _nearest(relative: float) -> torch.dtype:
-    """The dtype whose roundoff comes nearest to a relative error."""
-    return min(RUNGS, key=lambda t: abs(math.log(unit_roundoff(t) / relative)))
 
 
 def _repeats(rung: "_Rung") -> str:

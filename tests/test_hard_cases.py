@@ -137,7 +137,7 @@ def test_bfloat16_inside_is_a_right_formula_in_low_precision(device):
     report = crosscheck(Sigmoid.forward, backward, (normal(device, 50, 3),))
     assert not report.ok
     assert report.rows[0].verdict.startswith("right formula, ")
-    assert report.rows[0].diagnosis == "as if computed in bfloat16"
+    assert report.rows[0].diagnosis == "as if computed in half precision"
     assert {str(row.dtype) for row in report.mismatches} <= {"torch.float64", "torch.float32", "torch.float16"}
 
 
