@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -201,51 +202,51 @@ class _Pair:
         values = {name: value.detach() for name, value in _named_outs(out).items()} if self.values else {}
         return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
 
-    def evidence(self, *given: Any) -> dict[str, Evidence]:
+    def evidence(self, deep: bool, *given: Any) -> dict[str, Evidence]:
         """What the diagnosis may go by, from the oracle's inputs: see `Evidence`."""
         grads_out, xs = given[: self.outs], given[self.outs :]
         outs = self._outs(self.truth, rounded(xs, torch.float64))
         exact = self.by_autograd(*rounded(given, torch.float64))
-
-        def with_grad_out(change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-            changed = [change(g) if is_floating(g) else g for g in grads_out]
-            return self.by_autograd(*changed, *rounded(xs, torch.float64))
-
-        mistaken = {"grad_out is ignored, as if it were ones": with_grad_out(torch.ones_like)}
-        if all(g.dim() and g.shape[0] > 1 for g in grads_out if is_floating(g)):
-            mistaken["only the last sample counts"] = with_grad_out(lambda g: _only(g, -1))
-            mistaken["only the first sample counts"] = with_grad_out(lambda g: _only(g, 0))
-            mistaken["the last sample is left out"] = with_grad_out(lambda g: g - _only(g, -1))
-            mistaken["the first sample is left out"] = with_grad_out(lambda g: g - _only(g, 0))
         named = {name: x for name, x in zip(self.names, xs, strict=True) if isinstance(x, Tensor)}
         terms = {name: x for name, x in named.items() if is_floating(x)}
-        if self.outs == 1 and is_floating(grads_out[0]):
-            g, out = grads_out[0], outs[0]
+        g, out = grads_out[0], outs[0]
+        single = self.outs == 1 and is_floating(g)
+        if single:
             terms |= {"grad_out": g, "out": out, "grad_out·out": g * out}
             terms |= {f"grad_out·{name}": g * x for name, x in named.items() if is_floating(x) and x.shape == g.shape}
-        sizes = {f"out.shape[{d}]": n for d, n in enumerate(outs[0].shape)} | {"out.numel()": outs[0].numel()}
+        sizes = {f"out.shape[{d}]": n for d, n in enumerate(out.shape)} | {"out.numel()": out.numel()}
         for name, x in named.items():
             sizes |= {f"{name}.shape[{d}]": n for d, n in enumerate(x.shape)} | {f"{name}.numel()": x.numel()}
-        if self.outs > 1:
-            for i in range(self.outs):
-                left = [g if i != j or g is None else torch.zeros_like(g) for j, g in enumerate(grads_out)]
-                mistaken[f"grad_out[{i}] is left out"] = self.by_autograd(*left, *rounded(xs, torch.float64))
-        by_operation: dict[str, dict[str, Tensor]] = {}
-        if sum(x.numel() for x in terms.values()) <= SMALL:
-            for share in self._shares(grads_out, rounded(xs, torch.float64)):
-                by_operation[share.name] = self._by_name(share.of)
-                mistaken[f"the derivative of {share.name} is left out"] = self._by_name(share.handed_on)
+        mistaken = self._mistaken(grads_out, xs) if deep else {}
+        operations = list(self._shares(grads_out, rounded(xs, torch.float64))) if deep and _small(xs) else []
         found = {}
         for name, o in exact.items():
-            of_name = {cause: values[name] for cause, values in mistaken.items() if name in values}
-            g = grads_out[0]
-            if self.outs == 1 and name in self.names and is_floating(g) and o.shape == g.shape:
-                of_name["grad_out is handed on, without the derivative"] = g
-                of_name["the derivative is applied twice"] = o * o / g
             others = {other: value for other, value in exact.items() if other != name and other in self.names}
-            of_operations = {step: values[name] for step, values in by_operation.items() if name in values}
-            found[name] = Evidence(of_name, of_operations, others, terms, sizes)
+            of_name = {cause: values[name] for cause, values in mistaken.items() if name in values}
+            place = [self.names[i] for i in self.judged].index(name) if name in self.names else None
+            of = {} if place is None else {step.name: step.of[place] for step in operations}
+            handed_on = {} if place is None else {step.name: step.handed_on[place] for step in operations}
+            if single and place is not None and o.shape == g.shape:
+                of_name["the derivative is applied twice"] = o * o / g
+                handed_on["the forward"] = g
+            found[name] = Evidence(of_name, of, handed_on, others, terms, sizes)
         return found
+
+    def _mistaken(self, grads_out: Sequence[Any], xs: Sequence[Any]) -> dict[str, dict[str, Tensor]]:
+        """What autograd has, by name, with a mistaken grad_out."""
+
+        def having(change: Callable[[Tensor], Tensor], of: Sequence[int] = range(self.outs)) -> dict[str, Tensor]:
+            changed = [change(g) if i in of and is_floating(g) else g for i, g in enumerate(grads_out)]
+            return self.by_autograd(*changed, *rounded(xs, torch.float64))
+
+        mistaken = {"grad_out is ignored, as if it were ones": having(torch.ones_like)}
+        if self.outs > 1:
+            mistaken |= {f"grad_out[{i}] is left out": having(torch.zeros_like, (i,)) for i in range(self.outs)}
+        if all(g.dim() and g.shape[0] > 1 for g in grads_out if is_floating(g)):
+            for place, which in ((-1, "last"), (0, "first")):
+                mistaken[f"only the {which} sample counts"] = having(partial(_only, sample=place))
+                mistaken[f"the {which} sample is left out"] = having(partial(_all_but, sample=place))
+        return mistaken
 
     def _shares(self, grads_out: Sequence[Any], xs: list[Any]) -> Iterator[Share]:
         judged = [xs[i].requires_grad_() for i in self.judged]
@@ -257,9 +258,6 @@ class _Pair:
             return _gradients(out, grads_out, judged, materialize_grads=True)
 
         return shares(gradients)
-
-    def _by_name(self, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
 
 
 def compare(
@@ -342,11 +340,19 @@ def _dtype(inputs: Sequence[Any]) -> torch.dtype:
     return next(x.dtype for x in inputs if is_floating(x))
 
 
+def _small(inputs: Sequence[Any]) -> bool:
+    return sum(x.numel() for x in inputs if is_floating(x)) <= SMALL
+
+
 def _only(g: Tensor, sample: int) -> Tensor:
     """grad_out of one sample alone."""
     alone = torch.zeros_like(g)
     alone[sample] = g[sample]
     return alone
+
+
+def _all_but(g: Tensor, sample: int) -> Tensor:
+    return g - _only(g, sample)
 
 
 def _gradients(out: Any, grads_out: Sequence[Any], xs: Sequence[Tensor], **options: bool) -> list[Tensor]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -16,22 +17,28 @@ LEAST = 3  # elements in a row, from which on a factor or a term of the row's ow
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known beside a value and its oracle, all in float64.
+    """What is known beside a value and its oracle, all in float64 and by name.
 
-    mistaken: by its cause, what the value would be under a mistake. shares: by the name of an operation of the forward,
-    what comes back through it. others: the oracles of the other tensors by name.
-    terms: what may be added, or left out, by name. sizes: numbers that a factor can come from, by what they are.
+    mistaken: by its cause, what the value would be under a mistake. shares: what comes back through each operation of
+    the forward; handed_on: what the value is if the derivative of that operation is left out. others: the oracles of
+    the other tensors. terms: what may be added, or left out. sizes: numbers that a factor can come from.
     """
 
     mistaken: Mapping[str, Tensor] = field(default_factory=dict)
     shares: Mapping[str, Tensor] = field(default_factory=dict)
+    handed_on: Mapping[str, Tensor] = field(default_factory=dict)
     others: Mapping[str, Tensor] = field(default_factory=dict)
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-def diagnose(manual: Tensor, oracle: Tensor, budget: float, evidence: Evidence | None = None) -> str:
-    """One clause of cause, "unknown" where no hypothesis holds, and one of evidence: the worst element."""
+def diagnose(
+    manual: Tensor, oracle: Tensor, budget: float, evidence: Evidence | None = None, *, deep: bool = True
+) -> str:
+    """One clause of cause, "unknown" where no hypothesis holds, and one of evidence: the worst element.
+
+    Not deep: only causes for which the two values and the sizes are enough.
+    """
 
     def agrees(corrected: Tensor) -> bool:
         return corrected.shape == oracle.shape and bool(((corrected - oracle).abs() <= budget).all())
@@ -39,8 +46,10 @@ def diagnose(manual: Tensor, oracle: Tensor, budget: float, evidence: Evidence |
     error = (manual - oracle).abs().nan_to_num(nan=0.0)
     cause = UNKNOWN
     if float(error.max()) > CLEAR * budget:
-        hypotheses = _hypotheses(manual, oracle, budget, evidence or Evidence())
-        cause = next((cause for cause, corrected in hypotheses if agrees(corrected)), UNKNOWN)
+        hypotheses = [_plain(manual, oracle, budget, evidence or Evidence())]
+        if deep:
+            hypotheses.append(_deep(manual, oracle, budget, evidence or Evidence()))
+        cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), UNKNOWN)
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]
     where = f"worst at {at}: " if at else ""
@@ -50,13 +59,10 @@ def diagnose(manual: Tensor, oracle: Tensor, budget: float, evidence: Evidence |
 Hypotheses = Iterator[tuple[str, Tensor]]  # each cause, with the value that it would have been without it
 
 
-def _hypotheses(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses:
+def _plain(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses:
     yield "the sign is flipped", -m
     if not m.any():
         yield "zero where a gradient is due", o
-    for cause, value in evidence.mistaken.items():
-        if value.shape == m.shape:
-            yield cause, o + (m - value)
     for name, other in evidence.others.items():
         if other.shape == m.shape:
             yield f"it is the gradient of {name}", o + (m - other)
@@ -68,8 +74,16 @@ def _hypotheses(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypo
     if m.numel() > 2:
         constant = float((m - o).mean())
         yield f"off by the additive constant {constant:.6g}", m - constant
-    yield from _by_operation(m, o, budget, evidence.shares)
     yield from _in_part(m, o, budget)
+
+
+def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses:
+    for cause, value in evidence.mistaken.items():
+        if value.shape == m.shape:
+            yield cause, o + (m - value)
+    yield from _by_operation(m, o, budget, evidence.shares)
+    for name, value in evidence.handed_on.items():
+        yield f"the derivative of {name} is left out", o + (m - value)
     yield from _by_factor(m, o, evidence.terms)
     yield from _slice_by_slice(m, o, evidence.terms)
 
@@ -81,7 +95,7 @@ def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tens
             factor = float(((m - o) * share).sum() / (share * share).sum())
             said = {-1.0: "is left out", -2.0: "has the wrong sign"}
             what = next((text for value, text in said.items() if _same(factor, value)), None)
-            what = what or f"is off by the factor {_plain(1 + factor)}"
+            what = what or f"is off by the factor {_short(1 + factor)}"
             yield f"what comes back through {name} {what}", m - factor * share
 
 
@@ -188,11 +202,11 @@ def _readable(factor: float, sizes: Mapping[str, int]) -> str:
         if large or small:
             what = " and ".join((large or small)[:3])
             do = "divide" if large else "multiply"
-            return f"{_plain(factor)}: {do} by {_plain(max(factor, 1 / factor))}, which is {what}"
-    return _plain(factor)
+            return f"{_short(factor)}: {do} by {_short(max(factor, 1 / factor))}, which is {what}"
+    return _short(factor)
 
 
-def _plain(factor: float) -> str:
+def _short(factor: float) -> str:
     simple = Fraction(factor).limit_denominator(1024)
     small = 1 in (abs(simple.numerator), simple.denominator) or max(abs(simple.numerator), simple.denominator) <= 16
     return str(simple) if small and _same(factor, float(simple)) else f"{factor:.6g}"

@@ -81,7 +81,8 @@ def judge(
 
     inputs: floating-point tensors are rounded to each rung, anything else is handed through untouched; every call
     gets fresh copies. dtypes: the rungs, all that the inputs' device has unless given. The seed is that of the draws.
-    evidence(*inputs): for the diagnosis, by name, from the oracle's inputs; called only if something is wrong.
+    evidence(deep, *inputs): for the diagnosis, by name, from the oracle's inputs; called if something is wrong, and
+    deep if that takes more than a look.
     Returns a report with a row for each name and rung; a rung on which `manual` raises is noted and left out, unless
     it raises on every one. Raises TypeError without a floating-point tensor among the inputs, ValueError for a dtype
     that is no rung or that their device has not.
@@ -176,11 +177,11 @@ def _beyond(name: str, m: Tensor, o: Tensor, error: float, budget: float, right:
     if not look:
         return False, WRONG, diagnose(value, o, budget)
     if name not in look.causes:
-        diagnosis = diagnose(value, o, budget)
+        diagnosis = diagnose(value, o, budget, look.evidence(False).get(name), deep=False)
         if diagnosis.startswith(UNKNOWN):
             if look.second.is_rounding(name, apart(m, o), o):
                 return look.rounding(name, m, o, error, less)
-            diagnosis = diagnose(value, o, budget, look.evidence.get(name))
+            diagnosis = diagnose(value, o, budget, look.evidence(True).get(name))
         look.causes[name] = diagnosis
     return False, WRONG, look.causes[name]
 
@@ -200,10 +201,10 @@ class _Look:
         self._evidence = evidence
         self.second = SecondLook(rung.by_hand, rung.by_autograd, rung.inputs, rung.dtype, rung.seed)
 
-    @cached_property
-    def evidence(self) -> Mapping[str, Evidence]:
+    @cache  # noqa: B019 (a look lives as long as its judge)
+    def evidence(self, deep: bool) -> Mapping[str, Evidence]:
         if self._evidence:
-            return self._evidence(*widened(self.rung.inputs))
+            return self._evidence(deep, *widened(self.rung.inputs))
         oracle = self.rung.oracle
         return {name: Evidence(others={n: o for n, o in oracle.items() if n != name}) for name in oracle}
 
