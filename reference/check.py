@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -229,6 +229,8 @@ class _Pair:
             if single and place is not None and o.shape == g.shape:
                 of_name["the derivative is applied twice"] = o * o / g
                 handed_on["the forward"] = g
+            if single and deep and name in self.names:
+                of_name |= {f"as if it were the sum of {what}": total for what, total in _sums(g, terms, o)}
             found[name] = Evidence(of_name, of, handed_on, others, terms, sizes)
         return found
 
@@ -242,6 +244,10 @@ class _Pair:
         mistaken = {"grad_out is ignored, as if it were ones": having(torch.ones_like)}
         if self.outs > 1:
             mistaken |= {f"grad_out[{i}] is left out": having(torch.zeros_like, (i,)) for i in range(self.outs)}
+        for i, (name, x) in enumerate(zip(self.names, xs, strict=True)):
+            for how, other in _taken_wrongly(x):
+                changed = [*xs[:i], other, *xs[i + 1 :]]
+                mistaken[f"as if {name} were {how}"] = self.by_autograd(*grads_out, *rounded(changed, torch.float64))
         if all(g.dim() and g.shape[0] > 1 for g in grads_out if is_floating(g)):
             for place, which in ((-1, "last"), (0, "first")):
                 mistaken[f"only the {which} sample counts"] = having(partial(_only, sample=place))
@@ -338,6 +344,28 @@ def _device(inputs: Sequence[Any]) -> torch.device:
 
 def _dtype(inputs: Sequence[Any]) -> torch.dtype:
     return next(x.dtype for x in inputs if is_floating(x))
+
+
+def _sums(g: Tensor, terms: Mapping[str, Tensor], o: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """grad_out, by itself and times what it can be multiplied by, summed to a gradient of fewer dimensions."""
+    for name, term in {"": torch.ones_like(g), **terms}.items():
+        with suppress(RuntimeError):  # shapes that do not go together
+            total = (g * term).sum_to_size(o.shape)
+            yield f"grad_out·{name}".rstrip("·"), total
+
+
+def _taken_wrongly(x: Any) -> Iterator[tuple[str, Tensor]]:
+    """An input as somebody takes it by mistake."""
+    if isinstance(x, Tensor) and x.dtype == torch.bool:
+        yield "inverted", ~x
+        yield "True everywhere", torch.ones_like(x)
+    elif is_floating(x):
+        yield "of the other sign", -x
+        if x.dim() > 1:
+            yield "reversed along its last dimension", x.flip(-1)
+            yield "reversed along its last two dimensions", x.flip(-2, -1)
+            if x.shape[-1] == x.shape[-2]:
+                yield "transposed", x.mT
 
 
 def _small(inputs: Sequence[Any]) -> bool:

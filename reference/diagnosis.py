@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, combinations
 
 import torch
 from torch import Tensor
@@ -84,6 +84,7 @@ def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses
     yield from _by_operation(m, o, budget, evidence.shares)
     for name, value in evidence.handed_on.items():
         yield f"the derivative of {name} is left out", o + (m - value)
+    yield from _by_two_operations(m, budget, evidence.shares)
     yield from _by_factor(m, o, evidence.terms)
     yield from _slice_by_slice(m, o, evidence.terms)
 
@@ -97,6 +98,13 @@ def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tens
             what = next((text for value, text in said.items() if _same(factor, value)), None)
             what = what or f"is off by the factor {_short(1 + factor)}"
             yield f"what comes back through {name} {what}", m - factor * share
+
+
+def _by_two_operations(m: Tensor, budget: float, shares: Mapping[str, Tensor]) -> Hypotheses:
+    """What comes back through two operations is left out."""
+    felt = {name: share for name, share in shares.items() if bool((share.abs() > budget).any())}
+    for one, two in combinations(felt, 2):
+        yield f"what comes back through {one} and through {two} is left out", m + felt[one] + felt[two]
 
 
 def _by_factor(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
@@ -134,15 +142,15 @@ def _in_part(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
     """Right elsewhere: zero, off by one factor or of the other sign at some elements, or wrong at few of them."""
     wrong = (m - o).abs() > budget
     count, total = int(wrong.sum()), m.numel()
+    where, right = _where(wrong), torch.where(wrong, o, m)
+    if not m[wrong].any():
+        yield f"zero where a gradient is due, {where}", right
+    if not o[wrong].any():
+        yield f"not zero where the gradient is, {where}", right
+    if not (m[wrong] * o[wrong]).any():
+        yield f"zero where a gradient is due, and not zero where there is none, {where}", right
     if count == total:
         return
-    where = _where(wrong)
-    if not m[wrong].any():
-        yield f"zero where a gradient is due, {where}", torch.where(wrong, o, m)
-    if not o[wrong].any():
-        yield f"not zero where the gradient is, {where}", torch.where(wrong, o, m)
-    if not (m[wrong] * o[wrong]).any():
-        yield f"zero where a gradient is due, and not zero where there is none, {where}", torch.where(wrong, o, m)
     if count > 1:
         factor = _ratio(m[wrong], o[wrong], ())
         if factor is not None and factor.item():
@@ -150,7 +158,7 @@ def _in_part(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
         constant = float((m - o)[wrong].mean())
         yield f"off by the additive constant {constant:.6g}, {where}", torch.where(wrong, m - constant, m)
     if count * FEW <= total or count == 1 or where.startswith("in the slice"):
-        yield f"wrong {where}, right everywhere else", torch.where(wrong, o, m)
+        yield f"wrong {where}, right everywhere else", right
 
 
 def _where(wrong: Tensor) -> str:

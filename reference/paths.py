@@ -7,6 +7,7 @@ once more with that operation's derivative replaced by 1: so it is when the deri
 
 import linecache
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-MOST = 60  # operations; more would take long, and hardly say more
+MOST = 100  # operations; more would take long, and hardly say more
 
 NOT_THEIRS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
@@ -31,14 +32,19 @@ class Share:
     handed_on: Sequence[Tensor]
 
 
-class _Operations(TorchFunctionMode):
-    """Counts the operations whose results hang on what is differentiated, and changes one of them."""
+Edge = tuple[int, int]  # an operation, and the place of one of its arguments
 
-    def __init__(self, changed: int = -1, change: Callable[[Any, list[Any]], Any] | None = None) -> None:
+
+class _Operations(TorchFunctionMode):
+    """Counts the operations whose results hang on what is differentiated, and changes some of them."""
+
+    def __init__(
+        self, changed: Sequence[Edge] = (), change: Callable[[int, Any, list[Any]], Any] | None = None
+    ) -> None:
         super().__init__()
-        self.edges: list[tuple[int, int, str]] = []  # operation, place of the argument, their name
+        self.edges: defaultdict[str, list[Edge]] = defaultdict(list)
         self.count = 0
-        self.changed, self.change = changed, change
+        self.changed, self.change = dict(changed), change
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -46,12 +52,13 @@ class _Operations(TorchFunctionMode):
             return out
         self.count += 1
         if self.change:
-            return self.change(partial(func, **(kwargs or {})), list(args)) if self.count == self.changed else out
+            place = self.changed.get(self.count)
+            return out if place is None else self.change(place, partial(func, **(kwargs or {})), list(args))
         name = f"{getattr(func, '__name__', str(func)).strip('_')}{_line()}"
         places = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
         for place in places:
             by = f" by its argument {place + 1}" if len(places) > 1 else ""
-            self.edges.append((self.count, place, f"{name}{by}"))
+            self.edges[f"{name}{by}"].append((self.count, place))
         return out
 
 
@@ -78,15 +85,21 @@ def _handed_on(place: int, func: Any, args: list[Any]) -> Any:
 
 
 def shares(gradients: Callable[[], Sequence[Tensor]]) -> Iterator[Share]:
-    """The share of every operation that `gradients()` differentiates through, from the last to the first."""
+    """The share of every operation that `gradients()` differentiates through, the last ones first.
+
+    Where one line does the same several times, as in a loop, first each by itself, then all of them.
+    """
     operations = _Operations()
     with operations:
         whole = gradients()
-    if len(operations.edges) > MOST:
+    if sum(map(len, operations.edges.values())) > MOST:
         return
-    for operation, place, name in reversed(operations.edges):
-        with _Operations(operation, partial(_without, place)):
-            without = gradients()
-        with _Operations(operation, partial(_handed_on, place)):
-            handed_on = gradients()
-        yield Share(name, [w - v for w, v in zip(whole, without, strict=True)], handed_on)
+    for name, edges in reversed(operations.edges.items()):
+        several = len(edges) > 1
+        each = {f"{name} number {i} of {len(edges)},": (edge,) for i, edge in enumerate(edges, 1)} if several else {}
+        for label, some in {**each, f"every {name}" if several else name: tuple(edges)}.items():
+            with _Operations(some, _without):
+                without = gradients()
+            with _Operations(some, _handed_on):
+                handed_on = gradients()
+            yield Share(label, [w - v for w, v in zip(whole, without, strict=True)], handed_on)
