@@ -229,7 +229,7 @@ class _Pair:
             if single and place is not None and o.shape == g.shape:
                 of_name["the derivative is applied twice"] = o * o / g
                 handed_on["the forward"] = g
-            if single and deep and name in self.names:
+            if single and deep and name in self.names and o.shape != g.shape:
                 of_name |= {f"as if it were the sum of {what}": total for what, total in _sums(g, terms, o)}
             found[name] = Evidence(of_name, of, handed_on, others, terms, sizes)
         return found

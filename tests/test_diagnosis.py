@@ -89,6 +89,7 @@ CAUSES = {
     "last sample": (LAYER, at(2, lambda b, g, out, *_: (g * (1 - out * out))[-1]), "only the last sample counts"),
     "last forgotten": (LAYER, at(2, lambda b, g, out, *_: (g * (1 - out * out))[:-1].sum(0)), "the last sample is"),
     "grad_out": (LAYER, at(2, lambda b, g, out, *_: (1 - out * out).sum(0)), "grad_out is ignored, as if it were ones"),
+    "wrong product": (NORM, at(1, lambda w, g, out, x, _: (g * x).sum(0)), "as if it were the sum of grad_out·x"),
     "derivative": (LAYER, at(0, lambda x, g, out, _, w, b: g @ w), "the derivative of tanh in line"),
     "handed on": (IMAGE, at(0, lambda x, g, *_: g), "the derivative of sin in line"),
     "twice": (IMAGE, at(0, lambda _, g, out, x: g * torch.cos(x) ** 2), "the derivative is applied twice"),
@@ -97,6 +98,9 @@ CAUSES = {
     "mean forgotten": (NORM, lambda _, *args: norm_back(*args, through_mean=0), "'centered = x - x.mean("),
     "variance": (NORM, lambda _, *args: norm_back(*args, through_variance=0), "is left out"),
     "half of it": (NORM, lambda _, *args: norm_back(*args, through_variance=0.5), "is off by the factor 1/2"),
+    "two forgotten": (
+        NORM, lambda _, *args: norm_back(*args, through_mean=0, through_variance=0), "and through",
+    ),
     "wrong sign inside": (NORM, lambda _, *args: norm_back(*args, through_variance=-1), "has the wrong sign"),
 }  # fmt: skip
 
