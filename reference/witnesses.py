@@ -1,12 +1,22 @@
-"""A second opinion on the judge: the article's network in NumPy, by a complex step, with no autograd at all."""
+"""Second opinions on the judge, with no autograd at all: Taylor remainders, differences, a complex step in NumPy."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from reference.precision import is_floating, rounded, unit_roundoff
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
+
+# Salts of the seed: a grad_out or a direction that equals the inputs, drawn with the same seed, hides mistakes.
+GRAD_OUT, DIRECTION = 101, 202
 
 
 def complex_step(x: Real, z: Real, weights: Sequence[Real], biases: Sequence[Real]) -> dict[str, Real]:
@@ -46,3 +56,77 @@ def complex_step(x: Real, z: Real, weights: Sequence[Real], biases: Sequence[Rea
             derivative[place] = J({name: step}).imag / h
         derivatives[name] = derivative
     return derivatives
+
+
+def taylor_rate(
+    forward: Callable[..., Any], backward: Callable[..., Sequence[Tensor | None]], inputs: Sequence[Any], seed: int = 0
+) -> float:
+    """The power of h with which the Taylor remainder falls: 2 where the gradient is right, 1 where it is wrong.
+
+    r(h) = |J(x + hd) − J(x) − h⟨∂J/∂x, d⟩| for J = Σ grad_out · forward(x), grad_out and the direction d at random, in
+    float64, from the two smallest h at which r is above its rounding error; ∞ where it never is, as for a linear
+    function. Takes any forward that runs in float64, also one through which autograd cannot go; it must be smooth
+    around the inputs.
+
+    Source: Farrell, Ham, Funke, Rognes, Automated Derivation of the Adjoint of High-Level Transient Finite Element
+    Programs (SIAM J. Sci. Comput. 35, 2013), as a test there.
+    """
+    xs, grads_out, J = _cost(forward, inputs, seed)
+    out = forward(*rounded(xs, torch.float64))
+    gradients = backward(grads_out if isinstance(out, tuple) else grads_out[0], out, *rounded(xs, torch.float64))
+    generator = torch.Generator().manual_seed(seed + DIRECTION)
+    d = [torch.randn(x.shape, generator=generator, dtype=torch.float64) if is_floating(x) else None for x in xs]
+    pairs = [(g, along) for g, along in zip(gradients, d, strict=False) if g is not None and along is not None]
+    slope = sum(float((g * along).sum()) for g, along in pairs)
+    at_rest, size = J(xs)
+    rounding = 64 * unit_roundoff(torch.float64) * size
+    remainders = []
+    for h in (2.0**-k for k in range(2, 24)):
+        moved, _ = J([x if step is None else x + h * step for x, step in zip(xs, d, strict=True)])
+        remainders.append(abs(moved - at_rest - h * slope))
+    rates = [math.log2(r / s) for r, s in pairwise(remainders) if s > 8 * rounding]
+    return rates[-1] if rates else math.inf
+
+
+def central_differences(forward: Callable[..., Any], inputs: Sequence[Any], seed: int = 0) -> list[Tensor | None]:
+    """The gradient of each floating input of J = Σ grad_out · forward(x), element by element: (J(x+h) − J(x−h)) / 2h.
+
+    In float64 with h = ∛u·max(1, |x|), good to about 10 digits; it takes two calls of forward an element. grad_out is
+    that of `taylor_rate` for the same seed.
+    """
+    xs, _, J = _cost(forward, inputs, seed)
+    gradients: list[Tensor | None] = []
+    for i, x in enumerate(xs):
+        if not is_floating(x):
+            gradients.append(None)
+            continue
+        gradient = torch.zeros_like(x)
+        for place in np.ndindex(*x.shape):
+            h = unit_roundoff(torch.float64) ** (1 / 3) * max(1.0, abs(float(x[place])))
+            ahead, behind = x.clone(), x.clone()
+            ahead[place] += h
+            behind[place] -= h
+            difference = J([*xs[:i], ahead, *xs[i + 1 :]])[0] - J([*xs[:i], behind, *xs[i + 1 :]])[0]
+            gradient[place] = difference / float(ahead[place] - behind[place])
+        gradients.append(gradient)
+    return gradients
+
+
+def _cost(
+    forward: Callable[..., Any], inputs: Sequence[Any], seed: int
+) -> tuple[list[Any], tuple[Tensor, ...], Callable[[Sequence[Any]], tuple[float, float]]]:
+    """The inputs in float64, a random grad_out, and J(xs) with the sum of its terms' magnitudes."""
+    xs = rounded(inputs, torch.float64)
+    generator = torch.Generator().manual_seed(seed + GRAD_OUT)
+
+    def outs(values: Sequence[Any]) -> tuple[Tensor, ...]:
+        out = forward(*rounded(values, torch.float64))
+        return out if isinstance(out, tuple) else (out,)
+
+    grads_out = tuple(torch.randn(out.shape, generator=generator, dtype=torch.float64) for out in outs(xs))
+
+    def J(values: Sequence[Any]) -> tuple[float, float]:
+        terms = [g * out for g, out in zip(grads_out, outs(values), strict=True)]
+        return sum(float(term.sum()) for term in terms), sum(float(term.abs().sum()) for term in terms)
+
+    return xs, grads_out, J
