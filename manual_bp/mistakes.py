@@ -83,21 +83,22 @@ def planted(mistake: str) -> AbstractContextManager[None]:
     """
     if mistake not in MISTAKES:
         raise ValueError(f"mistake: expected one of {', '.join(MISTAKES)}, got {mistake!r}")
-    return _planted(MISTAKES[mistake])
+    return edited(MISTAKES[mistake])
 
 
 @contextmanager
-def _planted(edits: Sequence[Edit]) -> Iterator[None]:
+def edited(edits: Sequence[Edit]) -> Iterator[None]:
+    """Within it, the hand-written side reads as the edits have it. Raises LookupError where one does not fit."""
     functions: defaultdict[tuple[Any, str], list[Edit]] = defaultdict(list)
     for edit in edits:
         functions[edit.owner, edit.name].append(edit)
     with ExitStack() as stack:
         for (owner, name), of_function in functions.items():
-            stack.enter_context(patch.object(owner, name, _edited(owner, name, of_function)))
+            stack.enter_context(patch.object(owner, name, _compiled(owner, name, of_function)))
         yield
 
 
-def _edited(owner: Any, name: str, edits: list[Edit]) -> Any:
+def _compiled(owner: Any, name: str, edits: list[Edit]) -> Any:
     """The function compiled anew from its edited source, in the names of its module."""
     function = getattr(owner, name)
     source = textwrap.dedent(inspect.getsource(function))

@@ -247,7 +247,9 @@ class _Pair:
         for i, (name, x) in enumerate(zip(self.names, xs, strict=True)):
             for how, other in _taken_wrongly(x):
                 changed = [*xs[:i], other, *xs[i + 1 :]]
-                mistaken[f"as if {name} were {how}"] = self.by_autograd(*grads_out, *rounded(changed, torch.float64))
+                with suppress(Exception):  # the forward may have no value there: then nobody took it so
+                    values = self.by_autograd(*grads_out, *rounded(changed, torch.float64))
+                    mistaken[f"as if {name} were {how}"] = values
         if all(g.dim() and g.shape[0] > 1 for g in grads_out if is_floating(g)):
             for place, which in ((-1, "last"), (0, "first")):
                 mistaken[f"only the {which} sample counts"] = having(partial(_only, sample=place))

@@ -86,6 +86,7 @@ def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses
         yield f"the derivative of {name} is left out", o + (m - value)
     yield from _by_two_operations(m, budget, evidence.shares)
     yield from _by_factor(m, o, evidence.terms)
+    yield from _by_another_derivative(m, o, evidence.terms)
     yield from _slice_by_slice(m, o, evidence.terms)
 
 
@@ -124,6 +125,8 @@ def _moved(m: Tensor) -> Hypotheses:
         if m.shape[0] == m.shape[1]:
             yield "transposed", m.T
         yield "the elements of the transposed in this shape", m.reshape(m.T.shape).T
+    if m.dim() > 1 and m.shape[-1] == m.shape[-2]:
+        yield "not symmetric where the gradient is: the mean of it and its transposed is right", (m + m.mT) / 2
     if m.dim() > 2:
         for i in range(m.dim()):
             for j in range(i + 1, m.dim()):
@@ -171,6 +174,24 @@ def _where(wrong: Tensor) -> str:
         if wrong.shape[dim] > 1 and len(slices) == 1:
             return f"in the slice {slices[0]} of dimension {dim} alone"
     return f"at {len(places)} of {wrong.numel()} elements"
+
+
+def _by_another_derivative(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
+    """grad_out times something else, element by element."""
+    g = terms.get("grad_out")
+    if g is None or g.shape not in (m.shape, m.shape[:-1]) or m.numel() < LEAST:
+        return
+    g = g if g.shape == m.shape else g.unsqueeze(-1)
+    for name, t in terms.items():
+        if t.shape == m.shape and "grad_out" not in name:
+            derivatives = {
+                name: t, f"−{name}": -t, f"1 − {name}": 1 - t, f"1 + {name}": 1 + t, f"{name}²": t * t,
+                f"1 − {name}²": 1 - t * t, f"{name} (1 − {name})": t * (1 - t), f"sign({name})": t.sign(),
+                f"e^{name}": t.exp(), f"−e^{name}": -t.exp(), f"e^(−{name})": (-t).exp(), f"σ({name})": t.sigmoid(),
+                f"σ(−{name})": (-t).sigmoid(), f"tanh({name})": t.tanh(), f"cos({name})": t.cos(), f"1/{name}": 1 / t,
+            }  # fmt: skip
+            for text, derivative in derivatives.items():
+                yield f"as if the derivative were {text}", o + (m - g * derivative)
 
 
 def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:

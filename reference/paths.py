@@ -36,7 +36,7 @@ Edge = tuple[int, int]  # an operation, and the place of one of its arguments
 
 
 class _Operations(TorchFunctionMode):
-    """Counts the operations whose results hang on what is differentiated, and changes some of them."""
+    """Counts the operations, and changes some of those whose results hang on what is differentiated."""
 
     def __init__(
         self, changed: Sequence[Edge] = (), change: Callable[[int, Any, list[Any]], Any] | None = None
@@ -48,9 +48,9 @@ class _Operations(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        self.count += 1  # also of what hangs on nothing: a change must not shift the count of what comes after
         if not (isinstance(out, Tensor) and out.requires_grad and out.grad_fn is not None):
             return out
-        self.count += 1
         if self.change:
             place = self.changed.get(self.count)
             return out if place is None else self.change(place, partial(func, **(kwargs or {})), list(args))

@@ -93,7 +93,7 @@ CAUSES = {
     "derivative": (LAYER, at(0, lambda x, g, out, _, w, b: g @ w), "the derivative of tanh in line"),
     "handed on": (IMAGE, at(0, lambda x, g, *_: g), "the derivative of sin in line"),
     "twice": (IMAGE, at(0, lambda _, g, out, x: g * torch.cos(x) ** 2), "the derivative is applied twice"),
-    "softmax": (SOFTMAX, at(0, lambda _, g, out, x: out * g), "off by a multiple of out, of each slice of dimension 0"),
+    "softmax": (SOFTMAX, at(0, lambda _, g, out, x: out * g), "as if the derivative were out"),
     "row factor": (SOFTMAX, at(0, lambda x, *_: x * normal(6, 1)), "off by a factor of its own of each slice of dim"),
     "mean forgotten": (NORM, lambda _, *args: norm_back(*args, through_mean=0), "'centered = x - x.mean("),
     "variance": (NORM, lambda _, *args: norm_back(*args, through_variance=0), "is left out"),
