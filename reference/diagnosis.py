@@ -1,7 +1,7 @@
 """Names the likely mistake: a hypothesis is accepted only if the value corrected by it agrees, else it is unknown."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, combinations
@@ -9,27 +9,36 @@ from itertools import chain, combinations
 import torch
 from torch import Tensor
 
+from reference.slips import functions
+
 UNKNOWN = "unknown cause"
 CLEAR = 8  # budgets; a smaller error is corrected by too many hypotheses
 FEW = 20  # one element of so many, or fewer, is called wrong by itself
 LEAST = 3  # elements in a row, from which on a factor or a term of the row's own is more than an excuse for it
 
 
+Family = tuple[str, float, Callable[[float], Tensor | None]]
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """What is known beside a value and its oracle, all in float64 and by name.
+    """What is known beside a value and its oracle, all in float64.
 
-    mistaken: by its cause, what the value would be under a mistake. shares: what comes back through each operation of
-    the forward; handed_on: what the value is if the derivative of that operation is left out. others: the oracles of
-    the other tensors. terms: what may be added, or left out. sizes: numbers that a factor can come from.
+    others: the oracles of the other tensors. terms: what may be added, or left out. sizes: numbers that a factor can
+    come from. unsummed: the gradient before it is summed over what it was broadcast to. mistaken, slips, substituted:
+    by its cause, what the value would be under a mistake, the likely ones first. shares: what comes back through each
+    operation of the forward. families: the value by a number that may be another one, in which {} is that number.
     """
 
-    mistaken: Mapping[str, Tensor] = field(default_factory=dict)
-    shares: Mapping[str, Tensor] = field(default_factory=dict)
-    handed_on: Mapping[str, Tensor] = field(default_factory=dict)
     others: Mapping[str, Tensor] = field(default_factory=dict)
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    unsummed: Tensor | None = None
+    mistaken: Iterable[tuple[str, Tensor]] = ()
+    shares: Mapping[str, Tensor] = field(default_factory=dict)
+    slips: Iterable[tuple[str, Tensor]] = ()
+    families: Iterable[Family] = ()
+    substituted: Iterable[tuple[str, Tensor]] = ()
 
 
 def diagnose(
@@ -78,16 +87,49 @@ def _plain(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypothese
 
 
 def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses:
-    for cause, value in evidence.mistaken.items():
-        if value.shape == m.shape:
-            yield cause, o + (m - value)
+    in_part: list[tuple[str, Tensor]] = []  # what explains only where the value is wrong, for the end
+    wrong = (m - o).abs() > budget
+
+    def as_(mistaken: Iterable[tuple[str, Tensor]]) -> Hypotheses:
+        for cause, value in mistaken:
+            if value.shape == m.shape:
+                yield cause, o + (m - value)
+                if bool(((m - value).abs() <= budget)[wrong].all()):
+                    in_part.append((f"{cause}, {_where(wrong)}", torch.where(wrong, o, m)))
+
+    yield from as_(evidence.mistaken)
     yield from _by_operation(m, o, budget, evidence.shares)
-    for name, value in evidence.handed_on.items():
-        yield f"the derivative of {name} is left out", o + (m - value)
+    yield from as_(evidence.slips)
     yield from _by_two_operations(m, budget, evidence.shares)
     yield from _by_factor(m, o, evidence.terms)
-    yield from _by_another_derivative(m, o, evidence.terms)
+    yield from as_(_other_derivatives(m, evidence.terms))
+    yield from _by_number(m, o, budget, evidence.families)
+    yield from as_(evidence.substituted)
+    yield from as_(_fitted_derivatives(m, wrong, evidence.terms))
+    if int((wrong & (m != 0)).sum()) > 1:
+        yield from in_part
     yield from _slice_by_slice(m, o, evidence.terms)
+    if not (m[wrong] * o[wrong]).any():
+        yield f"zero where a gradient is due, and not zero where none is, {_where(wrong)}", torch.where(wrong, o, m)
+
+
+def _by_number(m: Tensor, o: Tensor, budget: float, families: Iterable[Family]) -> Hypotheses:
+    """A number of the forward is another one: those that people mistake it for, then as Newton's method finds it."""
+    for text, right, value in families:
+        likely = [0.0, -right, 10 * right, right / 10, 2 * right, right / 2, right + 1, right - 1]
+        likely += [1 / right, right**2, math.sqrt(abs(right))] if right else [1.0]
+        for c in likely:
+            if (v := value(c)) is not None:
+                yield text.format(_short(c)), o + (m - v)
+        c, before, at = right * 1.01 or 1e-3, right, o
+        for _ in range(8):
+            v = value(c)
+            if v is None or not (along := (v - at) / (c - before)).any() or not torch.isfinite(along).all():
+                break
+            yield text.format(f"{c:.6g}"), o + (m - v)
+            before, at, c = c, v, c + float(((m - v) * along).sum() / (along * along).sum())
+            if c == before:
+                break
 
 
 def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tensor]) -> Hypotheses:
@@ -112,9 +154,7 @@ def _by_factor(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
     """A factor that is another one for each element is left out, or is there too much."""
     for name, term in terms.items():
         if term.shape == m.shape and m.numel() >= LEAST:
-            factors = {name: term, f"(1 − {name})": 1 - term, f"(1 + {name})": 1 + term, f"{name}²": term * term}
-            factors |= {f"(1 − {name}²)": 1 - term * term, f"(1 + {name}²)": 1 + term * term}
-            for text, factor in factors.items():
+            for text, factor in functions(name, term).items():
                 yield f"the factor {text} is left out", m * factor
                 yield f"the factor {text} is there once too much", torch.where(factor == 0, o, m / factor)
 
@@ -135,6 +175,8 @@ def _moved(m: Tensor) -> Hypotheses:
     for dim in range(m.dim()):
         if m.shape[dim] > 1:
             yield f"reversed along dimension {dim}", m.flip(dim)
+            if m.shape[dim] % 2 == 0:
+                yield f"the two halves of dimension {dim} are swapped", m.roll(m.shape[dim] // 2, dim)
             for shift in (1, -1):
                 yield f"moved by {shift} along dimension {dim}", m.roll(-shift, dim)
     if m.dim() > 1:
@@ -149,9 +191,7 @@ def _in_part(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
     if not m[wrong].any():
         yield f"zero where a gradient is due, {where}", right
     if not o[wrong].any():
-        yield f"not zero where the gradient is, {where}", right
-    if not (m[wrong] * o[wrong]).any():
-        yield f"zero where a gradient is due, and not zero where there is none, {where}", right
+        yield f"not zero where the gradient is zero, {where}", right
     if count == total:
         return
     if count > 1:
@@ -176,22 +216,37 @@ def _where(wrong: Tensor) -> str:
     return f"at {len(places)} of {wrong.numel()} elements"
 
 
-def _by_another_derivative(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
+def _other_derivatives(m: Tensor, terms: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """grad_out times something else, element by element."""
+    for g, name, t in _elementwise(m, terms):
+        for text, derivative in functions(name, t).items():
+            yield f"as if the derivative were {text}", g * derivative
+
+
+def _fitted_derivatives(m: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The same with two numbers that are found by least squares, where there are elements enough to show them."""
+    if int(wrong.sum()) < 2 + LEAST:
+        return
+    for g, name, t in _elementwise(m, terms):
+        for text, function in functions(name, t).items():
+            columns = torch.stack([g.expand_as(m) * function, g.expand_as(m)], -1)
+            if bool(torch.isfinite(columns).all()):
+                factor, constant = torch.linalg.lstsq(columns[wrong], m[wrong]).solution.tolist()
+                sign = "−" if constant < 0 else "+"
+                yield (
+                    f"as if the derivative were {_short(factor)}·{text} {sign} {_short(abs(constant))}",
+                    columns @ torch.tensor([factor, constant], dtype=m.dtype),
+                )
+
+
+def _elementwise(m: Tensor, terms: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, str, Tensor]]:
+    """grad_out, and each term by which it can be multiplied element by element."""
     g = terms.get("grad_out")
     if g is None or g.shape not in (m.shape, m.shape[:-1]) or m.numel() < LEAST:
         return
-    g = g if g.shape == m.shape else g.unsqueeze(-1)
     for name, t in terms.items():
         if t.shape == m.shape and "grad_out" not in name:
-            derivatives = {
-                name: t, f"−{name}": -t, f"1 − {name}": 1 - t, f"1 + {name}": 1 + t, f"{name}²": t * t,
-                f"1 − {name}²": 1 - t * t, f"{name} (1 − {name})": t * (1 - t), f"sign({name})": t.sign(),
-                f"e^{name}": t.exp(), f"−e^{name}": -t.exp(), f"e^(−{name})": (-t).exp(), f"σ({name})": t.sigmoid(),
-                f"σ(−{name})": (-t).sigmoid(), f"tanh({name})": t.tanh(), f"cos({name})": t.cos(), f"1/{name}": 1 / t,
-            }  # fmt: skip
-            for text, derivative in derivatives.items():
-                yield f"as if the derivative were {text}", o + (m - g * derivative)
+            yield (g if g.shape == m.shape else g.unsqueeze(-1)), name, t
 
 
 def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
@@ -203,7 +258,8 @@ def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypoth
                 continue
             factor = _ratio(m, o, dims)
             if factor is not None and bool((factor != 0).all()):
-                yield f"off by a factor of its own {kept}", m / factor
+                between = f"from {float(factor.min()):.6g} to {float(factor.max()):.6g}"
+                yield f"off by a factor of its own {kept}, {between}", m / factor
             yield f"off by a constant of its own {kept}", m - (m - o).mean(dims, keepdim=True)
             for name, term in terms.items():
                 multiple = _ratio(m - o, term, dims) if term.shape == m.shape else None

@@ -1,105 +1,303 @@
-"""What autograd would give if one operation of the forward were differentiated wrongly, or forgotten.
+"""What autograd would give if one operation of the forward were differentiated wrongly, forgotten, or another one.
 
-A gradient is a sum over the paths through the operations of the forward. Take the gradient once with one operation's
-result held constant: the difference is that operation's share, and a mistake made there is a multiple of it. Take it
-once more with that operation's derivative replaced by 1: so it is when the derivative is forgotten.
+A gradient is a sum over the paths through the operations of the forward. Take it once with one operation's result held
+constant: the difference is that operation's share, and a mistake made there is often a multiple of it. Take it again
+with that operation's derivative replaced by a mistaken one, or with another operation in its place: so it is when
+somebody takes it wrongly there.
 """
 
 import linecache
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
-MOST = 100  # operations; more would take long, and hardly say more
+from reference import decompositions
+from reference.decompositions import DECOMPOSITIONS
+from reference.slips import Edge, Slip, constants, derivatives, others_operation, slips, substitutes
 
-NOT_THEIRS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+MOST = 100  # paths; more would take long, and hardly say more
+EFFORT = 200_000  # operations that are run again in search of a mistake at one of them, some 10 µs each
 
-
-@dataclass(frozen=True)
-class Share:
-    """What comes back through an operation, by one of its arguments, and the gradients without its derivative."""
-
-    name: str
-    of: Sequence[Tensor]
-    handed_on: Sequence[Tensor]
-
-
-Edge = tuple[int, int]  # an operation, and the place of one of its arguments
+Gradients = Sequence[Tensor]
+Call = Callable[..., Any]
+TORCHS, OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
+WRITTEN_OUT = decompositions.__file__
 
 
-class _Operations(TorchFunctionMode):
-    """Counts the operations, and changes some of those whose results hang on what is differentiated."""
+class _Mode(TorchFunctionMode):
+    """Sees every operation, and counts: also those that hang on nothing, for a change must not shift the count."""
 
-    def __init__(
-        self, changed: Sequence[Edge] = (), change: Callable[[int, Any, list[Any]], Any] | None = None
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.edges: defaultdict[str, list[Edge]] = defaultdict(list)
         self.count = 0
-        self.changed, self.change = dict(changed), change
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.count += 1  # also of what hangs on nothing: a change must not shift the count of what comes after
-        if not (isinstance(out, Tensor) and out.requires_grad and out.grad_fn is not None):
+        if func in DECOMPOSITIONS:
+            with self:  # also its operations are seen
+                out = DECOMPOSITIONS[func](*args, **(kwargs or {}))
+            if out is not NotImplemented:
+                return out
+        self.count += 1
+        return self.seen(func, args, kwargs or {})
+
+    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+class _Recorded(_Mode):
+    """Remembers the edges: the operations whose results are differentiated, by each of their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edges: defaultdict[tuple[Any, ...], list[Edge]] = defaultdict(list)  # by the place in the code
+        self.codes: dict[tuple[Any, ...], tuple[str, tuple[str, ...], str]] = {}
+
+    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
+        y = _result(out)
+        if y is None or not y.requires_grad or y.grad_fn is None:
             return out
-        if self.change:
-            place = self.changed.get(self.count)
-            return out if place is None else self.change(place, partial(func, **(kwargs or {})), list(args))
-        name = f"{getattr(func, '__name__', str(func)).strip('_')}{_line()}"
+        where, codes = _place()
         places = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
+        values = [x.detach().clone() if isinstance(x, Tensor) else x for x in args]
         for place in places:
             by = f" by its argument {place + 1}" if len(places) > 1 else ""
-            self.edges[f"{name}{by}"].append((self.count, place))
+            edge = Edge(self.count, place, func, values, kwargs, y.detach().clone())
+            self.codes[*where, func, place] = (edge.name, codes, by)
+            self.edges[*where, func, place].append(edge)
         return out
 
+    def places(self) -> dict[tuple[str, str], list[Edge]]:
+        """The edges by the name of their operation, with its callers where there are several, and by the argument."""
+        callers: defaultdict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+        for name, codes, _ in self.codes.values():
+            callers[name, *codes[:1]].add(codes)
+        found: dict[tuple[str, str], list[Edge]] = {}
+        for place, edges in reversed(self.edges.items()):
+            name, codes, by = self.codes[place]
+            others = callers[name, *codes[:1]]
+            said = [code for i, code in enumerate(codes) if not i or len({other[i : i + 1] for other in others}) > 1]
+            operation = f"{name} ({', from '.join(said)})" if said else name
+            found.setdefault((operation, by), []).extend(edges)
+        return found
 
-def _line() -> str:
-    """The caller's own line of code, where it has one."""
-    frame = sys._getframe(2)
-    while frame.f_back and frame.f_code.co_filename.startswith(NOT_THEIRS):
+
+class _Changed(_Mode):
+    """Calls some of the operations otherwise, by their number."""
+
+    def __init__(self, changes: Mapping[int, Call]) -> None:
+        super().__init__()
+        self.changes = changes
+
+    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        change = self.changes.get(self.count)
+        return change(func, *args, **kwargs) if change else func(*args, **kwargs)
+
+
+class _Through(Function):
+    """Zero, with a derivative that was made up: added to a result, it is all of that result's derivative by x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, slip: Slip) -> Tensor:
+        ctx.slip = slip
+        return torch.zeros_like(y)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.slip(g), None, None
+
+
+def _result(out: Any) -> Tensor | None:
+    """The tensor of an operation's result, the values of one that returns their places as well."""
+    first = out[0] if type(out).__module__ == "torch.return_types" else out
+    return first if isinstance(first, Tensor) else None
+
+
+def _place() -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Where the caller is, and the code there and in its callers; torch's own functions are passed over."""
+    frame: FrameType | None = sys._getframe(2)
+    where: list[Any] = []
+    codes: list[str] = []
+    written_out = ""
+    while frame:
+        file = frame.f_code.co_filename
+        if file == WRITTEN_OUT:
+            written_out = written_out or f", there {_code(frame)[1]}"
+        elif file.startswith(OURS) and codes:
+            break  # what calls the forward
+        if file == WRITTEN_OUT or not file.startswith((TORCHS, OURS)):
+            where.append((frame.f_code, frame.f_lasti))
+        if not file.startswith((TORCHS, OURS)):
+            line, code = _code(frame)
+            codes += [f"line {line}: {code}{written_out}"] if code else []
+            written_out = ""
         frame = frame.f_back
-    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-    return f" in line {frame.f_lineno}, {text!r}," if text else ""
+    return tuple(where), tuple(codes)
 
 
-def _without(place: int, func: Any, args: list[Any]) -> Any:
-    """The operation with one argument held constant."""
-    args[place] = args[place].detach()
-    return func(*args)
+def _code(frame: FrameType) -> tuple[int, str]:
+    """The line, and the expression that runs there, or its first line if it has several."""
+    positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+    line, end, start, stop = positions
+    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+    if line == end == frame.f_lineno and start is not None and stop is not None:
+        text = text.encode()[start:stop].decode()  # columns are counted in bytes
+    return frame.f_lineno, text.strip()
 
 
-def _handed_on(place: int, func: Any, args: list[Any]) -> Any:
-    """The operation with a derivative of 1 by one argument, where that has the shape of the result."""
-    x = args[place]
-    out = _without(place, func, args)
-    return out + (x - x.detach()) if out.shape == x.shape else func(*args[:place], x, *args[place + 1 :])
+class Paths:
+    """The operations that `gradients()` differentiates through, and what it gives when one of them is changed."""
+
+    def __init__(self, gradients: Callable[[], Gradients], named: Mapping[str, Tensor]) -> None:
+        self._gradients, self._named = gradients, named
+        with _Recorded() as recorded:
+            self._whole = gradients()
+        self._places = recorded.places()
+        if sum(map(len, self._places.values())) > MOST:
+            self._places = {}
+        self._left = EFFORT // max(1, recorded.count)
+
+    @cached_property
+    def _operations(self) -> dict[str, list[Edge]]:
+        return {_every(operation, edges): edges for (operation, _), edges in self._places.items()}
+
+    @cached_property
+    def _every(self) -> dict[str, list[Edge]]:
+        return {_every(operation + by, edges): edges for (operation, by), edges in self._places.items()}
+
+    @cached_property
+    def _groups(self) -> dict[str, list[Edge]]:
+        """The edges, the last ones first; of what runs several times, as in a loop, each time by itself, then all."""
+        return {k: v for (name, by), edges in self._places.items() for k, v in _each_and_all(f"{name}{by}", edges)}
+
+    @cached_property
+    def shares(self) -> dict[str, Gradients]:
+        """What comes back through each operation."""
+        found: dict[str, Gradients] = {}
+        for name, edges in self._groups.items():
+            without = self._with({edge: edge.nothing for edge in edges})
+            if without is not None:
+                found[name] = [w - v for w, v in zip(self._whole, without, strict=True)]
+        return found
+
+    def alone(self) -> Iterator[tuple[str, Gradients]]:
+        """The gradients if of several times only one counts."""
+        for (name, by), edges in self._places.items():
+            *each, (every, _) = _each_and_all(f"{name}{by}", edges)
+            for one, _ in each:
+                if one in self.shares and every in self.shares:
+                    shares = zip(self._whole, self.shares[every], self.shares[one], strict=True)
+                    yield f"only what comes back through {one} counts", [w - e + o for w, e, o in shares]
+
+    def mistaken(self) -> Iterator[tuple[str, Gradients]]:
+        """The gradients with a derivative taken wrongly, or an operation in the place of another, by the cause."""
+        yield from self._tried(slips)
+        for operation, edges in self._operations.items():
+            for text, call in others_operation(edges[0]):
+                found = self._with_calls({edge.number: call for edge in edges})
+                if found is not None:
+                    yield text.format(operation), found
+        yield from self._tried(derivatives)
+
+    def substituted(self) -> Iterator[tuple[str, Gradients]]:
+        """The gradients with another value in a derivative: of another step, of an input, of a result."""
+        known: defaultdict[int, dict[str, Tensor]] = defaultdict(lambda: dict(self._named))
+        for (name, _), edges in self._places.items():
+            for before, after in pairwise(edges):
+                known[before.number]["the value of the step after"] = after.args[before.place]
+                known[after.number]["the value of the step before"] = before.args[after.place]
+            for others in self._places.values():
+                # Where both run equally often, it is the result of the same step.
+                pairs = (
+                    zip(others, edges, strict=True) if len(others) == len(edges) else ((e, edges[-1]) for e in others)
+                )
+                for other, edge in pairs:
+                    known[other.number][f"the result of {name}"] = edge.out
+        yield from self._tried(lambda edge: substitutes(edge, known[edge.number]))
+
+    def _tried(self, of: Callable[[Edge], Iterator[tuple[str, Slip]]]) -> Iterator[tuple[str, Gradients]]:
+        for name, edges in self._every.items():
+            each = [dict(of(edge)) for edge in edges]
+            # At the first and the last of several times there is no other step to be mistaken for.
+            for text in {text: None for found in each for text in found}:
+                those = {edge: found[text] for edge, found in zip(edges, each, strict=True) if text in found}
+                found = self._with(those)
+                if found is not None:
+                    yield text.format(name), found
+
+    def families(self) -> Iterator[tuple[str, float, Callable[[float], Gradients | None]]]:
+        """The gradients by the value of each constant of the forward."""
+        for operation, edges in self._operations.items():
+            for value, call in constants(edges[0]):
+
+                def by_value(c: float, call: Any = call, edges: Sequence[Edge] = edges) -> Gradients | None:
+                    return self._with_calls({edge.number: partial(call, c) for edge in edges})
+
+                yield f"as if {value:g} in {operation} were {{}}", value, by_value
+
+    def updated(
+        self, gradients: Mapping[str, Tensor]
+    ) -> Iterator[tuple[str, float, Callable[[float], Gradients | None]]]:
+        """The same by how far an input was already updated when it carried the gradient back."""
+        for name, edges in self._every.items():
+            for other, gradient in gradients.items():
+                stale = {edge: edge.updated(self._named[other], gradient) for edge in edges}
+                if all(stale.values()):
+
+                    def by_eta(eta: float, stale: Mapping[Edge, Any] = stale) -> Gradients | None:
+                        return self._with({edge: partial(slip, eta) for edge, slip in stale.items() if slip})
+
+                    yield (
+                        f"as if {other} were updated already, with eta = {{}}, in the derivative of {name}",
+                        0.0,
+                        by_eta,
+                    )
+
+    def _with(self, slipped: Mapping[Edge, Slip]) -> Gradients | None:
+        """The gradients with these derivatives."""
+        by_number: defaultdict[int, dict[int, Slip]] = defaultdict(dict)
+        for edge, slip in slipped.items():
+            by_number[edge.number][edge.place] = slip
+        return self._with_calls({number: partial(_slipping, of) for number, of in by_number.items()})
+
+    def _with_calls(self, calls: Mapping[int, Call]) -> Gradients | None:
+        """The gradients with these operations called otherwise; none where that cannot be, or after long search."""
+        self._left -= 1
+        if self._left >= 0:
+            with suppress(Exception), _Changed(calls):  # another shape, say: then nobody took it so
+                found = self._gradients()
+                if all(x.shape == y.shape for x, y in zip(found, self._whole, strict=True)):
+                    return found
+        return None
 
 
-def shares(gradients: Callable[[], Sequence[Tensor]]) -> Iterator[Share]:
-    """The share of every operation that `gradients()` differentiates through, the last ones first.
+def _each_and_all(name: str, edges: list[Edge]) -> Iterator[tuple[str, list[Edge]]]:
+    """What runs several times, as in a loop, each time by itself, and then all of it."""
+    for i, edge in enumerate(edges, 1) if len(edges) > 1 else ():
+        yield f"{name}, time {i} of {len(edges)},", [edge]
+    yield _every(name, edges), edges
 
-    Where one line does the same several times, as in a loop, first each by itself, then all of them.
-    """
-    operations = _Operations()
-    with operations:
-        whole = gradients()
-    if sum(map(len, operations.edges.values())) > MOST:
-        return
-    for name, edges in reversed(operations.edges.items()):
-        several = len(edges) > 1
-        each = {f"{name} number {i} of {len(edges)},": (edge,) for i, edge in enumerate(edges, 1)} if several else {}
-        for label, some in {**each, f"every {name}" if several else name: tuple(edges)}.items():
-            with _Operations(some, _without):
-                without = gradients()
-            with _Operations(some, _handed_on):
-                handed_on = gradients()
-            yield Share(label, [w - v for w, v in zip(whole, without, strict=True)], handed_on)
+
+def _every(name: str, edges: list[Edge]) -> str:
+    return f"every {name}" if len(edges) > 1 else name
+
+
+def _slipping(slipped: Mapping[int, Slip], func: Any, *args: Any, **kwargs: Any) -> Any:
+    """The operation with other derivatives by some of its arguments."""
+    out = func(*[x.detach() if i in slipped else x for i, x in enumerate(args)], **kwargs)
+    y = _result(out)
+    assert y is not None
+    for place, slip in slipped.items():
+        y = y + _Through.apply(args[place], y.detach(), slip)  # type: ignore[no-untyped-call]
+    return y if isinstance(out, Tensor) else type(out)((y, *out[1:]))

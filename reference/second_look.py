@@ -24,6 +24,7 @@ Computation = Callable[..., Mapping[str, Tensor]]
 
 STEPS = 4  # roundoffs that the inputs are moved in search of a kink
 ROUGH = 0.3  # the share of an error that changes, from which on it is rounding; of a wrong formula it is some 10⁻²
+FINER, FINEST = 8, 2.0**-9  # with so much smaller moves, if not below the spacing of bfloat16, rounding changes as well
 COARSEST = 2.0**-4  # a larger relative error is not called rounding, unless in half precision
 
 
@@ -78,10 +79,20 @@ class SecondLook:
 
     def _is_rough(self, name: str, error: Tensor, relative: float, block: slice) -> bool:
         error = error.flatten()[block]
+        change = self._change(name, error, relative, block)
+        if change <= ROUGH * float(error.norm()):
+            return False
+        # An error that is nearly zero can change as well, though smooth, but then less where the inputs move by less.
+        finer = relative / FINER
+        unclear = finer < FINEST or unit_roundoff(self.dtype) > FINEST**2
+        return unclear or self._change(name, error, finer, block) > ROUGH * change
+
+    def _change(self, name: str, error: Tensor, relative: float, block: slice) -> float:
+        """How much the error changes when the inputs are moved, the largest of a few times."""
         generator = torch.Generator().manual_seed(self.seed)
         change = 0.0
         for _ in range(3):
             moved = nearby(self.inputs, self.dtype, relative, generator)
             value, exact = self.manual(*rounded(moved, self.dtype))[name], self.autograd(*widened(moved))[name]
             change = max(change, float((apart(value, exact).flatten()[block] - error).norm()))
-        return change > ROUGH * float(error.norm())
+        return change

@@ -1,0 +1,149 @@
+"""Functions of torch that are many operations in one, written out: a mistake is made at one of these operations.
+
+Each takes what torch's function takes, and returns NotImplemented for what it does not cover.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _standardized(x: Tensor, dim: tuple[int, ...], eps: float) -> Tensor:
+    centered = x - x.mean(dim, keepdim=True)
+    variance = (centered * centered).mean(dim, keepdim=True)
+    return centered / torch.sqrt(variance + eps)
+
+
+def _affine(x_hat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    out = x_hat if weight is None else x_hat * weight
+    return out if bias is None else out + bias
+
+
+def _last(shape: Any) -> tuple[int, ...]:
+    return tuple(range(-len(shape), 0))
+
+
+def layer_norm(
+    x: Tensor, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    return _affine(_standardized(x, _last(shape), eps), weight, bias)
+
+
+def rms_norm(x: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    return _affine(x / torch.sqrt((x * x).mean(_last(shape), keepdim=True) + eps), weight, None)
+
+
+def _of_channels(t: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if t is None else t.view(-1, *[1] * (x.dim() - 2))
+
+
+def batch_norm(
+    x: Tensor, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False,
+    momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    if not training:
+        return NotImplemented
+    x_hat = _standardized(x, (0, *range(2, x.dim())), eps)
+    return _affine(x_hat, _of_channels(weight, x), _of_channels(bias, x))
+
+
+def instance_norm(
+    x: Tensor, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    if not use_input_stats:
+        return NotImplemented
+    return _affine(_standardized(x, tuple(range(2, x.dim())), eps), _of_channels(weight, x), _of_channels(bias, x))
+
+
+def group_norm(x: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    grouped = x.unflatten(1, (num_groups, -1))
+    x_hat = _standardized(grouped, tuple(range(2, grouped.dim())), eps).view(x.shape)
+    return _affine(x_hat, _of_channels(weight, x), _of_channels(bias, x))
+
+
+def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:
+    return x / x.norm(p, dim, keepdim=True).clamp(min=eps) if out is None else NotImplemented
+
+
+def silu(x: Tensor, inplace: bool = False) -> Any:
+    return NotImplemented if inplace else x * torch.sigmoid(x)
+
+
+def gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
+    if approximate == "none":
+        return x * (0.5 * (1 + torch.erf(x / math.sqrt(2))))
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def glu(x: Tensor, dim: int = -1) -> Tensor:
+    a, b = x.chunk(2, dim)
+    return a * torch.sigmoid(b)
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: float | None = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    if dropout_p or enable_gqa:
+        return NotImplemented
+    s = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    if is_causal:
+        s = s.masked_fill(~torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).tril(), -math.inf)
+    if attn_mask is not None:
+        s = s.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else s + attn_mask
+    return torch.softmax(s, -1) @ v
+
+
+def _reduced(J: Tensor, reduction: str) -> Any:
+    reductions: dict[str, Callable[[], Any]] = {"mean": J.mean, "sum": J.sum, "none": lambda: J}
+    return reductions[reduction]() if reduction in reductions else NotImplemented
+
+
+def cross_entropy(
+    n_in: Tensor, target: Tensor, weight: Any = None, size_average: Any = None, ignore_index: int = -100,
+    reduce: Any = None, reduction: str = "mean", label_smoothing: float = 0.0,
+) -> Any:  # fmt: skip
+    simple = weight is None and size_average is None and reduce is None and not label_smoothing
+    if not simple or target.is_floating_point() or n_in.dim() != 2 or bool((target == ignore_index).any()):
+        return NotImplemented
+    return _reduced(-torch.log_softmax(n_in, -1).gather(-1, target.unsqueeze(-1)).squeeze(-1), reduction)
+
+
+def mse_loss(
+    n_out: Tensor, z: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Any = None
+) -> Any:
+    if size_average is not None or reduce is not None or weight is not None:
+        return NotImplemented
+    return _reduced((n_out - z) ** 2, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    n_in: Tensor, z: Tensor, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Any:  # fmt: skip
+    if any(option is not None for option in (weight, size_average, reduce, pos_weight)):
+        return NotImplemented
+    return _reduced(F.softplus(n_in) - z * n_in, reduction)
+
+
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+    F.layer_norm: layer_norm,
+    F.rms_norm: rms_norm,
+    F.batch_norm: batch_norm,
+    F.instance_norm: instance_norm,
+    F.group_norm: group_norm,
+    F.normalize: normalize,
+    F.silu: silu,
+    F.gelu: gelu,
+    F.glu: glu,
+    F.scaled_dot_product_attention: attention,
+    F.cross_entropy: cross_entropy,
+    F.mse_loss: mse_loss,
+    F.binary_cross_entropy_with_logits: binary_cross_entropy_with_logits,
+}

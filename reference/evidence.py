@@ -1,0 +1,232 @@
+"""Gathers what the diagnosis may go by: what autograd gives, in float64, where somebody takes the forward wrongly."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import chain, combinations, count
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from reference.diagnosis import Evidence, Family
+from reference.pair import Pair, device_of, gradients_of, set_seed
+from reference.paths import Gradients, Paths
+from reference.precision import is_floating, rounded
+from reference.slips import SOFTMAX, Edge, derivatives, slips
+
+SMALL = 2**14  # elements of input up to which every operation of the forward is tried as the place of the mistake
+
+T = TypeVar("T")
+ByName = Mapping[str, Tensor]
+
+
+def gather(pair: Pair, deep: bool, *given: Any) -> dict[str, Evidence]:
+    """The evidence on each tensor, from the oracle's inputs; only what takes no further run of autograd if not deep."""
+    return _Gathering(pair, given).deep() if deep else _Gathering(pair, given).plain()
+
+
+class _Gathering:
+    def __init__(self, pair: Pair, given: Sequence[Any]) -> None:
+        self.pair = pair
+        given = rounded(given, torch.float64)
+        self.grads_out, self.xs = given[: pair.outs], given[pair.outs :]
+        self.exact = self._gradients(self.grads_out, self.xs)
+        self.out = pair.outs_of(pair.truth, rounded(self.xs, torch.float64))[0]
+        self.named = {name: x for name, x in zip(pair.names, self.xs, strict=True) if isinstance(x, Tensor)}
+        self.judged = [pair.names[i] for i in pair.judged]
+        # grad_out, where there is one
+        self.g = self.grads_out[0] if pair.outs == 1 and is_floating(self.grads_out[0]) else None
+
+    def _gradients(self, grads_out: Sequence[Any], xs: Sequence[Any]) -> ByName:
+        return self.pair.by_autograd(*rounded(grads_out, torch.float64), *rounded(xs, torch.float64))
+
+    def plain(self) -> dict[str, Evidence]:
+        sizes = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
+        sizes |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
+        return {name: Evidence(self._others(name), self._terms(), sizes) for name in self.exact}
+
+    def deep(self) -> dict[str, Evidence]:
+        found = self.plain()
+        mistaken = _Kept(self._mistaken())
+        for name in found:
+            found[name] = replace(found[name], mistaken=_column(mistaken, name))
+        if sum(x.numel() for x in self.xs if is_floating(x)) > SMALL:
+            return found
+        paths = self._paths()
+        slipped = _Kept(self._by_name(chain(paths.alone(), paths.mistaken())))
+        substituted = _Kept(self._by_name(paths.substituted()))
+        families = list(chain(paths.families(), paths.updated({name: self.exact[name] for name in self.judged})))
+        for place, name in enumerate(self.judged):
+            found[name] = replace(
+                found[name],
+                unsummed=self._unsummed(self.pair.judged[place]),
+                mistaken=chain(_column(mistaken, name), self._sums(name)),
+                shares={operation: of[place] for operation, of in paths.shares.items()},
+                slips=chain(self._at_forward(self.pair.judged[place]), _column(slipped, name)),
+                families=[_of_one(family, place) for family in families],
+                substituted=chain(self._left_out(name), _column(substituted, name)),
+            )
+        return found
+
+    def _tensors(self) -> ByName:
+        return {"out": self.out, **self.named}
+
+    def _others(self, name: str) -> ByName:
+        return {other: value for other, value in self.exact.items() if other != name and other in self.judged}
+
+    def _terms(self) -> ByName:
+        """What a gradient is often made of."""
+        terms = {name: x for name, x in self.named.items() if is_floating(x)}
+        pairs = combinations(terms.items(), 2)
+        terms |= {f"({a} − {b})": x - y for (a, x), (b, y) in pairs if x.shape == y.shape}
+        if self.g is None:
+            return terms
+        terms |= {"out": self.out}
+        products = {f"grad_out·{name}": self.g * x for name, x in terms.items() if x.shape == self.g.shape}
+        return {**terms, "grad_out": self.g, **products}
+
+    def _mistaken(self) -> Iterator[tuple[str, ByName]]:
+        """With a mistaken grad_out, or a mistaken input."""
+
+        def having(change: Callable[[Tensor], Tensor], of: Sequence[int] = range(self.pair.outs)) -> ByName:
+            changed = [change(g) if i in of and is_floating(g) else g for i, g in enumerate(self.grads_out)]
+            return self._gradients(changed, self.xs)
+
+        yield "grad_out is ignored, as if it were ones", having(torch.ones_like)
+        for i in range(self.pair.outs) if self.pair.outs > 1 else ():
+            yield f"grad_out[{i}] is left out", having(torch.zeros_like, (i,))
+        for i, (name, x) in enumerate(zip(self.pair.names, self.xs, strict=True)):
+            for how, other in _taken_wrongly(x):
+                with suppress(Exception):  # the forward may have no value there: then nobody took it so
+                    yield f"as if {name} were {how}", self._gradients(self.grads_out, _having(self.xs, i, other))
+        if all(g.dim() and g.shape[0] > 1 for g in self.grads_out if is_floating(g)):
+            for place, which in ((-1, "last"), (0, "first")):
+                yield f"only the {which} sample counts", having(partial(_only, sample=place))
+                yield f"the {which} sample is left out", having(partial(_all_but, sample=place))
+
+    def _left_out(self, name: str) -> Iterator[tuple[str, Tensor]]:
+        """Without one of the other inputs, as a factor or as a term."""
+        for i, (other, x) in enumerate(zip(self.pair.names, self.xs, strict=True)):
+            for neutral in (torch.ones_like, torch.zeros_like) if other != name and is_floating(x) else ():
+                with suppress(Exception):
+                    without = self._gradients(self.grads_out, _having(self.xs, i, neutral(x)))
+                    yield (
+                        f"as if {other} were left out, a {'one' if neutral is torch.ones_like else 'zero'}",
+                        without[name],
+                    )
+
+    def _sums(self, name: str) -> Iterator[tuple[str, Tensor]]:
+        """grad_out, by itself and times what it can be multiplied by, summed to a gradient of fewer dimensions."""
+        o = self.exact[name]
+        if self.g is None or o.shape == self.g.shape:
+            return
+        for factor, term in {"": torch.ones_like(self.g), **self._terms()}.items():
+            with suppress(RuntimeError):  # shapes that do not go together
+                yield (
+                    f"as if it were the sum of {'grad_out' + f'·{factor}' * bool(factor)}",
+                    (self.g * term).sum_to_size(o.shape),
+                )
+
+    def _unsummed(self, i: int) -> Tensor | None:
+        """The gradient of an input that is broadcast, before it is summed to the input's shape."""
+        x = self.xs[i]
+        with suppress(Exception):
+            if x.shape != self.out.shape:
+                expanded = x.expand(self.out.shape).contiguous()
+                return self._gradients(self.grads_out, _having(self.xs, i, expanded))[self.pair.names[i]]
+        return None
+
+    def _at_forward(self, i: int) -> Iterator[tuple[str, Tensor]]:
+        """By slips at the forward as a whole, also as the softmax that it may be."""
+        if self.g is None:
+            return
+        words = ("out", self.pair.names[i])
+        whole = Edge(0, i, self.pair.truth, rounded(self.xs, torch.float64), {}, self.out, words)
+        edges = [whole]
+        for function in (getattr(torch, name) for name in SOFTMAX):
+            for dim in range(whole.x.dim()):
+                y = function(whole.x, dim)
+                if y.shape == self.out.shape and torch.allclose(y, self.out, rtol=1e-9, atol=0):
+                    edges.append(Edge(0, i, function, [whole.x, dim], {}, self.out, words))
+        for text, slip in chain(*map(slips, edges), derivatives(whole)):
+            with suppress(Exception):
+                set_seed(device_of(self.xs), self.pair.seed)
+                yield text.format("the forward"), slip(self.g)
+
+    def _paths(self) -> Paths:
+        xs = rounded(self.xs, torch.float64)
+        judged = [xs[i].requires_grad_() for i in self.pair.judged]
+
+        def gradients() -> Gradients:
+            set_seed(device_of(xs), self.pair.seed)
+            with torch.enable_grad():
+                out = self.pair.truth(*xs)
+            return gradients_of(out, self.grads_out, judged, materialize_grads=True)
+
+        return Paths(gradients, self._tensors())
+
+    def _by_name(self, found: Iterator[tuple[str, Gradients]]) -> Iterator[tuple[str, ByName]]:
+        return ((cause, dict(zip(self.judged, gradients, strict=True))) for cause, gradients in found)
+
+
+class _Kept(Generic[T]):
+    """What comes from an iterator, as often as it is asked for; it is worked out once, and no further than asked."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items, self._kept = items, list[T]()
+
+    def __iter__(self) -> Iterator[T]:
+        for i in count():
+            if i == len(self._kept):
+                try:
+                    self._kept.append(next(self._items))
+                except StopIteration:
+                    return
+            yield self._kept[i]
+
+
+def _column(found: Iterable[tuple[str, ByName]], name: str) -> Iterator[tuple[str, Tensor]]:
+    return ((cause, values[name]) for cause, values in found if name in values)
+
+
+def _of_one(family: tuple[str, float, Callable[[float], Gradients | None]], place: int) -> Family:
+    """The family of one of the gradients."""
+    text, right, of = family
+
+    def value(c: float) -> Tensor | None:
+        gradients = of(c)
+        return None if gradients is None else gradients[place]
+
+    return text, right, value
+
+
+def _taken_wrongly(x: Any) -> Iterator[tuple[str, Tensor]]:
+    """An input as somebody takes it by mistake."""
+    if isinstance(x, Tensor) and x.dtype == torch.bool:
+        yield "inverted", ~x
+        yield "True everywhere", torch.ones_like(x)
+    elif is_floating(x):
+        yield "of the other sign", -x
+        if x.dim() > 1:
+            yield "reversed along its last dimension", x.flip(-1)
+            yield "reversed along its last two dimensions", x.flip(-2, -1)
+            if x.shape[-1] == x.shape[-2]:
+                yield "transposed", x.mT
+
+
+def _having(xs: Sequence[Any], i: int, x: Tensor) -> list[Any]:
+    """The inputs with one of them another."""
+    return [*xs[:i], x, *xs[i + 1 :]]
+
+
+def _only(g: Tensor, sample: int) -> Tensor:
+    """grad_out of one sample alone."""
+    alone = torch.zeros_like(g)
+    alone[sample] = g[sample]
+    return alone
+
+
+def _all_but(g: Tensor, sample: int) -> Tensor:
+    return g - _only(g, sample)
