@@ -1,22 +1,29 @@
-"""A corpus of mistakes as people make them in a backward pass: one edit of a rule's source each, by their kind."""
+"""A corpus of mistakes as people make them in a backward pass: one edit of its source each, by their kind."""
 
 from typing import NamedTuple
 
 from manual_bp.mistakes import Edit
+from manual_bp.network import Network
 from manual_bp.rules import RULES
 
 
 class Mistake(NamedTuple):
-    """In the backward of a rule, `wrong` is written where `right` stands."""
+    """In the backward of a rule, or of the network, `wrong` is written where `right` stands."""
 
-    rule: str
+    owner: str
     kind: str
     right: str
     wrong: str
 
     @property
     def edit(self) -> Edit:
-        return Edit(RULES[self.rule], "backward", self.right, self.wrong)
+        return Edit(NETWORK.get(self.owner) or RULES[self.owner], "backward", self.right, self.wrong)
+
+    def __str__(self) -> str:
+        return f"{self.owner}-{self.kind}"
+
+
+NETWORK = {"Network": Network}
 
 
 # fmt: off
@@ -192,5 +199,13 @@ CORPUS = (
     Mistake("Cholesky", "factor", "0.5 * (G + G.mT)", "(G + G.mT)"),
     Mistake("LogDeterminant", "transpose", "torch.linalg.inv(A).mT", "torch.linalg.inv(A)"),
     Mistake("LogDeterminant", "term", "torch.linalg.inv(A).mT", "torch.linalg.inv(A).mT * torch.linalg.det(A)[..., None, None]"),
+    Mistake("Network", "stale", "trace.weights[layer], trace.biases[layer]", "trace.weights[layer] - 0.5 * (delta_in.T @ below[layer]), trace.biases[layer]"),
+    Mistake("Network", "factor", "1 / J.numel()", "1"),
+    Mistake("Network", "derivative", "delta_in = self.activations[layer].backward(delta_out, trace.n_out[layer], trace.n_in[layer])[0]", "delta_in = delta_out"),
+    Mistake("Network", "derivative", "self.activations[layer].backward(delta_out", "self.activations[-1].backward(delta_out"),
+    Mistake("Network", "derivative", "self.cost_rule.backward(mean, J, n_in, z)[0]", "self.cost_rule.backward(mean, J, n_in, z)[0] * n_out * (1 - n_out)"),
+    Mistake("Network", "stale", "trace.n_out[layer], trace.n_in[layer])[0]", "trace.n_in[layer], trace.n_in[layer])[0]"),
+    Mistake("Network", "sign", "delta_out = delta_below", "delta_out = -delta_below"),
+    Mistake("Network", "place", "layers.insert(0, ", "layers.append("),
 )
 # fmt: on

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, combinations
@@ -65,6 +66,38 @@ def diagnose(
     return f"{cause} ({where}got {manual[place].item():.6g}, expected {oracle[place].item():.6g})"
 
 
+def misshapen(manual: Tensor, oracle: Tensor, budget: float, unsummed: Tensor | None) -> str:
+    """What is wrong with a gradient of the wrong shape, where its numbers tell."""
+
+    def agrees(corrected: Tensor) -> bool:
+        return corrected.shape == oracle.shape and bool(((corrected - oracle).abs() <= budget).all())
+
+    if manual.numel() == oracle.numel() and agrees(manual.reshape(oracle.shape)):
+        return "the numbers are right, only the shape is not"
+    with suppress(RuntimeError):  # not broadcast to one another
+        if agrees(manual.sum_to_size(oracle.shape)):
+            dims = _summed_over(manual.shape, oracle.shape)
+            return f"not summed over dimension{'s' * (len(dims) > 1)} {', '.join(dims)}, over which it was broadcast"
+    if manual.dim() == 2 and agrees(manual.T):
+        return "transposed"
+    if unsummed is not None:
+        dims = _summed_over(unsummed.shape, oracle.shape)
+        for count in range(1, unsummed.dim() + 1):
+            for over in combinations(range(unsummed.dim()), count):
+                total = unsummed.sum(over)
+                if total.numel() == manual.numel() and bool(((total - manual.view_as(total)).abs() <= budget).all()):
+                    wrong = ", ".join(map(str, over))
+                    return f"summed over the wrong axis: over dimension {wrong} in place of {', '.join(dims)}"
+    return ""
+
+
+def _summed_over(shape: torch.Size, smaller: torch.Size) -> list[str]:
+    """The dimensions over which a gradient is summed to become that of something broadcast."""
+    padded = (1,) * (len(shape) - len(smaller)) + tuple(smaller)
+    lead = len(shape) - len(smaller)
+    return [str(d) for d, (n, k) in enumerate(zip(shape, padded, strict=True)) if d < lead or (n != k and k == 1)]
+
+
 Hypotheses = Iterator[tuple[str, Tensor]]  # each cause, with the value that it would have been without it
 
 
@@ -98,6 +131,8 @@ def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses
                     in_part.append((f"{cause}, {_where(wrong)}", torch.where(wrong, o, m)))
 
     yield from as_(evidence.mistaken)
+    if evidence.unsummed is not None:
+        yield from as_(_other_axes(evidence.unsummed, o))
     yield from _by_operation(m, o, budget, evidence.shares)
     yield from as_(evidence.slips)
     yield from _by_two_operations(m, budget, evidence.shares)
@@ -111,6 +146,17 @@ def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses
     yield from _slice_by_slice(m, o, evidence.terms)
     if not (m[wrong] * o[wrong]).any():
         yield f"zero where a gradient is due, and not zero where none is, {_where(wrong)}", torch.where(wrong, o, m)
+
+
+def _other_axes(unsummed: Tensor, o: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Summed over other dimensions than those over which it was broadcast."""
+    right = _summed_over(unsummed.shape, o.shape)
+    for over in combinations(range(unsummed.dim()), len(right)):
+        total = unsummed.sum(over) if over else unsummed
+        if total.numel() == o.numel():
+            wrong = ", ".join(map(str, over))
+            cause = f"summed over the wrong axis: over dimension {wrong} in place of {', '.join(right)}"
+            yield cause, total.reshape(o.shape)
 
 
 def _by_number(m: Tensor, o: Tensor, budget: float, families: Iterable[Family]) -> Hypotheses:

@@ -57,7 +57,7 @@ class _Gathering:
         paths = self._paths()
         slipped = _Kept(self._by_name(chain(paths.alone(), paths.mistaken())))
         substituted = _Kept(self._by_name(paths.substituted()))
-        families = list(chain(paths.families(), paths.updated({name: self.exact[name] for name in self.judged})))
+        families = list(chain(paths.families(), paths.updated(self._of_the_cost())))
         for place, name in enumerate(self.judged):
             found[name] = replace(
                 found[name],
@@ -69,6 +69,11 @@ class _Gathering:
                 substituted=chain(self._left_out(name), _column(substituted, name)),
             )
         return found
+
+    def _of_the_cost(self) -> ByName:
+        """The gradients by which a step of training updates; where the result is one number, as a cost, those of it."""
+        scale = float(self.g) if self.g is not None and self.g.numel() == 1 else 1.0
+        return {name: self.exact[name] / scale for name in self.judged}
 
     def _tensors(self) -> ByName:
         return {"out": self.out, **self.named}

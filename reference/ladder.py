@@ -34,13 +34,14 @@ Algorithms (2002); Higham, Mary, A New Approach to Probabilistic Rounding Error 
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from reference.diagnosis import UNKNOWN, Evidence, diagnose
+from reference.diagnosis import UNKNOWN, Evidence, diagnose, misshapen
 from reference.precision import (
     apart,
     distance,
@@ -113,12 +114,23 @@ def judge(
         below = climb(torch.float32) if dtype == torch.float64 else None
         noise = _carried(rung, below) if below else rung.noise
         look = _Look(rung, below, by_blocks=not right and not below, evidence=evidence, causes=causes)
-        rows += rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, noise, device, right, look)
+        rows += _connected(rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, noise, device, right, look))
         repeats = repeats or _repeats(rung)
     if failures and not rows:
         raise next(iter(failures.values()))
     notes = [f"{dtype_name(t)}: not judged, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
     return Report(title, tuple(rows), tuple(notes), repeats)
+
+
+def _connected(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, those of unknown cause with a hint to one whose cause is known: it may be the same mistake."""
+    found = list(rows)
+    named = [row.name for row in found if row.diagnosis and not row.diagnosis.startswith(UNKNOWN)]
+    for row in found:
+        if named and row.diagnosis.startswith(UNKNOWN):
+            hint = f"{UNKNOWN}, perhaps the same as in {named[-1]}"
+            row = replace(row, diagnosis=row.diagnosis.replace(UNKNOWN, hint, 1))
+        yield row
 
 
 def rung_rows(
@@ -137,7 +149,8 @@ def rung_rows(
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
         fault = _fault(m, a, device)
         if fault or m is None or a is None or o is None:
-            row = Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
+            told = _told_by_numbers(name, m, o, FACTOR * noise.get(name, 0.0), look)
+            row = Row(name, device, dtype, math.inf, FACTOR, False, fault, told)
         else:
             error, budget = distance(m, o), FACTOR * noise[name]
             if error <= budget:
@@ -149,6 +162,14 @@ def rung_rows(
             row = Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis)
         right.setdefault(name, row.ok or row.verdict.startswith(INACCURATE))
         yield row
+
+
+def _told_by_numbers(name: str, m: object, o: Tensor | None, budget: float, look: "_Look | None") -> str:
+    """What the numbers tell of a gradient of the wrong shape."""
+    if o is None or not is_floating(m) or m.shape == o.shape:
+        return ""
+    unsummed = look.evidence(True)[name].unsummed if look and name in look.evidence(True) else None
+    return misshapen(m.detach().to(o.device).to(o.dtype), o, budget, unsummed)
 
 
 Found = tuple[bool, str, str]  # ok, verdict, diagnosis

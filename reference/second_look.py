@@ -24,7 +24,7 @@ Computation = Callable[..., Mapping[str, Tensor]]
 
 STEPS = 4  # roundoffs that the inputs are moved in search of a kink
 ROUGH = 0.3  # the share of an error that changes, from which on it is rounding; of a wrong formula it is some 10⁻²
-FINER, FINEST = 8, 2.0**-9  # with so much smaller moves, if not below the spacing of bfloat16, rounding changes as well
+FINER, FINEST = 8, 2.0**-7  # so much smaller moves change rounding as well, if not below the spacing of bfloat16
 COARSEST = 2.0**-4  # a larger relative error is not called rounding, unless in half precision
 
 
@@ -84,7 +84,7 @@ class SecondLook:
             return False
         # An error that is nearly zero can change as well, though smooth, but then less where the inputs move by less.
         finer = relative / FINER
-        unclear = finer < FINEST or unit_roundoff(self.dtype) > FINEST**2
+        unclear = finer < FINEST or unit_roundoff(self.dtype) > 2.0**-24
         return unclear or self._change(name, error, finer, block) > ROUGH * change
 
     def _change(self, name: str, error: Tensor, relative: float, block: slice) -> float:

@@ -122,6 +122,9 @@ def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
 
 def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
     """What is taken for the derivative of a function number by number."""
+    for name in ("σ'", "tanh'") if edge.is_alike else ():
+        factor = functions(edge.words[0], edge.out)[f"{name}({edge.words[0]})"]
+        yield f"in the derivative of {{}}, the factor {name} is there once too much", partial(_times, edge, factor)
     if not edge.is_of_one:
         return
     right = edge.back(torch.ones_like(edge.out))
@@ -132,6 +135,10 @@ def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
     for text, other in ACTIVATIONS.items():
         instead = partial(_instead_of_one, other, edge.func)
         yield f"as if {{}} had the derivative of {text}", partial(edge.back, func=instead)
+
+
+def _times(edge: Edge, factor: Tensor, g: Tensor) -> Tensor:
+    return edge.back(g * factor)
 
 
 def functions(name: str, t: Tensor) -> dict[str, Tensor]:

@@ -4,15 +4,16 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from manual_bp import article, data, training
 from manual_bp.commands import CommandError
 from manual_bp.network import ACTIVATIONS, COSTS, Network
-from manual_bp.rules import RULES
+from manual_bp.rules import RULES, Sigmoid, Tanh
 from reference import Report, Row, crosscheck, judge
 from reference import article as article_twin
 from reference import network as network_twin
@@ -105,6 +106,46 @@ def rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: i
     if not rows:
         raise NotJudged(f"torch has no twin of it on {device} at {', '.join(map(dtype_name, dtypes))}")
     return Report(name, tuple(rows))
+
+
+class Case(NamedTuple):
+    """A forward, its hand-written backward, and a draw of their inputs by a seed."""
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    draw: Callable[[int], tuple[Any, ...]]
+
+
+def cases(owner: str) -> Iterator[Case]:
+    """The cases of a rule, one for each twin, or of the Network; autograd goes through the forward."""
+    if owner == "Network":
+        yield Case(_cost, _gradients, _weighted)
+        return
+    rule = RULES[owner]
+    for twin in TWINS[owner]:
+        yield Case(partial(rule.forward, **twin.options), partial(rule.backward, **twin.options), twin.draw)
+
+
+def _cost(x: Tensor, z: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
+    """The cross entropy of a network of three layers, as one writes it down."""
+    a1 = torch.tanh(x @ w1.T + b1)
+    a2 = torch.sigmoid(a1 @ w2.T + b2)
+    n_in = a2 @ w3.T + b3
+    return (F.softplus(n_in) - z * n_in).sum(-1).mean()
+
+
+def _gradients(grad_out: Tensor, out: Tensor, x: Tensor, z: Tensor, *params: Tensor) -> Sequence[Tensor | None]:
+    net = Network(params[::2], params[1::2], activation=(Tanh, Sigmoid, Sigmoid), cost="cross_entropy")
+    grads = net.backward(net.forward(x), z)
+    by_layer = [g for of_layer in zip(grads.weight, grads.bias, strict=True) for g in of_layer]
+    return grad_out * grads.x, None, *(grad_out * g for g in by_layer)
+
+
+def _weighted(seed: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((SAMPLES, 4), (SAMPLES, 2), (5, 4), (5,), (3, 5), (3,), (2, 3), (2,))
+    x, z, *params = (normal(*shape)(generator) for shape in shapes)
+    return x.requires_grad_(), z.sigmoid(), *(param.requires_grad_() for param in params)
 
 
 def _random_network(depth: int, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
