@@ -106,7 +106,7 @@ def compare(
         o = oracle[name].detach().cpu().to(torch.float64)
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
         m = {name: manual[name].detach()} if name in manual else {}
-        rows += rung_rows(a.dtype, m, {name: a}, {name: o}, {name: noise}, a.device, {})
+        rows += rung_rows(a.dtype, m, {name: a}, {name: o}, {name: FACTOR * noise}, a.device, {})
     return Report("", tuple(rows))
 
 

@@ -168,7 +168,7 @@ def _by_number(m: Tensor, o: Tensor, budget: float, families: Iterable[Family]) 
             if (v := value(c)) is not None:
                 yield text.format(_short(c)), o + (m - v)
         c, before, at = right * 1.01 or 1e-3, right, o
-        for _ in range(8):
+        for _ in range(8 if m.numel() > 1 else 0):  # one number is explained by any
             v = value(c)
             if v is None or not (along := (v - at) / (c - before)).any() or not torch.isfinite(along).all():
                 break
@@ -185,6 +185,8 @@ def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tens
             factor = float(((m - o) * share).sum() / (share * share).sum())
             said = {-1.0: "is left out", -2.0: "has the wrong sign"}
             what = next((text for value, text in said.items() if _same(factor, value)), None)
+            if what is None and m.numel() == 1:
+                continue  # one number is explained by any factor
             what = what or f"is off by the factor {_short(1 + factor)}"
             yield f"what comes back through {name} {what}", m - factor * share
 

@@ -35,7 +35,7 @@ Algorithms (2002); Higham, Mary, A New Approach to Probabilistic Rounding Error 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -46,6 +46,7 @@ from reference.precision import (
     apart,
     distance,
     first,
+    is_finite,
     is_floating,
     nearby,
     norm,
@@ -61,7 +62,6 @@ FACTOR = 16  # right gradients stay below 6, the weakest mistakes begin at 10⁴
 BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error is small by luck in some
 BLOCK = 64  # elements
 DRAWS = 3
-LARGE = 2**18  # elements of input from which on one draw shows autograd's error, and three would take long
 SINGLE, HALF = 2.0**-24, 2.0**-11  # roundoffs
 ZERO = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
 
@@ -97,10 +97,10 @@ def judge(
         if dtype not in rungs(device):
             raise ValueError(f"dtypes: expected some of {', '.join(map(str, rungs(device)))}, got {dtype!r}")
 
-    @cache
     def climb(dtype: torch.dtype) -> _Rung:
-        return _Rung(manual, autograd, inputs, dtype, seed)
+        return climbed.pop(dtype, None) or _Rung(manual, autograd, inputs, dtype, seed)
 
+    climbed: dict[torch.dtype, _Rung] = {}  # no more than needed again: their tensors may be large
     rows: list[Row] = []
     failures: dict[torch.dtype, Exception] = {}
     right: dict[str, bool] = {}  # does the formula hold at the highest rung?
@@ -112,9 +112,12 @@ def judge(
             failures[dtype] = rung.failure
             continue
         below = climb(torch.float32) if dtype == torch.float64 else None
-        noise = _carried(rung, below) if below else rung.noise
+        climbed = {torch.float32: below} if below else {}
+        budgets = _budgets(rung, below)
+        if any(rung.error(name) > budget for name, budget in budgets.items()):
+            budgets = _budgets(rung, below, surely=True)
         look = _Look(rung, below, by_blocks=not right and not below, evidence=evidence, causes=causes)
-        rows += _connected(rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, noise, device, right, look))
+        rows += _connected(rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, budgets, device, right, look))
         repeats = repeats or _repeats(rung)
     if failures and not rows:
         raise next(iter(failures.values()))
@@ -138,7 +141,7 @@ def rung_rows(
     manual: Mapping[str, Tensor],
     autograd: Mapping[str, Tensor],
     oracle: Mapping[str, Tensor],
-    noise: Mapping[str, float],
+    budgets: Mapping[str, float],
     device: torch.device,
     right: dict[str, bool],
     look: "_Look | None" = None,
@@ -149,10 +152,10 @@ def rung_rows(
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
         fault = _fault(m, a, device)
         if fault or m is None or a is None or o is None:
-            told = _told_by_numbers(name, m, o, FACTOR * noise.get(name, 0.0), look)
+            told = _told_by_numbers(name, m, o, budgets.get(name, 0.0), look)
             row = Row(name, device, dtype, math.inf, FACTOR, False, fault, told)
         else:
-            error, budget = distance(m, o), FACTOR * noise[name]
+            error, budget = distance(m, o), budgets[name]
             if error <= budget:
                 found = _within(name, m, a, o, look)
             else:
@@ -177,7 +180,7 @@ Found = tuple[bool, str, str]  # ok, verdict, diagnosis
 
 def _within(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look | None") -> Found:
     """What is said of a tensor whose error is within its budget."""
-    overflow = first(~torch.isfinite(a))
+    overflow = None if is_finite(a) else first(~torch.isfinite(a))
     if overflow is not None:
         return True, f"agrees, but autograd is not finite at {overflow}, and nothing is judged there", ""
     block = _wrong_block(name, m, a, o, look) if look and look.by_blocks else ""
@@ -194,15 +197,19 @@ def _beyond(name: str, m: Tensor, o: Tensor, error: float, budget: float, right:
             return kink
     if right:
         return False, f"{INACCURATE}, {less}", ""
-    value = m.to(o.device).to(o.dtype)
+    value, u = m.to(o.device).to(o.dtype), unit_roundoff(m.dtype)
     if not look:
         return False, WRONG, diagnose(value, o, budget)
     if name not in look.causes:
         diagnosis = diagnose(value, o, budget, look.evidence(False).get(name), deep=False)
         if diagnosis.startswith(UNKNOWN):
-            if look.second.is_rounding(name, apart(m, o), o):
+            # Of a large error the cause is looked for first: if one explains it to the last digit, it is no rounding.
+            large = u < SINGLE**0.5 and error > SINGLE**0.5 * norm(o)
+            if not large and look.second.is_rounding(name, apart(m, o), o):
                 return look.rounding(name, m, o, error, less)
             diagnosis = diagnose(value, o, budget, look.evidence(True).get(name))
+            if large and diagnosis.startswith(UNKNOWN) and look.second.is_rounding(name, apart(m, o), o):
+                return look.rounding(name, m, o, error, less)
         look.causes[name] = diagnosis
     return False, WRONG, look.causes[name]
 
@@ -219,11 +226,15 @@ class _Look:
         causes: dict[str, str],
     ) -> None:
         self.rung, self.below, self.by_blocks, self.causes = rung, below, by_blocks, causes
-        self._evidence = evidence
+        self._evidence, self._known = evidence, dict[bool, Mapping[str, Evidence]]()
         self.second = SecondLook(rung.by_hand, rung.by_autograd, rung.inputs, rung.dtype, rung.seed)
 
-    @cache  # noqa: B019 (a look lives as long as its judge)
     def evidence(self, deep: bool) -> Mapping[str, Evidence]:
+        if deep not in self._known:
+            self._known[deep] = self._gathered(deep)
+        return self._known[deep]
+
+    def _gathered(self, deep: bool) -> Mapping[str, Evidence]:
         if self._evidence:
             return self._evidence(deep, *widened(self.rung.inputs))
         oracle = self.rung.oracle
@@ -231,7 +242,7 @@ class _Look:
 
     def rounding(self, name: str, m: Tensor, o: Tensor, error: float, less: str) -> Found:
         """What is said of an error that is rounding: none at float64, where the rounding is that of float32 inside."""
-        if self.below and error <= FACTOR * self.below.noise[name]:
+        if self.below and error <= FACTOR * self.below.noise(True)[name]:
             return True, "agrees as far as float32, in which it computes inside", ""
         size, u = error / norm(o), unit_roundoff(m.dtype)
         inside = "half precision" if size > math.sqrt(HALF * SINGLE) else "float32"
@@ -253,13 +264,15 @@ class _Look:
         return True, f"agrees, but for a convention at a kink, first at {list(place)}: {taken}", ""
 
 
-def _carried(rung: "_Rung", below: "_Rung") -> dict[str, float]:
-    """The noise at float64, from that at float32 and from the length of the oracle's sums."""
+def _budgets(rung: "_Rung", below: "_Rung | None", *, surely: bool = False) -> dict[str, float]:
+    """The budget of each tensor. At float64 the noise is that at float32, and that of the length of the sums."""
+    if not below:
+        return {name: FACTOR * noise for name, noise in rung.noise(surely).items()}
     u, u32 = unit_roundoff(torch.float64), unit_roundoff(torch.float32)
     longest = max(x.numel() for x in rung.inputs if is_floating(x))
+    noise32 = {name: max(noise, below.error(name)) for name, noise in below.noise(surely).items()}
     return {
-        name: max(u / u32 * below.noise[name], u / u32 * below.error(name), math.sqrt(longest) * u * norm(o))
-        for name, o in rung.oracle.items()
+        name: FACTOR * max(u / u32 * noise32[name], math.sqrt(longest) * u * norm(o)) for name, o in rung.oracle.items()
     }
 
 
@@ -324,21 +337,30 @@ class _Rung:
             return self.oracle
         return self.by_autograd(*rounded(self.inputs, self.dtype))
 
+    def noise(self, surely: bool) -> dict[str, float]:
+        """Autograd's error of each tensor, at least a roundoff; surely: the largest of some draws, one may be lucky."""
+        return self._noise_of_draws if surely else self._noise
+
     @cached_property
-    def noise(self) -> dict[str, float]:
-        """Autograd's error of each tensor, the largest of a few draws; at least a roundoff."""
-        u = unit_roundoff(self.dtype)
+    def _noise(self) -> dict[str, float]:
+        return self._at_least(self._seen(self.autograd, self.oracle))
+
+    @cached_property
+    def _noise_of_draws(self) -> dict[str, float]:
+        u, noise = unit_roundoff(self.dtype), self._noise
         generator = torch.Generator().manual_seed(self.seed)
-        floating = [x for x in self.inputs if is_floating(x)]
-        large = self.dtype == torch.float64 or sum(x.numel() for x in floating) > LARGE
-        noise = self._seen(self.autograd, self.oracle)
-        for _ in range(0 if large else DRAWS - 1):
+        for _ in range(0 if self.dtype == torch.float64 else DRAWS - 1):
             moved = nearby(self.inputs, self.dtype, 2 * u, generator)
             seen = self._seen(self.by_autograd(*rounded(moved, self.dtype)), self.by_autograd(*widened(moved)))
             noise = {name: max(noise[name], seen[name]) for name in noise}
-        largest = max(map(norm, (*self.oracle.values(), *floating)))
+        return noise
+
+    def _at_least(self, noise: Mapping[str, float]) -> dict[str, float]:
+        """The noise, of a zero that of the largest number around."""
+        largest = max(map(norm, (*self.oracle.values(), *filter(is_floating, self.inputs))))
         zero = [name for name, o in self.oracle.items() if norm(o) <= ZERO * largest]
-        return noise | {name: max(noise[name], u * largest) for name in zero}
+        floor = unit_roundoff(self.dtype) * largest
+        return {name: max(size, floor) if name in zero else size for name, size in noise.items()}
 
     def _seen(self, values: Mapping[str, Tensor], oracle: Mapping[str, Tensor]) -> dict[str, float]:
         return {name: max(distance(values[name], o), unit_roundoff(self.dtype) * norm(o)) for name, o in oracle.items()}
@@ -372,9 +394,9 @@ def _fault(m: object, a: Tensor | None, device: torch.device) -> str:
         return "not outside of autograd: expected requires_grad=False, got True"
     if m.device != a.device:
         return f"wrong device: expected {device}, got {m.device}"
-    place = first(~torch.isfinite(m) & torch.isfinite(a))
+    place = None if is_finite(m) else first(~torch.isfinite(m) & torch.isfinite(a))
     if place is not None:
         return f"{m[tuple(place)].item()} at {place}, where autograd has {a[tuple(place)].item():.3g}"
-    if a.numel() and not torch.isfinite(a).any():
+    if a.numel() and not is_finite(a) and not torch.isfinite(a).any():
         return "not judged: autograd itself is nowhere finite"
     return ""

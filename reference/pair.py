@@ -59,7 +59,7 @@ class Pair:
     @staticmethod
     def _same(outs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
         return all(
-            torch.equal(x.nan_to_num(), y.nan_to_num()) if is_floating(x) else torch.equal(x, y)
+            torch.equal(x, y) or (is_floating(x) and torch.equal(x.nan_to_num(), y.nan_to_num()))
             for x, y in zip(outs, others, strict=True)
         )
 

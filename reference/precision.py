@@ -1,5 +1,6 @@
 """The numbers of the judge: the rungs of its ladder, rounding to them, and how far tensors are apart."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeGuard
@@ -66,8 +67,17 @@ def _copy(x: Tensor, dtype: torch.dtype, change: Callable[[Tensor], Tensor] = la
 
 def norm(x: Tensor) -> float:
     """‖x‖, the largest finite magnitude."""
-    finite = torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
-    return float(finite.abs().max()) if finite.numel() else 0.0
+    if not x.numel():
+        return 0.0
+    low, high = map(float, torch.aminmax(x))  # one pass over the memory; the rest is for what is not finite
+    if math.isfinite(low) and math.isfinite(high):
+        return max(-low, high)
+    return float(torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0).abs().max())
+
+
+def is_finite(x: Tensor) -> bool:
+    """Whether all of it is."""
+    return not x.numel() or all(math.isfinite(float(end)) for end in torch.aminmax(x))
 
 
 def distance(x: Tensor, oracle: Tensor) -> float:

@@ -92,10 +92,10 @@ CAUSES = {
     "wrong product": (NORM, at(1, lambda w, g, out, x, _: (g * x).sum(0)), "as if it were the sum of grad_out·x"),
     "derivative": (LAYER, at(0, lambda x, g, out, _, w, b: g @ w), "the derivative of tanh (line"),
     "handed on": (IMAGE, at(0, lambda x, g, *_: g), "the derivative of the forward is left out"),
-    "twice": (IMAGE, at(0, lambda _, g, out, x: g * torch.cos(x) ** 2), "the derivative of the forward is applied twice"),
+    "twice": (IMAGE, at(0, lambda _, g, out, x: g * torch.cos(x) ** 2), "the derivative of the forward is applied tw"),
     "softmax": (SOFTMAX, at(0, lambda _, g, out, x: out * g), "the sum over the other outputs is left out"),
     "row factor": (SOFTMAX, at(0, lambda x, *_: x * normal(6, 1)), "off by a factor of its own of each slice of dim"),
-    "mean forgotten": (NORM, lambda _, *args: norm_back(*args, through_mean=0), "x - x.mean(-1, keepdim=True)) by its argument 2 is left out"),
+    "mean forgotten": (NORM, lambda _, *args: norm_back(*args, through_mean=0), "x - x.mean("),
     "variance": (NORM, lambda _, *args: norm_back(*args, through_variance=0), "is left out"),
     "half of it": (NORM, lambda _, *args: norm_back(*args, through_variance=0.5), "is off by the factor 1/2"),
     "two forgotten": (
