@@ -116,7 +116,6 @@ def _plain(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypothese
     if m.numel() > 2:
         constant = float((m - o).mean())
         yield f"off by the additive constant {constant:.6g}", m - constant
-    yield from _in_part(m, o, budget)
 
 
 def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses:
@@ -136,16 +135,17 @@ def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses
     yield from _by_operation(m, o, budget, evidence.shares)
     yield from as_(evidence.slips)
     yield from _by_two_operations(m, budget, evidence.shares)
-    yield from _by_factor(m, o, evidence.terms)
+    yield from _by_factor(m, o, wrong, evidence.terms)
     yield from as_(_other_derivatives(m, evidence.terms))
     yield from _by_number(m, o, budget, evidence.families)
     yield from as_(evidence.substituted)
     yield from as_(_fitted_derivatives(m, wrong, evidence.terms))
     if int((wrong & (m != 0)).sum()) > 1:
         yield from in_part
+    yield from _in_part(m, o, wrong)
     yield from _slice_by_slice(m, o, evidence.terms)
-    if not (m[wrong] * o[wrong]).any():
-        yield f"zero where a gradient is due, and not zero where none is, {_where(wrong)}", torch.where(wrong, o, m)
+    if int(wrong.sum()) * FEW <= m.numel() or _where(wrong).endswith("alone"):
+        yield f"wrong {_where(wrong)}, right everywhere else", torch.where(wrong, o, m)
 
 
 def _other_axes(unsummed: Tensor, o: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -198,13 +198,15 @@ def _by_two_operations(m: Tensor, budget: float, shares: Mapping[str, Tensor]) -
         yield f"what comes back through {one} and through {two} is left out", m + felt[one] + felt[two]
 
 
-def _by_factor(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
+def _by_factor(m: Tensor, o: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
     """A factor that is another one for each element is left out, or is there too much."""
+    if int((wrong & (o != 0)).sum()) < LEAST:
+        return  # a factor of zero would explain it
     for name, term in terms.items():
-        if term.shape == m.shape and m.numel() >= LEAST:
+        if term.shape == m.shape:
             for text, factor in functions(name, term).items():
                 yield f"the factor {text} is left out", m * factor
-                yield f"the factor {text} is there once too much", torch.where(factor == 0, o, m / factor)
+                yield f"the factor {text} is there once too much", torch.where((factor == 0) & (m == 0), o, m / factor)
 
 
 def _moved(m: Tensor) -> Hypotheses:
@@ -231,25 +233,21 @@ def _moved(m: Tensor) -> Hypotheses:
         yield "reversed along the last two dimensions", m.flip(-2, -1)
 
 
-def _in_part(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
-    """Right elsewhere: zero, off by one factor or of the other sign at some elements, or wrong at few of them."""
-    wrong = (m - o).abs() > budget
-    count, total = int(wrong.sum()), m.numel()
+def _in_part(m: Tensor, o: Tensor, wrong: Tensor) -> Hypotheses:
+    """Right elsewhere: zero, not zero, or off by one factor or constant at some elements."""
     where, right = _where(wrong), torch.where(wrong, o, m)
     if not m[wrong].any():
         yield f"zero where a gradient is due, {where}", right
     if not o[wrong].any():
         yield f"not zero where the gradient is zero, {where}", right
-    if count == total:
-        return
-    if count > 1:
+    if not (m[wrong] * o[wrong]).any():
+        yield f"zero where a gradient is due, and not zero where none is, {where}", right
+    if 1 < int(wrong.sum()) < m.numel():
         factor = _ratio(m[wrong], o[wrong], ())
         if factor is not None and factor.item():
             yield f"off by the factor {_readable(factor.item(), {})}, {where}", torch.where(wrong, m / factor, m)
         constant = float((m - o)[wrong].mean())
         yield f"off by the additive constant {constant:.6g}, {where}", torch.where(wrong, m - constant, m)
-    if count * FEW <= total or count == 1 or where.startswith("in the slice"):
-        yield f"wrong {where}, right everywhere else", right
 
 
 def _where(wrong: Tensor) -> str:

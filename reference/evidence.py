@@ -106,10 +106,12 @@ class _Gathering:
             for how, other in _taken_wrongly(x):
                 with suppress(Exception):  # the forward may have no value there: then nobody took it so
                     yield f"as if {name} were {how}", self._gradients(self.grads_out, _having(self.xs, i, other))
-        if all(g.dim() and g.shape[0] > 1 for g in self.grads_out if is_floating(g)):
-            for place, which in ((-1, "last"), (0, "first")):
-                yield f"only the {which} sample counts", having(partial(_only, sample=place))
-                yield f"the {which} sample is left out", having(partial(_all_but, sample=place))
+        floating = [g for g in self.grads_out if is_floating(g)]
+        for dims, sample in ((1, "sample"), (2, "row of all samples")):
+            if all(g.dim() >= dims and g.shape[:dims].numel() > 1 for g in floating):
+                for place, which in ((-1, "last"), (0, "first")):
+                    yield f"only the {which} {sample} counts", having(partial(_only, dims=dims, place=place))
+                    yield f"the {which} {sample} is left out", having(partial(_all_but, dims=dims, place=place))
 
     def _left_out(self, name: str) -> Iterator[tuple[str, Tensor]]:
         """Without one of the other inputs, as a factor or as a term."""
@@ -226,12 +228,12 @@ def _having(xs: Sequence[Any], i: int, x: Tensor) -> list[Any]:
     return [*xs[:i], x, *xs[i + 1 :]]
 
 
-def _only(g: Tensor, sample: int) -> Tensor:
-    """grad_out of one sample alone."""
-    alone = torch.zeros_like(g)
-    alone[sample] = g[sample]
+def _only(g: Tensor, dims: int, place: int) -> Tensor:
+    """grad_out of one sample alone, by its place in the first dimensions."""
+    alone = torch.zeros_like(g, memory_format=torch.contiguous_format)
+    alone.flatten(0, dims - 1)[place] = g.flatten(0, dims - 1)[place]
     return alone
 
 
-def _all_but(g: Tensor, sample: int) -> Tensor:
-    return g - _only(g, sample)
+def _all_but(g: Tensor, dims: int, place: int) -> Tensor:
+    return g - _only(g, dims, place)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -209,6 +209,11 @@ class Paths:
                 if found is not None:
                     yield text.format(operation), found
         yield from self._tried(derivatives)
+        alike = {name: edges for name, edges in self._every.items() if edges[0].is_alike}
+        for (one, edges), (other, others) in combinations(alike.items(), 2):
+            found = self._with(dict.fromkeys((*edges, *others), _handed_on))
+            if found is not None:
+                yield f"the derivatives of {one} and of {other} are left out", found
 
     def substituted(self) -> Iterator[tuple[str, Gradients]]:
         """The gradients with another value in a derivative: of another step, of an input, of a result."""
@@ -280,6 +285,10 @@ class Paths:
                 if all(x.shape == y.shape for x, y in zip(found, self._whole, strict=True)):
                     return found
         return None
+
+
+def _handed_on(g: Tensor) -> Tensor:
+    return g
 
 
 def _each_and_all(name: str, edges: list[Edge]) -> Iterator[tuple[str, list[Edge]]]:

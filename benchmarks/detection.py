@@ -1,0 +1,303 @@
+"""Who finds the mistakes? Ways to test a gradient, on every right one of the catalogue and every mistake of the corpus.
+
+    python benchmarks/detection.py             all of it, 20 seeds: about 20 minutes on two cores
+    python benchmarks/detection.py --seeds 1   in a minute
+
+A false alarm is a right gradient that is called wrong, a miss a mistake that passes. Mistakes that change nothing for
+the inputs of a seed, as a mask that hits no element, are left out. The second table is of the judge's own cost.
+"""
+
+import argparse
+import re
+import statistics
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+from torch.autograd import Function, gradcheck
+
+from manual_bp.commands.subjects import Case, cases
+from manual_bp.corpus import CORPUS
+from manual_bp.mistakes import edited
+from manual_bp.rules import LayerNorm
+from reference import Report, crosscheck
+from reference.diagnosis import UNKNOWN
+from reference.precision import RUNGS, is_floating
+from reference.report import render
+from reference.witnesses import GRAD_OUT
+
+
+class Way(NamedTuple):
+    """A way to test a gradient: whether it passes, for each tensor or all of them."""
+
+    name: str
+    dtype: str
+    passes: Callable[[Case, Sequence[Any], int], list[bool]]
+
+
+def tuples(values: Any) -> tuple[Any, ...]:
+    return tuple(values) if isinstance(values, tuple | list) else (values,)
+
+
+def judged(inputs: Sequence[Any]) -> list[int]:
+    floating = [i for i, x in enumerate(inputs) if is_floating(x)]
+    return [i for i in floating if inputs[i].requires_grad] or floating
+
+
+def cast(values: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+    return [x.detach().to(dtype) if is_floating(x) else x for x in values]
+
+
+def grads_out(case: Case, inputs: Sequence[Any], seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed + GRAD_OUT)
+    outs = tuples(case.forward(*cast(inputs, torch.float64)))
+    return [torch.randn(out.shape, generator=generator, dtype=torch.float64) for out in outs]
+
+
+def by_hand(case: Case, inputs: Sequence[Any], seed: int, dtype: torch.dtype) -> list[Tensor]:
+    xs, gs = cast(inputs, dtype), cast(grads_out(case, inputs, seed), dtype)
+    out = case.forward(*xs)
+    gradients = case.backward(tuple(gs) if isinstance(out, tuple) else gs[0], out, *xs)
+    return [gradients[i] for i in judged(inputs)]
+
+
+def by_autograd(case: Case, inputs: Sequence[Any], seed: int, dtype: torch.dtype, at: torch.dtype) -> list[Tensor]:
+    """In a dtype, from inputs that were rounded to another one."""
+    xs, gs = cast(cast(inputs, at), dtype), cast(cast(grads_out(case, inputs, seed), at), dtype)
+    wanted = [xs[i].requires_grad_() for i in judged(inputs)]
+    outs = tuples(case.forward(*xs))
+    return list(torch.autograd.grad(outs, wanted, gs, allow_unused=True, materialize_grads=True))
+
+
+def within(dtype: torch.dtype, **tolerances: float) -> Callable[[Case, Sequence[Any], int], list[bool]]:
+    """Both in the same dtype, elementwise within tolerances; torch's own where none are given."""
+
+    def passes(case: Case, inputs: Sequence[Any], seed: int) -> list[bool]:
+        pairs = zip(by_hand(case, inputs, seed, dtype), by_autograd(case, inputs, seed, dtype, dtype), strict=True)
+        return [m.shape == a.shape and torch.allclose(m, a, **tolerances) for m, a in pairs]
+
+    return passes
+
+
+def assert_close(case: Case, inputs: Sequence[Any], seed: int) -> list[bool]:
+    found = []
+    dtype = torch.float32
+    for m, a in zip(by_hand(case, inputs, seed, dtype), by_autograd(case, inputs, seed, dtype, dtype), strict=True):
+        try:
+            torch.testing.assert_close(m, a)
+        except AssertionError:
+            found.append(False)
+        else:
+            found.append(True)
+    return found
+
+
+def twice_autograd(case: Case, inputs: Sequence[Any], seed: int) -> list[bool]:
+    """The rule of FlashAttention's tests: ‖m − o‖ ≤ 2 ‖a − o‖, the oracle o in float32."""
+    dtype = torch.bfloat16
+    triples = zip(
+        by_hand(case, inputs, seed, dtype), by_autograd(case, inputs, seed, dtype, dtype),
+        by_autograd(case, inputs, seed, torch.float32, dtype), strict=True,
+    )  # fmt: skip
+    return [
+        m.shape == o.shape and bool((m.float() - o).abs().amax() <= 2 * (a.float() - o).abs().amax())
+        for m, a, o in triples
+    ]
+
+
+def torch_gradcheck(*, fast: bool) -> Callable[[Case, Sequence[Any], int], list[bool]]:
+    def passes(case: Case, inputs: Sequence[Any], seed: int) -> list[bool]:
+        class ByHand(Function):
+            @staticmethod
+            def forward(ctx: Any, *xs: Any) -> Any:
+                out = case.forward(*xs)
+                ctx.saved = (out, [x.detach() if isinstance(x, Tensor) else x for x in xs])
+                return out
+
+            @staticmethod
+            def backward(ctx: Any, *gs: Any) -> Any:
+                out, xs = ctx.saved
+                return tuple(case.backward(gs if isinstance(out, tuple) else gs[0], out, *xs))
+
+        xs = cast(inputs, torch.float64)
+        for i in judged(inputs):
+            xs[i].requires_grad_()
+        try:
+            return [gradcheck(ByHand.apply, xs, fast_mode=fast, raise_exception=False)]
+        except RuntimeError:  # a gradient of the wrong shape
+            return [False]
+
+    return passes
+
+
+def the_judge(case: Case, inputs: Sequence[Any], seed: int) -> Report:
+    halves = all(torch_has(case, inputs, dtype) for dtype in (torch.bfloat16, torch.float16))
+    return crosscheck(case.forward, case.backward, inputs, seed=seed, dtypes=RUNGS if halves else RUNGS[:2])
+
+
+def torch_has(case: Case, inputs: Sequence[Any], dtype: torch.dtype) -> bool:
+    try:
+        by_autograd(case, inputs, 0, dtype, dtype)
+    except RuntimeError:  # 'not implemented for' it
+        return False
+    return True
+
+
+WAYS = (
+    Way("allclose, its defaults", "float32", within(torch.float32)),
+    Way("assert_close, its defaults", "float32", assert_close),
+    Way("JAX's tolerance of gradients", "float32", within(torch.float32, rtol=2e-3, atol=2e-3)),
+    Way("gradcheck, slow", "float64", torch_gradcheck(fast=False)),
+    Way("gradcheck, fast", "float64", torch_gradcheck(fast=True)),
+    Way("rtol 2e-2, atol 2e-1", "bfloat16", within(torch.bfloat16, rtol=2e-2, atol=2e-1)),
+    Way("at most twice autograd's error", "bfloat16", twice_autograd),
+    Way("the judge", "all four", lambda case, inputs, seed: [row.ok for row in the_judge(case, inputs, seed).rows]),
+)
+
+# What a name may say of a mistake of the kind; another name is a wrong one
+NAMES = {
+    "sign": "sign",
+    "factor": "factor|twice|mean|of its own|halved",
+    "axis": "axis|dimension",
+    "transpose": "transposed",
+    "term": "left out|as if|factor|gradient of|in place of|counts|stands for|softmax|symmetric|applied|sign|without",
+    "sample": "sample",
+    "place": "moved|dimension|stands for|shape|halves",
+    "zero": "zero|left out",
+    "flip": "reversed",
+    "element": "zero|wrong at|slice",
+    "derivative": "derivative|factor",
+    "ignored": "grad_out is ignored",
+    "precision": "half precision",
+    "constant": "additive constant",
+    "mask": "zero|mask|inverted|sign|condition|as if|branch|left out|factor",
+    "approximate": "GELU",
+    "swapped": "gradient of|sign",
+    "eps": "factor of its own|were",
+    "variance": "factor of its own|n − 1",
+    "stale": "stands for|updated|were its argument|derivative",
+}
+
+
+class Score:
+    """What one way got right."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self.seconds: list[float] = []
+
+    def cells(self) -> tuple[str, ...]:
+        c = self.count
+        return (
+            f"{c['alarms']:,} of {c['right']:,}", f"{100 * c['alarms'] / max(1, c['right']):.2g} %",
+            f"{c['missed']:,} of {c['wrong']:,}", f"{100 * c['missed'] / max(1, c['wrong']):.2g} %",
+            f"{1000 * statistics.mean(self.seconds):.2g}" if self.seconds else "-",
+        )  # fmt: skip
+
+
+def scores(seeds: int) -> tuple[dict[str, Score], Counter[str], list[str]]:
+    found: dict[str, Score] = defaultdict(Score)
+    names: Counter[str] = Counter()
+    odd: list[str] = []
+    owners = list(dict.fromkeys(mistake.owner for mistake in CORPUS))
+    for seed in track(range(seeds), "right gradients", transient=True):
+        for owner in owners:
+            for case in cases(owner):
+                inputs = case.draw(seed)
+                for way in runnable(case, inputs):
+                    start = time.perf_counter()
+                    passed = way.passes(case, inputs, seed)
+                    found[way.name].seconds.append(time.perf_counter() - start)
+                    found[way.name].count.update(right=len(passed), alarms=passed.count(False))
+    for seed in track(range(seeds), "mistakes", transient=True):
+        for mistake in CORPUS:
+            right = [by_hand(case, case.draw(seed), seed, torch.float64) for case in cases(mistake.owner)]
+            with edited([mistake.edit]):
+                for case, gradients in zip(cases(mistake.owner), right, strict=True):
+                    inputs = case.draw(seed)
+                    if same(by_hand(case, inputs, seed, torch.float64), gradients):
+                        continue
+                    for way in runnable(case, inputs)[:-1]:
+                        missed = all(way.passes(case, inputs, seed))
+                        found[way.name].count.update(wrong=1, missed=missed)
+                    report = the_judge(case, inputs, seed)
+                    found["the judge"].count.update(wrong=1, missed=report.ok)
+                    said = [
+                        f"{row.verdict} {row.diagnosis}" for row in report.mismatches if UNKNOWN not in row.diagnosis
+                    ]
+                    rightly = any(re.search(NAMES[mistake.kind], text) for text in said)
+                    names.update(all=1, named=bool(said), rightly=rightly)
+                    if not rightly:
+                        odd.append(f"{mistake}, {mistake.wrong}, seed {seed}: {said[0] if said else UNKNOWN}")
+    return found, names, odd
+
+
+def runnable(case: Case, inputs: Sequence[Any]) -> list[Way]:
+    """The ways whose dtype torch has for this function; the last one, the judge, finds that out itself."""
+    has = {"bfloat16": torch_has(case, inputs, torch.bfloat16)}
+    return [way for way in WAYS if has.get(way.dtype, True)]
+
+
+def same(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(
+        x.shape == y.shape and bool((x - y).abs().amax() <= 1e-12 * y.abs().amax())
+        for x, y in zip(ones, others, strict=True)
+    )
+
+
+def growth() -> Iterator[tuple[str, ...]]:
+    """The time of the judge, in forward-and-backward passes of autograd at float64, by the number of elements."""
+    for elements in (10**4, 10**5, 10**6, 4 * 10**6):
+        x, w, b = torch.randn(elements // 100, 100).double(), torch.randn(100).double(), torch.randn(100).double()
+        case = Case(LayerNorm.forward, LayerNorm.backward, lambda seed, xs=(x, w, b): xs)
+
+        def one_pass(case: Case = case) -> object:
+            return by_autograd(case, case.draw(0), 0, torch.float64, torch.float64)
+
+        def judge(case: Case = case) -> object:
+            return crosscheck(case.forward, case.backward, case.draw(0))
+
+        one_pass(), judge()
+        pairs = [(seconds(one_pass), seconds(judge)) for _ in range(5)]
+        passes, judges = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(judge / one for one, judge in pairs)
+        yield f"{elements:,}", f"{1000 * passes:.3g}", f"{1000 * judges:.3g}", f"{ratio:.1f}"
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20, help="draws of the inputs of each case (20)")
+    seeds = parser.parse_args().seeds
+    found, names, odd = scores(seeds)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("way", "dtype", "false alarms", "", "missed", "", "ms a check"):
+        table.add_column(heading, justify="left" if heading in ("way", "dtype") else "right")
+    for way in WAYS:
+        table.add_row(way.name, way.dtype, *found[way.name].cells())
+    threads = torch.get_num_threads()
+    print(f"{len(CORPUS)} mistakes, {seeds} seeds, torch {torch.__version__}, {threads} threads\n\n{render(table)}\n")
+    named, rightly = (f"{names[what]:,} ({100 * names[what] / names['all']:.1f} %)" for what in ("named", "rightly"))
+    print(f"Of {names['all']:,} the judge names {named}, and {rightly} by words that fit the kind of mistake.")
+    for line in odd:
+        print(f"  not {line}")
+    cost = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("elements", "a pass, ms", "the judge, ms", "passes"):
+        cost.add_column(heading, justify="right")
+    for cells in growth():
+        cost.add_row(*cells)
+    print(f"\nThe judge's cost, in passes forward and backward of autograd at float64\n\n{render(cost)}")
+
+
+if __name__ == "__main__":
+    main()
