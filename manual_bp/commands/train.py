@@ -15,7 +15,7 @@ from manual_bp.data import DataError, digits, npz
 from manual_bp.network import Network
 from manual_bp.training import minibatches
 from reference import Report, devices
-from reference.ladder import rung_rows
+from reference.ladder import FACTOR, rung_rows
 from reference.network import Twin
 from reference.precision import distance, norm, rungs, unit_roundoff
 from reference.report import dtype_name, render, table
@@ -165,9 +165,11 @@ class _Run:
         """The verdict on the trained weights and their cost; autograd's own error is the yardstick."""
         oracle, in_float32 = self._trained(torch.float64), self._trained(torch.float32)
         u, u32 = unit_roundoff(self.dtype), unit_roundoff(torch.float32)
-        noise = {name: u / u32 * max(distance(in_float32[name], o), u32 * norm(o)) for name, o in oracle.items()}
+        budgets = {
+            name: FACTOR * u / u32 * max(distance(in_float32[name], o), u32 * norm(o)) for name, o in oracle.items()
+        }
         expected = self._trained(self.dtype)
-        rows = rung_rows(self.dtype, self._trained_by_hand(), expected, oracle, noise, self.place, {})
+        rows = rung_rows(self.dtype, self._trained_by_hand(), expected, oracle, budgets, self.place, {})
         return Report("training", tuple(rows))
 
     def farthest(self) -> str:
