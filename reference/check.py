@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from reference.evidence import gather
+from reference.expansion import judge_by_taylor
 from reference.ladder import FACTOR, judge, rung_rows
 from reference.pair import Pair, refuse
 from reference.precision import distance, is_floating, norm, rungs, unit_roundoff
@@ -28,6 +29,7 @@ def crosscheck(
     names: Sequence[str] | None = None,
     dtypes: Sequence[torch.dtype] | None = None,
     seed: int = 0,
+    witness: str | None = None,
 ) -> Report:
     """Judge `backward(grad_out, out, *inputs)` as the derivative of `forward(*inputs)`, at every rung of the ladder.
 
@@ -37,13 +39,14 @@ def crosscheck(
     some of them require grad those are judged, else every floating-point one is. twin: an independent forward in
     torch's own operations; with it the values of out are judged too, without it autograd goes through `forward`
     itself. names: of the inputs, those of forward's parameters unless given. dtypes: the rungs. seed: that of grad_out,
-    which is drawn at random, and of torch's random state at every call, as for a dropout.
+    which is drawn at random, and of torch's random state at every call, as for a dropout. witness: "taylor" judges by
+    Taylor's expansion of `forward`, through which autograd then need not go, in random directions; it sees no numerics.
 
     Returns a report with a row for each judged tensor and rung, and one for each input that was changed in place. What
     raises in every dtype inside of the two functions is raised here; a dtype in which only the hand-written side does
     is left out and noted. Raises TypeError where no input can be judged, or a function does not take or return what it
-    should; ValueError for names that are too few, or the same. Random state, grad mode and the inputs are left as they
-    were.
+    should; ValueError for names that are too few, or the same, and for a witness that is unknown, or beside a twin.
+    Random state, grad mode and the inputs are left as they were.
     """
     if not isinstance(inputs, tuple | list):
         raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
@@ -60,23 +63,34 @@ def crosscheck(
     judged = [i for i in floating if inputs[i].requires_grad] or floating
     if not judged:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
+    if witness not in (None, "taylor") or (witness and twin):
+        raise ValueError(f"witness: expected None, or 'taylor' without a twin, got {witness!r}")
     _takes("forward", forward, names)
     is_function = isinstance(backward, type) and issubclass(backward, Function)
     if not is_function:
         _takes("backward", backward, ("grad_out", "out", *names))
     pair = Pair(forward, backward, twin or forward, names, judged, twin is not None or is_function, seed, is_function)
     device = inputs[judged[0]].device
+    title = _name(backward)
     with _isolated(device):
+        if witness:
+            report = judge_by_taylor(pair, inputs, dtypes, partial(_drawn_like, seed=seed), title)
+            return _with_changes(report, pair)
         outs = pair.tried(inputs, rungs(device) if dtypes is None else dtypes)
         pair.outs = len(outs)
         grad_outs = _drawn_like(outs, seed)
-        title = _name(backward)
         report = judge(
             pair.by_hand, pair.by_autograd, (*grad_outs, *inputs), title=title, dtypes=dtypes, seed=seed,
             evidence=partial(gather, pair),
         )  # fmt: skip
+    return _with_changes(report, pair)
+
+
+def _with_changes(report: Report, pair: Pair) -> Report:
+    """The report with a row for each input that was changed in place."""
+    at = report.rows[0]
     changed = [
-        Row(name, device, report.rows[0].dtype, math.inf, FACTOR, False, f"changed in place by {by}", "")
+        Row(name, at.device, at.dtype, math.inf, FACTOR, False, f"changed in place by {by}", "")
         for name, by in pair.changed.items()
     ]
     return replace(report, rows=(*report.rows, *changed))

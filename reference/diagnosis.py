@@ -1,7 +1,7 @@
 """Names the likely mistake: a hypothesis is accepted only if the value corrected by it agrees, else it is unknown."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,6 +16,17 @@ UNKNOWN = "unknown cause"
 CLEAR = 8  # budgets; a smaller error is corrected by too many hypotheses
 FEW = 20  # one element of so many, or fewer, is called wrong by itself
 LEAST = 3  # elements in a row, from which on a factor or a term of the row's own is more than an excuse for it
+
+
+def constant_factor(slopes: Sequence[tuple[float, float]], error: float) -> str:
+    """The factor between what is got and what is expected, in several directions, if it is one; else nothing."""
+    got, expected = (torch.tensor(column, dtype=torch.float64) for column in zip(*slopes, strict=True))
+    factor = float((got * expected).sum() / (expected * expected).sum())
+    if not bool(((got - factor * expected).abs() <= error).all()) or len(got) < 2:
+        return ""
+    if not factor:
+        return "zero where a gradient is due"
+    return "the sign is flipped" if abs(factor + 1) < 1e-6 else f"off by the constant factor {factor:.6g}"
 
 
 Family = tuple[str, float, Callable[[float], Tensor | None]]

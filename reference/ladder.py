@@ -150,7 +150,7 @@ def rung_rows(
     scale = max(map(norm, oracle.values()), default=0.0) or 1.0
     for name in {**oracle, **manual}:
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
-        fault = _fault(m, a, device)
+        fault = fault_of(m, a, device)
         if fault or m is None or a is None or o is None:
             told = _told_by_numbers(name, m, o, budgets.get(name, 0.0), look)
             row = Row(name, device, dtype, math.inf, FACTOR, False, fault, told)
@@ -380,7 +380,7 @@ class _Rung:
         return distance(one, two) if is_floating(one) and is_floating(two) and one.shape == two.shape else 0.0
 
 
-def _fault(m: object, a: Tensor | None, device: torch.device) -> str:
+def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
     """What is wrong before any number is compared, if anything."""
     if a is None:
         return "no such tensor: autograd has none of that name"

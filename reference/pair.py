@@ -114,12 +114,22 @@ class Pair:
         for i in self.judged:
             xs[i].requires_grad_()
         set_seed(device_of(xs), self.seed)
-        with torch.enable_grad():
-            out = self.truth(*xs)
+        what = "forward" if self.truth is self.forward else "twin"
+        instead = "give such a function as twin, or witness='taylor'"
+        try:
+            with torch.enable_grad():
+                out = self.truth(*xs)
+        except RuntimeError as error:
+            if dtype_of(xs) != torch.float64:
+                raise
+            raise TypeError(
+                f"{what}: expected torch operations that autograd can go through, it raises {type(error).__name__}: "
+                f"{error}: {instead}"
+            ) from error
         if not any(value.requires_grad for value in _tensors(as_tuple(out))):
             raise TypeError(
-                "forward: expected torch operations that autograd can go through, got a result that hangs on "
-                "no input: give such a function as twin"
+                f"{what}: expected torch operations that autograd can go through, got a result that hangs on no input: "
+                f"{instead}"
             )
         gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged], materialize_grads=True)
         values = {name: value.detach() for name, value in _named_outs(out).items()} if self.values else {}

@@ -88,6 +88,26 @@ def taylor_rate(
     return rates[-1] if rates else math.inf
 
 
+def limit_at_zero(f: Callable[[float], float], h: float, rounding: float) -> tuple[float, float]:
+    """The limit of f(h) for h → 0, where f is even and smooth and its rounding error is rounding/h, and its doubt.
+
+    By Richardson's extrapolation from h, h/2, h/4, ...; of all its values that with the least doubt, which is how far
+    it is from those that it was made of, and no less than the rounding.
+
+    Source: Ridders, Accurate computation of F′(x) and F′(x)F″(x) (Advances in Engineering Software 4, 1982).
+    """
+    best = math.nan, math.inf
+    row: list[float] = []
+    for step in range(12):
+        above, row = row, [f(h / 2**step)]
+        for order, one in enumerate(above, 1):
+            row.append((4**order * row[-1] - one) / (4**order - 1))
+            doubt = max(abs(row[-1] - row[-2]), abs(row[-1] - one), 2 * rounding * 2**step / h)
+            if doubt < best[1]:
+                best = row[-1], doubt
+    return best
+
+
 def central_differences(forward: Callable[..., Any], inputs: Sequence[Any], seed: int = 0) -> list[Tensor | None]:
     """The gradient of each floating input of J = Σ grad_out · forward(x), element by element: (J(x+h) − J(x−h)) / 2h.
 
