@@ -88,9 +88,9 @@ def crosscheck(
 
 def _with_changes(report: Report, pair: Pair) -> Report:
     """The report with a row for each input that was changed in place."""
-    at = report.rows[0]
     changed = [
-        Row(name, at.device, at.dtype, math.inf, FACTOR, False, f"changed in place by {by}", "")
+        Row(name, row.device, row.dtype, math.inf, FACTOR, False, f"changed in place by {by}", "")
+        for row in report.rows[:1]
         for name, by in pair.changed.items()
     ]
     return replace(report, rows=(*report.rows, *changed))

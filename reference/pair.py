@@ -120,10 +120,8 @@ class Pair:
             with torch.enable_grad():
                 out = self.truth(*xs)
         except RuntimeError as error:
-            if dtype_of(xs) != torch.float64:
-                raise
             raise TypeError(
-                f"{what}: expected torch operations that autograd can go through, it raises {type(error).__name__}: "
+                f"{what}: expected torch operations that autograd can go through, it raises in {dtype_of(xs)}: "
                 f"{error}: {instead}"
             ) from error
         if not any(value.requires_grad for value in _tensors(as_tuple(out))):
