@@ -49,7 +49,7 @@ def judge_by_taylor(
         notes += [f"judged by Taylor's expansion in {dtype_name(dtype)}, without autograd: the formula alone"]
         notes += [f"{dtype_name(t)}: not judged, for there is no autograd to compare its rounding with" for t in lower]
         return Report(title, rows, tuple(notes), repeats)
-    raise next(iter(failures.values()))
+    raise failures.get(next(filter(is_floating, inputs)).dtype, next(iter(failures.values())))
 
 
 def _rows(pair: Pair, given: Sequence[Any], dtype: torch.dtype, manual: dict[str, Tensor]) -> Iterator[Row]:

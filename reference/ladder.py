@@ -120,7 +120,7 @@ def judge(
         rows += _connected(rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, budgets, device, right, look))
         repeats = repeats or _repeats(rung)
     if failures and not rows:
-        raise next(iter(failures.values()))
+        raise failures.get(floating[-1].dtype, next(iter(failures.values())))  # that in the dtype they were given in
     notes = [f"{dtype_name(t)}: not judged, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
     return Report(title, tuple(rows), tuple(notes), repeats)
 
