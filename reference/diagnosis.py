@@ -56,7 +56,7 @@ class Evidence:
 def diagnose(
     manual: Tensor, oracle: Tensor, budget: float, evidence: Evidence | None = None, *, deep: bool = True
 ) -> str:
-    """One clause of cause, "unknown" where no hypothesis holds, and one of evidence: the worst element.
+    """One line of cause, "unknown" where no hypothesis holds, and one of evidence: the worst element.
 
     Not deep: only causes for which the two values and the sizes are enough.
     """
@@ -74,7 +74,7 @@ def diagnose(
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]
     where = f"worst at {at}: " if at else ""
-    return f"{cause} ({where}got {manual[place].item():.6g}, expected {oracle[place].item():.6g})"
+    return f"{cause}\n{where}got {manual[place].item():.6g}, expected {oracle[place].item():.6g}"
 
 
 def misshapen(manual: Tensor, oracle: Tensor, budget: float, unsummed: Tensor | None) -> str:

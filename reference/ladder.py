@@ -290,7 +290,7 @@ def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look") -> s
     worst = start + int(apart_by.flatten()[block].nan_to_num(0.0).abs().argmax())
     place = [int(i) for i in torch.unravel_index(torch.tensor(worst), o.shape)]
     got, expected = m.flatten()[worst].item(), o.flatten()[worst].item()
-    return f"{UNKNOWN}, among numbers far smaller than the rest (at {place}: got {got:.6g}, expected {expected:.6g})"
+    return f"{UNKNOWN}, among numbers far smaller than the rest\nat {place}: got {got:.6g}, expected {expected:.6g}"
 
 
 def _blocks(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -28,7 +29,7 @@ class Row:
     """The verdict on one tensor at one rung.
 
     error = ‖m − o‖ and budget = 16 · noise, both in roundoffs: units of u(dtype)·‖o‖, the rounding of the true value
-    itself.
+    itself. diagnosis: of what is wrong, a line of cause and one of evidence; else empty.
     """
 
     name: str
@@ -50,10 +51,15 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row as it is printed, in the order of COLUMNS."""
-        verdict = f"{self.verdict}: {self.diagnosis}" if self.diagnosis else self.verdict
         return (
-            self.name, str(self.device), dtype_name(self.dtype), f"{self.error:.3g}", f"{self.budget:.3g}", verdict
+            self.name, str(self.device), dtype_name(self.dtype), f"{self.error:.3g}", f"{self.budget:.3g}", self.verdict
         )  # fmt: skip
+
+    @property
+    def said(self) -> str:
+        """All that is said of it, in one line."""
+        cause, _, evidence = self.diagnosis.partition("\n")
+        return self.verdict + f": {cause}" * bool(cause) + f" ({evidence})" * bool(evidence)
 
     def as_dict(self) -> dict[str, Any]:
         """The row in JSON's own types; an error that is no number is null."""
@@ -120,7 +126,7 @@ class Report:
 
     def __str__(self) -> str:
         said = [f"{what}: {verdict}" for what, verdict in self._verdicts().items()]
-        return "\n".join((self.verdict, render(table(self.rows)), *said, *self.notes))
+        return "\n".join((self.verdict, shown(self.rows), *said, *self.notes))
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
@@ -131,8 +137,12 @@ class Report:
             rows += f"<tr{style}>{''.join(f'<td>{escape(cell)}</td>' for cell in row.cells)}</tr>"
         said = "".join(f"<div><b>{what}</b>: {escape(verdict)}</div>" for what, verdict in self._verdicts().items())
         notes = "".join(f"<div>{escape(note)}</div>" for note in self.notes)
+        causes = "".join(
+            f"<div><b>{escape(name)}</b>: {escape(cause)}<br>&emsp;{escape(evidence)}</div>"
+            for name, (cause, evidence) in causes_of(self.rows).items()
+        )
         title = f"<div><b>{escape(self.verdict)}</b></div>"
-        return f"{title}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{said}{notes}"
+        return f"{title}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{causes}{said}{notes}"
 
     def to_json(self) -> str:
         return json.dumps(self.as_dict(), indent=2)
@@ -157,6 +167,22 @@ def _listed(names: list[str]) -> str:
 
 
 COLUMNS = ("name", "device", "dtype", "error", "budget", "verdict")
+
+
+def causes_of(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
+    """By the name of what is wrong its cause, and the evidence, from the most precise rung that tells."""
+    told: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        cause, _, evidence = row.diagnosis.partition("\n")
+        if cause:
+            told.setdefault(row.name, (cause, evidence))
+    return told
+
+
+def shown(rows: tuple[Row, ...]) -> str:
+    """The rows as a table, and below it the causes of what is wrong."""
+    causes = [f"{name}: {cause}\n    {evidence}".rstrip() for name, (cause, evidence) in causes_of(rows).items()]
+    return "\n".join((render(table(rows)), *causes))
 
 
 def table(rows: tuple[Row, ...]) -> "Table":

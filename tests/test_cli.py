@@ -148,7 +148,7 @@ def test_a_wrong_target_exits_1_and_says_where(capsys, target):
     code, out, _ = run(capsys, "verify", target("return delta @ w.T", "return -delta @ w.T"))
     assert code == 1
     assert "MISMATCH in x" in out
-    assert "wrong formula: the sign is flipped" in out
+    assert "x: the sign is flipped" in out
 
 
 def test_target_with_a_twin(capsys, tmp_path):
@@ -267,7 +267,7 @@ def test_training_with_a_mistake_exits_1(dtype, capsys):
         code, out, _ = run(capsys, *arguments, "--verify-every", "7")
     assert code == 1
     assert "step 7: " in out
-    assert "wrong formula: zero where a gradient is due" in out
+    assert ": zero where a gradient is due" in out
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

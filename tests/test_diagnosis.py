@@ -121,7 +121,7 @@ def tup(gradients):
 def test_swapped_gradients_are_named():
     forward, inputs = lambda x, y: x * x * y, (normal(5, 3), normal(5, 3, seed=1))
     report = crosscheck(forward, lambda g, out, x, y: (g * x * x, 2 * g * x * y), inputs)
-    assert [row.diagnosis.partition(" (")[0] for row in report.mismatches[:2]] == [
+    assert [row.diagnosis.partition("\n")[0] for row in report.mismatches[:2]] == [
         "it is the gradient of y",
         "it is the gradient of x",
     ]
@@ -144,7 +144,7 @@ def test_what_has_no_name_gets_none(seed, shape, size):
 @given(st.integers(0, 2**31), st.floats(-3, 3).filter(lambda factor: abs(factor) > 0.01 and abs(factor - 1) > 0.01))
 def test_a_factor_is_what_it_is_called(seed, factor):
     o = normal(4, 3, seed=seed)
-    said = diagnose(factor * o, o, 1e-12).partition(" (worst")[0]
+    said = diagnose(factor * o, o, 1e-12).partition("\n")[0]
     if factor == -1:
         assert said == "the sign is flipped"
     else:

@@ -68,7 +68,7 @@ def _explain(lines: Lines, name: str) -> bool:
     shares = Shares(lines, tensors, [t for t in RUNGS if any(t in rungs(place) for place in reports)])
     for tensor, (place, report) in product(tensors, reports.items()):
         rows = [row for row in report.rows if row.name == tensor]
-        wrong = [f"{row.verdict}: {row.diagnosis}" for row in rows if not row.ok]
+        wrong = [row.said for row in rows if not row.ok]
         shares.add(tensor, place, rows, wrong[0] if wrong else "agrees")
     lines.print()
     return all(report.ok for report in reports.values())

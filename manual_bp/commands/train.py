@@ -18,7 +18,7 @@ from reference import Report, devices
 from reference.ladder import FACTOR, rung_rows
 from reference.network import Twin
 from reference.precision import distance, norm, rungs, unit_roundoff
-from reference.report import dtype_name, render, table
+from reference.report import dtype_name, shown
 
 
 def train(
@@ -103,7 +103,7 @@ def train(
     lines.print(
         "\nDistance from autograd + SGD on the same batches, in roundoffs; the budget is 16 × autograd's own error:"
     )
-    lines.print(render(table(report.rows)))
+    lines.print(shown(report.rows))
     verdict = "all agree" if report.ok else "MISMATCH, more than rounding explains"
     lines.print(f"{run.farthest()}: {verdict}", style="bold" if report.ok else "bold red")
     return 0 if report.ok else 1

@@ -20,7 +20,7 @@ from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
 from reference import Report, devices
 from reference.precision import RUNGS, rungs, unit_roundoff
-from reference.report import dtype_name, render, table
+from reference.report import dtype_name, shown
 
 SHOWN = 8  # of the rows of a mismatch
 
@@ -105,7 +105,7 @@ def _where(report: Report) -> str:
     finest = min(report.mismatches, key=lambda row: unit_roundoff(row.dtype)).dtype
     rows = tuple(row for row in report.mismatches if row.dtype == finest)
     more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return f"{report.title}: where, in roundoffs\n{render(table(rows[:SHOWN]))}{more}"
+    return f"{report.title}: where, in roundoffs\n{shown(rows[:SHOWN])}{more}"
 
 
 def _listed(things: Iterable[object]) -> str:
