@@ -292,7 +292,7 @@ def _fitted_derivatives(m: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -
                 sign = "−" if constant < 0 else "+"
                 yield (
                     f"as if the derivative were {_short(factor)}·{text} {sign} {_short(abs(constant))}",
-                    columns @ torch.tensor([factor, constant], dtype=m.dtype),
+                    factor * columns[..., 0] + constant * columns[..., 1],
                 )
 
 

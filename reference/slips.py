@@ -206,10 +206,10 @@ def _softmax_back(p: Tensor, dim: int, g: Tensor) -> Tensor:
 
 def _overwritten(edge: Edge, g: Tensor, *, first: bool = False) -> Tensor:
     """What comes back through a selection, if of all that comes to one place a single one stays."""
-    numbers = torch.arange(edge.x.numel(), dtype=edge.x.dtype).view(edge.x.shape)
+    numbers = torch.arange(edge.x.numel(), dtype=edge.x.dtype, device=edge.x.device).view(edge.x.shape)
     places = edge.func(*edge.having(edge.place, numbers), **edge.kwargs).long().flatten().tolist()
     coming = list(zip(places, g.flatten(), strict=True))
-    back = torch.zeros(edge.x.numel(), dtype=g.dtype)
+    back = torch.zeros(edge.x.numel(), dtype=g.dtype, device=g.device)
     for place, value in reversed(coming) if first else coming:
         back[place] = value
     return back.view(edge.x.shape)

@@ -1,5 +1,7 @@
 """Causes: each is named where it is the cause, with a correction that was tried, and no other is."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -112,6 +114,125 @@ def test_cause_is_named(cause):
     report = crosscheck(forward, lambda *args: mistake(backward(*args), *args), inputs)
     assert report.mismatches[0].verdict == "wrong formula"
     assert words in report.mismatches[0].diagnosis
+
+
+def opaque_norm(x, w):
+    return torch.nn.functional.layer_norm(x, (5,), w, eps=1e-3)
+
+
+def opaque_norm_back(grad_out, out, x, w, *, eps=1e-3, biased=True):
+    centered = x - x.mean(-1, keepdim=True)
+    sigma = torch.sqrt((centered * centered).sum(-1, keepdim=True) / (5 if biased else 4) + eps)
+    x_hat, g = centered / sigma, grad_out * w
+    along = x_hat * (g * x_hat).sum(-1, keepdim=True) / (5 if biased else 4)
+    return (g - g.mean(-1, keepdim=True) - along) / sigma, (grad_out * x_hat).sum(0)
+
+
+def two_layers(x, w1, w2):
+    return (torch.relu(x @ w1.T) @ w2.T).square().sum()
+
+
+def two_layers_back(grad_out, out, x, w1, w2, *, eta=0.0):
+    a = torch.relu(x @ w1.T)
+    delta = 2 * (a @ w2.T)
+    grad_w2 = delta.T @ a
+    delta = delta @ (w2 - eta * grad_w2) * (a > 0)
+    return grad_out * (delta @ w1), grad_out * (delta.T @ x), grad_out * grad_w2
+
+
+def recurrent(xs, w, h):
+    for x in xs:
+        h = torch.tanh(x + h @ w.T)
+    return h
+
+
+def recurrent_back(grad_out, out, xs, w, h, *, every=True, stale=False):
+    hs = [h]
+    for x in xs:
+        hs.append(torch.tanh(x + hs[-1] @ w.T))
+    grad_w, grads_x = torch.zeros_like(w), []
+    for t in reversed(range(len(xs))):
+        delta = grad_out * (1 - hs[t + 1] ** 2)
+        share = delta.T @ hs[t + stale]
+        grad_w = grad_w + share if every else share
+        grads_x.insert(0, delta)
+        grad_out = delta @ w
+    return torch.stack(grads_x), grad_w, grad_out
+
+
+def looked_up(w, index):
+    return torch.tanh(w[index])
+
+
+def looked_up_back(grad_out, out, w, index):
+    grad_w = torch.zeros_like(w)
+    grad_w[index] = grad_out * (1 - out * out)  # of equal indices only the last one stays
+    return grad_w, None
+
+
+OPAQUE = (opaque_norm, opaque_norm_back, (normal(6, 5), normal(5, seed=1)))
+TRAINED = (two_layers, two_layers_back, (normal(7, 4), normal(5, 4, seed=1), normal(3, 5, seed=2)))
+LOOP = (recurrent, recurrent_back, (normal(3, 4, 5), normal(5, 5, seed=1), normal(4, 5, seed=2)))
+
+# The same of mistakes that come of one argument, or that a whole backward makes.
+DEEPER = {
+    "eps": (OPAQUE, {"eps": 1e-4}, "as if 0.001 in add (line"),
+    "variance": (OPAQUE, {"biased": False}, "divided by n − 1 = 4 in place of n"),
+    "updated": (TRAINED, {"eta": 0.1}, "as if w2 were updated already, with eta = 0.1"),
+    "overwritten": (LOOP, {"every": False}, "time 1 of 3, counts"),
+    "stale": (LOOP, {"stale": True}, "the result of tanh (line"),
+}
+
+
+@pytest.mark.parametrize("cause", DEEPER)
+def test_deeper_cause_is_named(cause):
+    (forward, backward, inputs), options, words = DEEPER[cause]
+    crosscheck(forward, backward, inputs).raise_on_mismatch()
+    report = crosscheck(forward, partial(backward, **options), inputs, dtypes=[torch.float64])
+    assert any(words in row.diagnosis for row in report.mismatches), str(report)
+
+
+def test_what_is_overwritten_is_named():
+    index = torch.tensor([0, 2, 1, 2, 2])
+    report = crosscheck(looked_up, looked_up_back, (normal(4, 3), index), dtypes=[torch.float64])
+    assert "overwrites, in place of adding up" in report.mismatches[0].diagnosis
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w, b, delta: (w, delta), "not summed over dimension 0, over which it was broadcast"),
+        (lambda w, b, delta: (w, delta.sum(1)), "summed over the wrong axis: over dimension 1 in place of 0"),
+        (lambda w, b, delta: (w, b.view(1, 4)), "the numbers are right, only the shape is not"),
+        (lambda w, b, delta: (w.T, b), "transposed"),
+    ],
+)
+def test_a_wrong_shape_is_told_by_the_numbers(change, words):
+    def backward(grad_out, out, x, w, b):
+        delta = grad_out * (1 - out * out)
+        return delta @ w, *change(delta.T @ x, delta.sum(0), delta)
+
+    report = crosscheck(layer, backward, LAYER[2], dtypes=[torch.float64])
+    assert report.mismatches[0].verdict.startswith("wrong shape: expected [4")
+    assert report.mismatches[0].diagnosis == words
+
+
+def test_of_one_mistake_in_several_gradients_one_name_hints_at_the_others():
+    """In the lowest layer the mistake was made twice, which has no name."""
+    activation = torch.tanh
+
+    def forward(x, w1, w2):
+        return activation(activation(x @ w1.T) @ w2.T).sum(-1)
+
+    def backward(grad_out, out, x, w1, w2):
+        a = activation(x @ w1.T)
+        b = activation(a @ w2.T)
+        delta = grad_out.unsqueeze(-1) * (1 - b**3)
+        return (delta @ w2 * (1 - a**3)) @ w1, (delta @ w2 * (1 - a**3)).T @ x, delta.T @ a
+
+    report = crosscheck(forward, backward, TRAINED[2], dtypes=[torch.float64])
+    assert all(UNKNOWN in row.diagnosis for row in report.mismatches[:2])
+    assert len(report.mismatches) == 3
 
 
 def tup(gradients):

@@ -2,7 +2,11 @@
 
 import json
 import math
+import re
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -257,6 +261,22 @@ def test_the_report(device):
     assert read["formula"] == "wrong in w"
     assert [row["name"] for row in read["rows"]] == [row.name for row in report.rows]
     assert read["rows"][0]["dtype"] == str(sorted_rungs(device)[0]).removeprefix("torch.")
+
+
+def test_in_pytest_the_table_is_shown_and_no_line_of_ours(tmp_path):
+    test = tmp_path / "test_mine.py"
+    test.write_text(
+        "import torch\n"
+        "from reference import assert_crosscheck\n"
+        "def test_sine():\n"
+        "    assert_crosscheck(torch.sin, lambda g, out, x: (g * torch.sin(x),), (torch.ones(3, 2),))\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    assert ran.returncode == 1
+    assert re.search(r"^E +name +device +dtype +error +budget +verdict$", ran.stdout, re.MULTILINE)
+    assert "test_mine.py:4" in ran.stdout
+    assert not re.search(r"reference.\w+\.py:\d+", ran.stdout)
 
 
 def test_names_and_dtypes_can_be_given():
