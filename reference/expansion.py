@@ -34,7 +34,7 @@ def judge_by_taylor(
     failures: dict[torch.dtype, Exception] = {}
     for dtype in ladder:
         try:
-            outs = pair.outs_of(pair.forward, rounded(inputs, dtype))
+            outs, outs_again = (pair.outs_of(pair.forward, rounded(inputs, dtype)) for _ in range(2))
             pair.outs = len(outs)
             given = rounded((*draw(outs), *inputs), dtype)
             manual = pair.by_hand(*rounded(given, dtype))
@@ -42,7 +42,7 @@ def judge_by_taylor(
         except Exception as error:
             failures[dtype] = error
             continue
-        rows = tuple(_rows(pair, given, dtype, manual))
+        rows = tuple(_rows(pair, given, dtype, manual, is_steady=pair.same(outs, outs_again)))
         repeats = "gives the same" if _alike(manual, again) else "differs"
         lower = ladder[ladder.index(dtype) + 1 :]
         notes = [f"{dtype_name(t)}: not judged, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
@@ -52,7 +52,9 @@ def judge_by_taylor(
     raise failures.get(next(filter(is_floating, inputs)).dtype, next(iter(failures.values())))
 
 
-def _rows(pair: Pair, given: Sequence[Any], dtype: torch.dtype, manual: dict[str, Tensor]) -> Iterator[Row]:
+def _rows(
+    pair: Pair, given: Sequence[Any], dtype: torch.dtype, manual: dict[str, Tensor], *, is_steady: bool
+) -> Iterator[Row]:
     grads_out, xs = given[: pair.outs], given[pair.outs :]
     device, u = device_of(xs), unit_roundoff(dtype)
     generator = torch.Generator().manual_seed(pair.seed + DIRECTION)
@@ -78,8 +80,10 @@ def _rows(pair: Pair, given: Sequence[Any], dtype: torch.dtype, manual: dict[str
         worst = max(slopes, key=lambda slope: abs(slope.off) / slope.doubt, default=Slope(0.0, u, 0.0, 0.0, 0.0))
         error, budget = abs(worst.off), FACTOR * worst.doubt
         ok, verdict, diagnosis = True, "agrees", ""
-        if not budget <= FACTOR * ROUGHEST * scale:
-            ok, verdict = False, "not judged: the forward is not smooth around the inputs, or random: give other inputs"
+        if not is_steady:
+            ok, verdict = False, "not judged: the forward is not the same from call to call"
+        elif not budget <= FACTOR * ROUGHEST * scale:
+            ok, verdict = False, "not judged: the forward is not smooth around the inputs: give other inputs"
         elif error > budget and all(abs(slope.off) <= 0.51 * slope.jump + FACTOR * slope.doubt for slope in slopes):
             verdict = "agrees, but for a convention at a kink"
         elif error > budget:

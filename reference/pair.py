@@ -42,7 +42,7 @@ class Pair:
             if not isinstance(out, Tensor):
                 raise TypeError(f"{what}: expected to return a tensor or a tuple of tensors, got {type(out).__name__}")
             refuse(f"{what}'s result", out)
-        if not self._same(outs, self.outs_of(self.truth, widened(inputs), self.seed + 1)):
+        if not self.same(outs, self.outs_of(self.truth, widened(inputs), self.seed + 1)):
             self._draws_alike(what, inputs, outs, dtypes)
         return tuple(out.to(device_of(inputs)) for out in outs)
 
@@ -57,7 +57,7 @@ class Pair:
                     )
 
     @staticmethod
-    def _same(outs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    def same(outs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
         return all(
             torch.equal(x, y) or (is_floating(x) and torch.equal(x.nan_to_num(), y.nan_to_num()))
             for x, y in zip(outs, others, strict=True)
@@ -106,7 +106,7 @@ class Pair:
         grads_out = ["grad_out"] if self.outs == 1 else [f"grad_out[{i}]" for i in range(self.outs)]
         for copies in before:
             for name, x, y in zip((*grads_out, *self.names), copies, after, strict=True):
-                if isinstance(x, Tensor) and not (x.shape == y.shape and self._same((x,), (y,))):
+                if isinstance(x, Tensor) and not (x.shape == y.shape and self.same((x,), (y,))):
                     self.changed.setdefault(name, by)
 
     def by_autograd(self, *given: Any) -> dict[str, Tensor]:

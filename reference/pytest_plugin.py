@@ -1,0 +1,327 @@
+"""Tests on every device: the fixtures `device` and `dtype`, and --device.
+
+What was asked for and did not run is a failure. torch is imported only when a test asks for a device, or the command
+line for an accelerator by its name: this file itself must not.
+"""
+
+import os
+import random
+import sys
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+VARIABLE = "PYTEST_DEVICE"
+MARKS = (
+    "device_only(*kinds, reason=None): run on devices of these kinds alone, as in device_only('cuda')",
+    "device_except(*kinds, reason=None): do not run on devices of these kinds",
+    "dtypes(*dtypes): the dtypes of the fixture `dtype`, by name or as torch has them",
+)
+LADDER = ("float64", "float32", "bfloat16", "float16")
+WITHOUT_FLOAT64 = ("mps",)
+
+PLUGIN = pytest.StashKey["Devices"]()
+DEVICE = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("devices", "devices (manual-bp)")
+    if not _is_taken(parser, "--device"):
+        group.addoption(
+            "--device", action="append", dest="devices_asked", metavar="NAMES",
+            help="run the tests that take the fixture `device` there: cpu, cuda, cuda:1, mps, xpu, or several with "
+            f"commas, or all; every device present unless given here, in the variable {VARIABLE} or as `device` in the "
+            "configuration; one that is named and not here is an error",
+        )  # fmt: skip
+    if not _is_taken(parser, "--deterministic"):
+        group.addoption(
+            "--deterministic", action="store_true", dest="devices_deterministic",
+            help="torch's deterministic algorithms, and TF32 off, in the tests that take `device`",
+        )  # fmt: skip
+    parser.addini("device", "devices to run on, as for --device", type="args", default=[])
+    _yield_to_others(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+    config.stash[PLUGIN] = devices = Devices.of(config)
+    config.pluginmanager.register(devices, "manual-bp-devices")
+    if devices.is_deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA reads it when it starts
+    if devices.missing:
+        raise pytest.UsageError("; ".join(f"device {name} is not here: {why}" for name, why in devices.missing.items()))
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> "torch.device":
+    """Each of the devices, one after the other."""
+    return request.config.stash[PLUGIN].device(request.param)
+
+
+@pytest.fixture
+def dtype(request: pytest.FixtureRequest) -> "torch.dtype":
+    """Each of the dtypes of the mark `dtypes`; without one float64, float32, bfloat16 and float16."""
+    import torch
+
+    found: torch.dtype = getattr(torch, request.param)
+    return found
+
+
+@pytest.hookimpl(trylast=True)  # whoever parametrizes them himself has done so by then
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    ours = [name for name in ("device", "dtype") if _is_ours(metafunc, name)]
+    if not ours:
+        return
+    marks = metafunc.definition
+    names = metafunc.config.stash[PLUGIN].names if "device" in ours else [""]
+    asked = [str(t).removeprefix("torch.") for mark in marks.iter_markers("dtypes") for t in mark.args]
+    dtypes = list(dict.fromkeys(asked or LADDER)) if "dtype" in ours else [""]
+    values = []
+    for name in names:
+        for t in dtypes:
+            why = _why_not(name, t, marks)
+            skip = [pytest.mark.skip(reason=why)] if why else []
+            values.append(pytest.param(*filter(None, (name, t)), id="-".join(filter(None, (name, t))), marks=skip))
+    # In this order, whatever that of the arguments: the id reads cuda-bfloat16.
+    metafunc.parametrize(ours, values, indirect=True)
+
+
+def _why_not(name: str, dtype: str, marks: pytest.Function) -> str:
+    """Why a test is not run on a device, in a dtype, if it is not."""
+    kind = name.partition(":")[0]
+    for mark in marks.iter_markers("device_only"):
+        if kind not in mark.args:
+            return mark.kwargs.get("reason") or f"for {', '.join(mark.args)} only"
+    for mark in marks.iter_markers("device_except"):
+        if kind in mark.args:
+            return mark.kwargs.get("reason") or f"not for {kind}"
+    return f"{kind} has no float64" if dtype == "float64" and kind in WITHOUT_FLOAT64 else ""
+
+
+def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a test takes this fixture, and nobody has one of his own, or values of his own, in its place."""
+    known = metafunc.definition._fixtureinfo.name2fixturedefs.get(name) or ()
+    is_theirs = any(name in call.params for call in metafunc._calls)
+    return bool(known) and known[-1].func.__module__ == __name__ and not is_theirs
+
+
+@dataclass
+class Devices:
+    """The devices of a run, and what ran on them."""
+
+    config: pytest.Config
+    asked: Sequence[str]
+    is_deterministic: bool
+    ran: Counter[str] = field(default_factory=Counter)
+    said: list[str] = field(default_factory=list)  # by the workers, of the devices there
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> "Devices":
+        """As the command line has it, the environment variable or the configuration. Raises UsageError for no name."""
+        given = (
+            config.getoption("devices_asked", None) or os.environ.get(VARIABLE, "").split() or config.getini("device")
+        )
+        asked = list(dict.fromkeys(name.strip() for text in given for name in text.split(",") if name.strip()))
+        for name in asked:
+            kind, colon, index = name.partition(":")
+            if name != "all" and (kind not in ("cpu", "cuda", "mps", "xpu") or bool(colon) != index.isdigit()):
+                raise pytest.UsageError(f"--device: expected cpu, cuda, cuda:1, mps, xpu or all, got {name!r}")
+        return cls(config, asked, bool(config.getoption("devices_deterministic", False)))
+
+    @property
+    def named(self) -> list[str]:
+        """Those that were asked for by name: they must be here, and run."""
+        return [name for name in self.asked if name != "all"]
+
+    @cached_property
+    def missing(self) -> dict[str, str]:
+        """Those of the named that are not here, and why."""
+        from_torch = [name for name in self.named if name != "cpu"]
+        if not from_torch or _is_worker(self.config):  # whose controller has looked already
+            return {}
+        from reference import devices
+
+        return {name: why for name in from_torch if (why := devices.missing(name))}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Those to run on, once a test asks for one."""
+        from reference import devices
+
+        self._prepare()
+        present = [str(place) for place in devices.available()] if not self.asked or "all" in self.asked else []
+        return list(dict.fromkeys((*self.named, *present)))
+
+    def _prepare(self) -> None:
+        import torch
+
+        if self.is_deterministic:
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+    @property
+    def is_used(self) -> bool:
+        return "names" in self.__dict__
+
+    def device(self, name: str) -> "torch.device":
+        """The device of that name; of several of a kind each worker of xdist has its own, in turn."""
+        import torch
+
+        kind, _, index = name.partition(":")
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+        if kind == "cuda" and not index and worker.isdigit():
+            return torch.device(kind, int(worker) % torch.cuda.device_count())
+        return torch.device(name)
+
+    def about(self) -> list[str]:
+        """What is known of the devices that are used, and of those that are not here."""
+        import torch
+
+        from reference import devices
+
+        here = ", ".join(devices.title(torch.device(name)) for name in self.names)
+        lines = [f"devices: {here or 'none'}; torch {torch.__version__}"]
+        if "all" in self.asked:
+            lines += [f"  {kind} is not here: {why}" for kind in devices.KINDS if (why := devices.missing(kind))]
+        matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        tf32 = f"TF32 in matrix products {_on_off(matmul)}, in cuDNN {_on_off(cudnn)}"
+        return [*lines, f"  {tf32}, deterministic algorithms {_on_off(torch.are_deterministic_algorithms_enabled())}"]
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        return self.about() if self.is_used else []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        name = _device_of(item)
+        if name is None:
+            return (yield)
+        seed = crc32(item.nodeid.encode())
+        item.user_properties += [("device", name), ("seed", seed)]
+        states = _Random.state(self.device(name))
+        try:
+            _Random.seed(seed)
+            return (yield)
+        finally:
+            _Random.restore(states)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        seed = dict(item.user_properties).get("seed")
+        if report.failed and seed is not None:
+            report.sections.append(("seed", f"of random, numpy and torch before the test: {seed}"))
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = dict(report.user_properties).get("device")
+        if name is not None and report.when == "call" and not report.skipped:
+            self.ran[str(name)] += 1
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        output = getattr(self.config, "workeroutput", None)
+        if output is not None:
+            output["devices"] = self.about() if self.is_used else []
+        elif self.idle and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker of xdist has ended."""
+        self.said = self.said or list(getattr(node, "workeroutput", {}).get("devices", []))
+
+    @property
+    def idle(self) -> list[str]:
+        """Those that were asked for by name, and on which nothing ran, though something was to run."""
+        return [] if self.config.option.collectonly else [name for name in self.named if not self.ran[name]]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not (self.is_used or self.said or self.named) or self.config.option.collectonly:
+            return
+        for line in self.said:
+            terminalreporter.write_line(line)
+        names = dict.fromkeys((*(self.names if self.is_used else ()), *self.named, *self.ran))
+        counts = ", ".join(f"{self.ran[name]} on {name}" for name in names)
+        terminalreporter.write_line(f"tests that ran: {counts}")
+        for name in self.idle:
+            terminalreporter.write_line(f"ERROR: no test ran on {name}, which was asked for by name", red=True)
+
+
+class _Random:
+    """The random states that tests draw from: Python's, NumPy's if it is there, torch's and the device's."""
+
+    @staticmethod
+    def state(place: "torch.device") -> dict[str, Any]:
+        import torch
+
+        states: dict[str, Any] = {"random": random.getstate(), "torch": torch.get_rng_state()}
+        if "numpy" in sys.modules:
+            states["numpy"] = sys.modules["numpy"].random.get_state()
+        if place.type != "cpu":
+            with suppress(RuntimeError):  # a test of its own may say that the device does not work
+                states[str(place)] = torch.get_device_module(place.type).get_rng_state()
+        return states
+
+    @staticmethod
+    def seed(seed: int) -> None:
+        import torch
+
+        random.seed(seed)
+        torch.manual_seed(seed)  # also that of each accelerator
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(seed)
+
+    @staticmethod
+    def restore(states: dict[str, Any]) -> None:
+        import torch
+
+        for name, state in states.items():
+            if name == "random":
+                random.setstate(state)
+            elif name == "torch":
+                torch.set_rng_state(state)
+            elif name == "numpy":
+                sys.modules["numpy"].random.set_state(state)
+            else:
+                torch.get_device_module(torch.device(name).type).set_rng_state(state)
+
+
+def _device_of(item: pytest.Item) -> str | None:
+    """The name of the device that the test takes from us."""
+    callspec = getattr(item, "callspec", None)
+    name = callspec.params.get("device") if callspec else None
+    known = item.config.stash[PLUGIN]
+    return name if isinstance(name, str) and known.is_used and name in known.names else None
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _on_off(flag: bool) -> str:
+    return "on" if flag else "off"
+
+
+def _is_taken(parser: pytest.Parser, option: str) -> bool:
+    """Whether another plugin has that option already."""
+    groups = (*parser._groups, parser._anonymous)
+    return any(option in known.names() for group in groups for known in group.options)
+
+
+def _yield_to_others(parser: pytest.Parser) -> None:
+    """Let whoever adds an option of the same name later have it: a conftest's own --device wins."""
+    containers = (getattr(parser, "optparser", None), *(getattr(g, "_arggroup", None) for g in parser._groups))
+    for container in (*containers, getattr(parser._anonymous, "_arggroup", None)):
+        if container is not None:
+            container.conflict_handler = "resolve"
