@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from manual_bp.commands.subjects import cases
+from manual_bp.commands.subjects import cases, on
 from manual_bp.corpus import CORPUS
 from manual_bp.mistakes import edited
 from reference import crosscheck
@@ -27,16 +27,20 @@ INPUTS = (torch.linspace(-2, 2, 12).view(4, 3), torch.linspace(1, 3, 12).view(4,
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_right_gradients_agree(owner):
+def test_right_gradients_agree(owner, device):
     for seed in range(3):
         for case in cases(owner):
-            crosscheck(case.forward, case.backward, case.draw(seed), seed=seed, witness="taylor").raise_on_mismatch()
+            inputs = on(device, case.draw(seed))
+            crosscheck(case.forward, case.backward, inputs, seed=seed, witness="taylor").raise_on_mismatch()
 
 
 @pytest.mark.parametrize("mistake", [m for m in CORPUS if m.owner in OWNERS and m.kind != "precision"], ids=str)
-def test_mistakes_are_caught(mistake):
+def test_mistakes_are_caught(mistake, device):
     with edited([mistake.edit]):
-        reports = [crosscheck(c.forward, c.backward, c.draw(0), witness="taylor") for c in cases(mistake.owner)]
+        reports = [
+            crosscheck(case.forward, case.backward, on(device, case.draw(0)), witness="taylor")
+            for case in cases(mistake.owner)
+        ]
     assert not all(report.ok for report in reports)
 
 
@@ -67,13 +71,13 @@ def test_what_is_wrong_is_said(wrong, words):
     assert words in f"{report.mismatches[0].verdict} {report.mismatches[0].diagnosis}"
 
 
-def test_one_of_a_thousand_elements():
+def test_one_of_a_thousand_elements(device):
     def wrong(grad_out, out, x):
         gradient = grad_out * torch.cos(x)
         gradient[7, 7] *= 1.001
         return (gradient,)
 
-    x = torch.linspace(0.1, 3, 1024).view(32, 32)
+    x = torch.linspace(0.1, 3, 1024, device=device).view(32, 32)
     assert not crosscheck(torch.sin, wrong, (x,), witness="taylor").ok
 
 
@@ -91,8 +95,8 @@ def test_a_kernel_of_float32_alone():
         assert report.notes[0].startswith("float64: not judged, for it raises AssertionError")
 
 
-def test_a_kink_is_a_convention():
-    x = torch.tensor([-1.0, 0.0, 2.0])
+def test_a_kink_is_a_convention(device):
+    x = torch.tensor([-1.0, 0.0, 2.0], device=device)
     report = crosscheck(torch.relu, lambda g, out, x: (g * (x >= 0),), (x,), witness="taylor")
     assert report.ok
     assert report.rows[0].verdict == "agrees, but for a convention at a kink"
@@ -120,5 +124,6 @@ def test_a_changed_input_is_a_row():
     assert [(row.name, row.verdict) for row in report.mismatches] == [("x", "changed in place by backward")]
 
 
-def test_an_empty_tensor_has_nothing_wrong():
-    assert crosscheck(torch.sin, lambda g, out, x: (g * torch.cos(x),), (torch.ones(0, 3),), witness="taylor").ok
+def test_an_empty_tensor_has_nothing_wrong(device):
+    empty = (torch.ones(0, 3, device=device),)
+    assert crosscheck(torch.sin, lambda g, out, x: (g * torch.cos(x),), empty, witness="taylor").ok

@@ -50,11 +50,12 @@ def test_one_round_of_training_is_autograds_at_every_rung(activation, cost, samp
     cost=st.sampled_from(list(COSTS)),
     seed=st.integers(0, 2**31),
 )
-def test_any_network_is_its_twin(sizes, samples, activation, cost, seed):
+def test_any_network_is_its_twin(sizes, samples, activation, cost, seed, device):
     generator = torch.Generator().manual_seed(seed)
-    net = Network.random(sizes, seed=seed, activation=activation, cost=cost, dtype=torch.float64)
-    x = torch.randn(*samples, sizes[0], generator=generator, dtype=torch.float64)
-    z = target(cost, samples, sizes[-1], generator)
+    net = Network.random(sizes, seed=seed, activation=activation, cost=cost, dtype=rungs(device)[0], device=device)
+    x = torch.randn(*samples, sizes[0], generator=generator).to(device, rungs(device)[0])
+    z = target(cost, samples, sizes[-1], generator).to(device)
+    z = z.to(x.dtype) if z.is_floating_point() else z
     theirs = one_round(x, z, 0.3, net.weights, net.biases, *twin_names(net))
     trace = net.forward(x)
     grads = net.backward(trace, z)
@@ -71,25 +72,27 @@ def test_any_network_is_its_twin(sizes, samples, activation, cost, seed):
         torch.testing.assert_close(value, theirs[name], msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.device_except("mps", reason="mps has no float64")
 @pytest.mark.parametrize("samples", [(), (5,)], ids=["sample", "batch"])
-def test_matrix_form_is_the_complex_step(samples):
+def test_matrix_form_is_the_complex_step(samples, device):
     generator = torch.Generator().manual_seed(0)
-    net = Network.random([3, 4, 2], dtype=torch.float64)
+    net = Network.random([3, 4, 2], dtype=torch.float64, device=device)
     x = torch.randn(*samples, 3, generator=generator, dtype=torch.float64)
     z = torch.rand(*samples, 2, generator=generator, dtype=torch.float64)
-    grads = net.backward(net.forward(x), z)
-    step = complex_step(x.numpy(), z.numpy(), *([p.numpy() for p in params] for params in (net.weights, net.biases)))
+    grads = net.backward(net.forward(x.to(device)), z.to(device))
+    params = ([p.cpu().numpy() for p in params] for params in (net.weights, net.biases))
+    step = complex_step(x.numpy(), z.numpy(), *params)
     ours = {"J": grads.J, "x": grads.x}
     for name in ("delta_in", "delta_out", "weight", "bias"):
         ours |= {f"{name}[{layer}]": getattr(grads, name)[layer] for layer in range(2)}
     assert ours.keys() == step.keys()
     for name, value in ours.items():
-        np.testing.assert_allclose(value.numpy(), step[name], rtol=1e-13, err_msg=name)
+        np.testing.assert_allclose(value.cpu().numpy(), step[name], rtol=1e-13, err_msg=name)
 
 
-def test_the_gradient_of_a_batch_is_the_mean_of_its_samples():
-    net = Network.random([3, 4, 2], dtype=torch.float64)
-    x, z = torch.randn(5, 3, dtype=torch.float64), torch.rand(5, 2, dtype=torch.float64)
+def test_the_gradient_of_a_batch_is_the_mean_of_its_samples(device):
+    net = Network.random([3, 4, 2], device=device)
+    x, z = torch.randn(5, 3, device=device), torch.rand(5, 2, device=device)
     batch = net.backward(net.forward(x), z)
     alone = [net.backward(net.forward(x[s]), z[s]) for s in range(5)]
     for layer in range(2):
@@ -98,22 +101,22 @@ def test_the_gradient_of_a_batch_is_the_mean_of_its_samples():
     torch.testing.assert_close(net.cost(x, z), torch.stack([g.J for g in alone]).mean())
 
 
-def test_a_network_owns_its_weights():
-    weights, biases = [torch.ones(2, 3)], [torch.zeros(2)]
+def test_a_network_owns_its_weights(device):
+    weights, biases = [torch.ones(2, 3, device=device)], [torch.zeros(2, device=device)]
     net = Network(weights, biases)
     weights[0].fill_(7)
     biases[0].fill_(7)
     assert (net.weights[0] == 1).all()
     assert (net.biases[0] == 0).all()
-    net.step(torch.ones(3), torch.zeros(2), 0.5)
+    net.step(torch.ones(3, device=device), torch.zeros(2, device=device), 0.5)
     assert (weights[0] == 7).all()
     assert (biases[0] == 7).all()
 
 
-def test_deltas_belong_to_the_weights_of_the_forward_phase():
+def test_deltas_belong_to_the_weights_of_the_forward_phase(device):
     """Whatever is done to the network in between."""
-    net = Network.random([3, 4, 2])
-    x, z = torch.randn(5, 3), torch.rand(5, 2)
+    net = Network.random([3, 4, 2], device=device)
+    x, z = torch.randn(5, 3, device=device), torch.rand(5, 2, device=device)
     trace = net.forward(x)
     before = net.backward(trace, z)
     net.update(before, 3.0)
@@ -148,17 +151,18 @@ def test_random_is_repeatable_and_the_same_everywhere(device):
         (lambda: nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), "squared_error"),
     ],
 )
-def test_from_module_and_back(module, cost):
-    theirs = module()
+def test_from_module_and_back(module, cost, device):
+    theirs = module().to(device)
     net = Network.from_module(theirs, cost=cost)
     back = net.to_module()
-    x = torch.randn(5, 3)
+    x = torch.randn(5, 3, device=device)
     with torch.no_grad():
         torch.testing.assert_close(net.forward(x).n_out[-1], theirs(x))
         torch.testing.assert_close(back(x), theirs(x))
     assert [type(part) for part in back] == [type(part) for part in theirs]
     assert all(parameter.requires_grad for parameter in back.parameters())
-    net.step(x, torch.zeros(5, dtype=torch.long) if cost == "softmax_cross_entropy" else torch.zeros(5, 2), 0.1)
+    z = torch.zeros(5, dtype=torch.long) if cost == "softmax_cross_entropy" else torch.zeros(5, 2)
+    net.step(x, z.to(device), 0.1)
     assert torch.equal(back[0].weight, theirs[0].weight)
 
 
@@ -285,18 +289,19 @@ X = torch.ones(5, 3)
         ),
     ],
 )
-def test_bad_input_is_refused_and_changes_nothing(cost, x, z, eta, error, says):
-    net = Network.random([3, 2], cost=cost)
+def test_bad_input_is_refused_and_changes_nothing(cost, x, z, eta, error, says, device):
+    net = Network.random([3, 2], cost=cost, device=device)
     weights, biases = net.weights[0].clone(), net.biases[0].clone()
+    says = says.replace("on cpu", f"on {device.type}")
     with pytest.raises(error, match=says):
-        net.step(x, z, eta)
+        net.step(x if x.is_meta else x.detach().to(device).requires_grad_(x.requires_grad), z.to(device), eta)
     assert torch.equal(net.weights[0], weights)
     assert torch.equal(net.biases[0], biases)
 
 
-def test_update_refuses_the_gradients_of_another_network():
-    net, other = Network.random([3, 2]), Network.random([3, 4])
-    grads = other.backward(other.forward(X), torch.ones(5, 4))
+def test_update_refuses_the_gradients_of_another_network(device):
+    net, other = Network.random([3, 2], device=device), Network.random([3, 4], device=device)
+    grads = other.backward(other.forward(X.to(device)), torch.ones(5, 4, device=device))
     before = net.weights[0].clone()
     with pytest.raises(ValueError, match=r"grads.weight\[0\]: expected shape \[2, 3\] .* got \[4, 3\]"):
         net.update(grads, 0.1)

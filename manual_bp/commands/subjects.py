@@ -88,7 +88,7 @@ def _article(
     def autograd(*values: Tensor) -> Mapping[str, Tensor]:
         return by_autograd(**dict(zip(domains, values, strict=True)), eta=ETA)
 
-    return judge(manual, autograd, _on(device, inputs), dtypes=dtypes, seed=seed)
+    return judge(manual, autograd, on(device, inputs), dtypes=dtypes, seed=seed)
 
 
 def rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
@@ -100,7 +100,7 @@ def rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: i
         forward, backward = (partial(f, **twin.options) for f in (RULES[name].forward, RULES[name].backward))
         shared = [t for t in dtypes if t in twin.rungs(device)]
         if shared:
-            inputs = _on(device, twin.draw(seed))
+            inputs = on(device, twin.draw(seed))
             report = crosscheck(forward, backward, inputs, twin=twin, dtypes=shared, seed=seed)
             rows += [replace(row, name=f"{row.name}, {twin}" if twin.options else row.name) for row in report.rows]
     if not rows:
@@ -206,7 +206,7 @@ def network(
     def autograd(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
         return network_twin.one_round(x, z, eta, params[:depth], params[depth:], activations, cost)
 
-    return judge(manual, autograd, _on(device, (x, z, *net.weights, *net.biases)), dtypes=dtypes, seed=seed)
+    return judge(manual, autograd, on(device, (x, z, *net.weights, *net.biases)), dtypes=dtypes, seed=seed)
 
 
 def twin_names(net: Network) -> tuple[list[str], str]:
@@ -215,7 +215,12 @@ def twin_names(net: Network) -> tuple[list[str], str]:
     return [names[rule] for rule in net.activations], names[net.cost_rule]
 
 
-def _on(device: torch.device, inputs: Iterable[Tensor | None]) -> list[Tensor | None]:
+def on(device: torch.device, inputs: Iterable[Tensor | None]) -> list[Tensor | None]:
     """The inputs on a device, in float32 where it has no float64."""
     widest = rungs(device)[0]
-    return [x if x is None else x.to(device, widest if x.is_floating_point() else x.dtype) for x in inputs]
+    return [
+        x
+        if x is None
+        else x.detach().to(device, widest if x.is_floating_point() else x.dtype).requires_grad_(x.requires_grad)
+        for x in inputs
+    ]
