@@ -34,9 +34,10 @@ def derived(quantities: article.Quantities, given: dict[str, float]) -> dict[str
     [(article.neuron, twin.neuron, NEURON), (article.two_by_two, twin.two_by_two, TWO_BY_TWO)],
     ids=["neuron", "two_by_two"],
 )
-def test_every_quantity_is_autograds(by_hand, by_autograd, values):
+@pytest.mark.device_except("mps", reason="mps has no float64")
+def test_every_quantity_is_autograds(by_hand, by_autograd, values, device):
     ours = derived(by_hand(**values), values)
-    theirs = by_autograd(**tensors(values, torch.device("cpu")), eta=values["eta"])
+    theirs = by_autograd(**tensors(values, device), eta=values["eta"])
     assert ours.keys() == theirs.keys()
     assert ours == pytest.approx({name: float(value) for name, value in theirs.items()}, rel=1e-13)
 
@@ -62,10 +63,13 @@ def named_weights(weight, bias, layer: int, pattern: str) -> dict[str, float]:
     return numbers
 
 
-def test_article_is_the_matrix_form():
-    weights, biases = matrices()
-    net = Network(*([torch.tensor(p, dtype=torch.float64) for p in params] for params in (weights, biases)))
-    x, z = (torch.tensor([TWO_BY_TWO[a], TWO_BY_TWO[b]], dtype=torch.float64) for a, b in (("x", "y"), ("z_1", "z_2")))
+@pytest.mark.device_except("mps", reason="mps has no float64")
+def test_article_is_the_matrix_form(device):
+    def number(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=device)
+
+    net = Network(*(list(map(number, params)) for params in matrices()))
+    x, z = (number([TWO_BY_TWO[a], TWO_BY_TWO[b]]) for a, b in (("x", "y"), ("z_1", "z_2")))
     trace = net.forward(x)
     grads = net.backward(trace, z)
     net.update(grads, TWO_BY_TWO["eta"])
@@ -102,8 +106,8 @@ def test_tensors_keep_their_dtype_and_device(device):
                 assert (value.dtype, value.device.type, value.shape) == (dtype, device.type, ()), name
 
 
-def test_floats_among_tensors_take_their_dtype():
-    result = article.neuron(**NEURON | {"w1": torch.tensor(0.75)})
+def test_floats_among_tensors_take_their_dtype(device):
+    result = article.neuron(**NEURON | {"w1": torch.tensor(0.75, device=device)})
     assert result.J.dtype == torch.float32
 
 

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from torch.nn.functional import conv1d, conv2d, conv_transpose1d, conv_transpose2d, scaled_dot_product_attention
 
 from manual_bp import rules
+from manual_bp.commands.subjects import on
 from manual_bp.rules import RULES, Rule
 from reference import crosscheck
 from reference.precision import is_floating, rungs
@@ -171,7 +172,7 @@ def convolutions(draw, transposed: bool):
 
 @pytest.mark.parametrize("transposed", [False, True])
 @given(st.data())
-def test_convolutions_take_any_options(transposed, data):
+def test_convolutions_take_any_options(device, transposed, data):
     x_shape, w_shape, b_shape, options = data.draw(convolutions(transposed))
     generator = torch.Generator().manual_seed(0)
     x, w = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in (x_shape, w_shape))
@@ -180,30 +181,32 @@ def test_convolutions_take_any_options(transposed, data):
     twin_1, twin_2 = (conv_transpose1d, conv_transpose2d) if transposed else (conv1d, conv2d)
     rule, function = (one, twin_1) if len(x_shape) == 3 else (two, twin_2)
     twin = Twin(function, **options)
-    crosscheck(*pair(rule, twin), (x, w, b), twin=twin, dtypes=(torch.float64,)).raise_on_mismatch()
+    inputs = on(device, (x, w, b))
+    crosscheck(*pair(rule, twin), inputs, twin=twin, dtypes=rungs(device)[:1]).raise_on_mismatch()
 
 
 @given(st.data())
-def test_transposed_convolution_is_the_adjoint(data):
+def test_transposed_convolution_is_the_adjoint(device, data):
     """⟨y, C x⟩ = ⟨Cᵀ y, x⟩"""
     x_shape, w_shape, _, options = data.draw(convolutions(transposed=False))
     generator = torch.Generator().manual_seed(0)
-    x, w = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in (x_shape, w_shape))
+    x, w = on(device, [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in (x_shape, w_shape)])
     convolve, adjoint = (rules.Conv1d, rules.ConvTranspose1d) if x.dim() == 3 else (rules.Conv2d, rules.ConvTranspose2d)
     C_x = convolve.forward(x, w, **options)
-    y = torch.randn(C_x.shape, generator=generator, dtype=torch.float64)
-    reached = adjoint.forward(y, w, **options).shape[2:]
+    (y,) = on(device, [torch.randn(C_x.shape, generator=generator, dtype=torch.float64)])
+    sizes = zip(y.shape[2:], w.shape[2:], options["stride"], options["padding"], options["dilation"], strict=True)
+    reached = [(n - 1) * stride - 2 * padding + (k - 1) * dilation + 1 for n, k, stride, padding, dilation in sizes]
     missing = tuple(length - r for length, r in zip(x.shape[2:], reached, strict=True))
     C_T_y = adjoint.forward(y, w, **options, output_padding=missing)
     torch.testing.assert_close((C_T_y * x).sum(), (y * C_x).sum())
 
 
 @given(st.data())
-def test_add_and_multiply_broadcast_any_shapes(data):
+def test_add_and_multiply_broadcast_any_shapes(device, data):
     shapes = data.draw(mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=4)).input_shapes
-    inputs = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    inputs = on(device, [torch.randn(shape, dtype=torch.float64) for shape in shapes])
     for rule, twin in ((rules.Add, torch.add), (rules.Multiply, torch.mul)):
-        crosscheck(rule.forward, rule.backward, inputs, twin=twin, dtypes=(torch.float64,)).raise_on_mismatch()
+        crosscheck(rule.forward, rule.backward, inputs, twin=twin, dtypes=rungs(device)[:1]).raise_on_mismatch()
 
 
 @pytest.mark.parametrize("leading", [(), (1,), (6,), (2, 6)])
@@ -299,13 +302,14 @@ def test_zero_rows_are_normalized_as_torch_does(device):
         crosscheck(rule.forward, rule.backward, inputs, twin=twin, dtypes=rungs(device)[:2]).raise_on_mismatch()
 
 
-def test_softplus_and_gelu_keep_their_digits_far_from_zero():
+@pytest.mark.device_except("mps", reason="mps has no float64")
+def test_softplus_and_gelu_keep_their_digits_far_from_zero(device):
     """Against values to 20 digits; torch's own lose them."""
-    x = torch.tensor([-30.0, 25.0], dtype=torch.float64)
-    expected = torch.tensor([9.3576229688397399e-14, 25.000000000013887944], dtype=torch.float64)
+    x = torch.tensor([-30.0, 25.0], dtype=torch.float64, device=device)
+    expected = torch.tensor([9.3576229688397399e-14, 25.000000000013887944], dtype=torch.float64, device=device)
     torch.testing.assert_close(rules.Softplus.forward(x), expected, rtol=1e-15, atol=0)
-    x = torch.tensor([-8.0], dtype=torch.float64)
-    expected = torch.tensor([-4.9767684594174e-15], dtype=torch.float64)
+    x = torch.tensor([-8.0], dtype=torch.float64, device=device)
+    expected = torch.tensor([-4.9767684594174e-15], dtype=torch.float64, device=device)
     torch.testing.assert_close(rules.GELU.forward(x), expected, rtol=1e-13, atol=0)
 
 
@@ -317,11 +321,11 @@ def test_a_shift_in_front_of_batch_norm_has_no_gradient(device):
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**31))
-def test_costs_are_of_each_sample(samples, outputs, seed):
+def test_costs_are_of_each_sample(device, samples, outputs, seed):
     generator = torch.Generator().manual_seed(seed)
-    n = torch.randn(samples, outputs, generator=generator)
-    z = torch.rand(samples, outputs, generator=generator)
-    t = torch.randint(outputs, (samples,), generator=generator)
+    n = torch.randn(samples, outputs, generator=generator).to(device)
+    z = torch.rand(samples, outputs, generator=generator).to(device)
+    t = torch.randint(outputs, (samples,), generator=generator).to(device)
     targets = {"probability": z, "value": z, "class": t}
     for rule in RULES.values():
         if issubclass(rule, rules.Loss):
@@ -344,14 +348,14 @@ def test_costs_of_saturated_neurons_are_finite(dtype, device):
         assert costs[1] > 1e4 > costs[0]
 
 
-def test_sigmoid_cross_entropy_keeps_a_small_cost():
+def test_sigmoid_cross_entropy_keeps_a_small_cost(device):
     """log(1 − n(out)) would give 0, or nan, where n(out) rounds to 1."""
-    n, z = torch.tensor([20.0]), torch.tensor([1.0])
+    n, z = torch.tensor([20.0], device=device), torch.tensor([1.0], device=device)
     assert float(rules.SigmoidCrossEntropy.forward(n, z)) == pytest.approx(2.0611537e-09, rel=1e-6)
 
 
-def test_squared_error_is_half_of_torchs_sum():
-    n, z = torch.randn(4, 3), torch.randn(4, 3)
+def test_squared_error_is_half_of_torchs_sum(device):
+    n, z = torch.randn(4, 3, device=device), torch.randn(4, 3, device=device)
     expected = torch.nn.MSELoss()(n, z) * 3 / 2
     torch.testing.assert_close(rules.SquaredError.forward(n, z).mean(), expected)
 

@@ -47,9 +47,10 @@ def test_fit_learns(device):
     assert (net.forward(X).n_out[-1].argmax(1) == Z).double().mean() > 0.95
 
 
-def test_fit_online_as_the_article_trains():
-    X, Z = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0], [1.0], [1.0], [1.0]])
-    net = Network.random([2, 2, 1])
+def test_fit_online_as_the_article_trains(device):
+    X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], device=device)
+    Z = torch.tensor([[0.0], [1.0], [1.0], [1.0]], device=device)
+    net = Network.random([2, 2, 1], device=device)
     history = net.fit(X, Z, eta=2.0, epochs=200, batch_size=1)
     assert history[-1] < 0.05
 
