@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import torch
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor
 from torch.autograd import Function, gradcheck
 
@@ -28,7 +27,7 @@ from manual_bp.rules import LayerNorm
 from reference import Report, crosscheck
 from reference.diagnosis import UNKNOWN
 from reference.precision import RUNGS, is_floating
-from reference.report import render
+from reference.report import aligned
 from reference.witnesses import GRAD_OUT
 
 
@@ -280,23 +279,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="draws of the inputs of each case (20)")
     seeds = parser.parse_args().seeds
     found, names, odd = scores(seeds)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("way", "dtype", "false alarms", "", "missed", "", "ms a check"):
-        table.add_column(heading, justify="left" if heading in ("way", "dtype") else "right")
-    for way in WAYS:
-        table.add_row(way.name, way.dtype, *found[way.name].cells())
+    headings = ("way", "dtype", "false alarms", "of them", "missed", "of these", "ms a check")
+    table = aligned(headings, [(way.name, way.dtype, *found[way.name].cells()) for way in WAYS], right=headings[2:])
     threads = torch.get_num_threads()
-    print(f"{len(CORPUS)} mistakes, {seeds} seeds, torch {torch.__version__}, {threads} threads\n\n{render(table)}\n")
+    print(f"{len(CORPUS)} mistakes, {seeds} seeds, torch {torch.__version__}, {threads} threads\n\n{table}\n")
     named, rightly = (f"{names[what]:,} ({100 * names[what] / names['all']:.1f} %)" for what in ("named", "rightly"))
     print(f"Of {names['all']:,} the judge names {named}, and {rightly} by words that fit the kind of mistake.")
     for line in odd:
         print(f"  not {line}")
-    cost = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("elements", "a pass, ms", "the judge, ms", "passes"):
-        cost.add_column(heading, justify="right")
-    for cells in growth():
-        cost.add_row(*cells)
-    print(f"\nThe judge's cost, in passes forward and backward of autograd at float64\n\n{render(cost)}")
+    headings = ("elements", "a pass, ms", "the judge, ms", "passes")
+    cost = aligned(headings, list(growth()), right=headings)
+    print(f"\nThe judge's cost, in passes forward and backward of autograd at float64\n\n{cost}")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 # How a verdict on a tensor begins that does not agree
 WRONG = "wrong formula"
@@ -182,26 +177,15 @@ def causes_of(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
 def shown(rows: tuple[Row, ...]) -> str:
     """The rows as a table, and below it the causes of what is wrong."""
     causes = [f"{name}: {cause}\n    {evidence}".rstrip() for name, (cause, evidence) in causes_of(rows).items()]
-    return "\n".join((render(table(rows)), *causes))
+    return "\n".join((aligned(COLUMNS, [row.cells for row in rows], right=("error", "budget")), *causes))
 
 
-def table(rows: tuple[Row, ...]) -> "Table":
-    """The rows as a table, errors and budgets in roundoffs."""
-    from rich.table import Table
-
-    columns = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in COLUMNS[:-1]:
-        columns.add_column(heading, justify="right" if heading in ("error", "budget") else "left", no_wrap=True)
-    columns.add_column(COLUMNS[-1], overflow="fold")
-    for row in rows:
-        columns.add_row(*row.cells, style=None if row.ok else "red")
-    return columns
-
-
-def render(columns: "Table") -> str:
-    """A table as plain text, every line as long as it needs."""
-    from rich.console import Console
-
-    text = StringIO()
-    Console(file=text, width=1000, color_system=None).print(columns, markup=False)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> str:
+    """A table as plain text, the columns of these headings to the right, every line as long as it needs."""
+    columns = zip(headings, *rows, strict=True)
+    padded = []
+    for heading, *cells in columns:
+        width = max(map(len, (heading, *cells)))
+        pad = str.rjust if heading in right else str.ljust
+        padded.append([pad(cell, width) for cell in (heading, *cells)])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))

@@ -28,7 +28,8 @@ SHOWS_IN = {
 
 
 def judged(device: torch.device) -> dict[str, Report]:
-    return {subject.name: subject.judge(device, rungs(device)[:2], 0) for subject in subjects()}
+    without_data = [subject for subject in subjects() if "digits" not in subject.name]
+    return {subject.name: subject.judge(device, rungs(device)[:2], 0) for subject in without_data}
 
 
 def test_every_mistake_is_tested():

@@ -1,34 +1,49 @@
-"""The console of the commands."""
+"""The console of the commands: rich's, or a plain one where rich is not installed."""
 
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reference import Row
 from reference.report import dtype_name
 
 
-class Lines(Console):
-    """A console that prints every line as long as it is, plain in a pipe, and leaves a closed pipe to its caller."""
+def console(*, stderr: bool = False) -> Any:
+    """What prints lines, in a style, and shows progress."""
+    try:
+        from manual_bp.commands._rich import Lines
+    except ImportError:  # a machine without a network, with PyTorch alone
+        return Plain(stderr=stderr)
+    return Lines(stderr=stderr)
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+class Plain:
+    """Lines without a style, and no progress, in the manner of rich."""
 
-    def progress(self) -> Progress:
-        """A bar below the lines, on a terminal only, that goes when the work is done."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        return Progress(*columns, console=self, transient=True, disable=not self.is_terminal)
+    def __init__(self, *, stderr: bool) -> None:
+        self.file = sys.stderr if stderr else sys.stdout
+
+    def print(self, text: str = "", *, style: str | None = None, end: str = "\n") -> None:
+        print(text, end=end, file=self.file)
+
+    def progress(self) -> AbstractContextManager["Plain"]:
+        return nullcontext(self)
+
+    def add_task(self, description: str, *, total: int) -> None:
+        """None is shown."""
+
+    def update(self, task: None, *, description: str) -> None: ...
+
+    def advance(self, task: None) -> None: ...
 
 
 class Shares:
     """A table of verdicts: for each thing and device, its largest error in units of its budget at each dtype."""
 
-    def __init__(self, lines: Lines, names: Iterable[str], dtypes: Sequence[torch.dtype]) -> None:
+    def __init__(self, lines: Any, names: Iterable[str], dtypes: Sequence[torch.dtype]) -> None:
         self.lines, self.dtypes = lines, dtypes
         headings = [dtype_name(t) for t in dtypes]
         cells = [f"{{:>{len(heading)}}}" for heading in headings]

@@ -10,7 +10,7 @@ from typing import Any
 
 from manual_bp import rules as catalogue
 from manual_bp.commands import CommandError
-from manual_bp.commands._console import Lines, Shares
+from manual_bp.commands._console import Shares, console
 from manual_bp.commands.subjects import rule
 from manual_bp.rules import RULES, Rule
 from reference import devices
@@ -19,7 +19,7 @@ from reference.precision import RUNGS, rungs
 
 def rules(names: Sequence[str]) -> int:
     """List all rules, or explain and judge those of these names; returns the exit code."""
-    lines = Lines()
+    lines = console()
     if not names:
         _list(lines)
         return 0
@@ -33,7 +33,7 @@ def rules(names: Sequence[str]) -> int:
     return 0 if all(agrees) else 1
 
 
-def _list(lines: Lines) -> None:
+def _list(lines: Any) -> None:
     families: defaultdict[str, list[type[Rule]]] = defaultdict(list)
     for listed in RULES.values():
         families[listed.__module__].append(listed)
@@ -51,7 +51,7 @@ def _list(lines: Lines) -> None:
     )
 
 
-def _explain(lines: Lines, name: str) -> bool:
+def _explain(lines: Any, name: str) -> bool:
     """Print what the rule says of itself, its code, and the verdict on it; returns whether it agrees everywhere."""
     shown = RULES[name]
     lines.print(name, style="bold")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from manual_bp import _checks
 from manual_bp.commands import CommandError
-from manual_bp.commands._console import Lines
+from manual_bp.commands._console import console
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, digits, npz
 from manual_bp.network import Network
@@ -63,7 +63,7 @@ def train(
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
-    lines = Lines()
+    lines = console()
     lines.print(f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}")
     lines.print(f"{len(kept)} samples to train on, {len(held_out)} held out\n")
     lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")

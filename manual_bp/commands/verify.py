@@ -14,7 +14,7 @@ import torch
 
 from manual_bp import __version__
 from manual_bp.commands import CommandError
-from manual_bp.commands._console import Lines, Shares
+from manual_bp.commands._console import Shares, console
 from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
@@ -46,7 +46,7 @@ def verify(
     things = [subject(target) for target in targets] or list(subjects())
     dtypes = [t for t in RUNGS if any(t in ladder for ladder in ladders.values())]
 
-    lines = Lines(stderr=json_file == "-")
+    lines = console(stderr=json_file == "-")
     about = f"manual-bp {__version__}, torch {torch.__version__}, on {_listed(places)}, seed {seed}"
     lines.print(f"{about}, planted: {plant}" if plant else about)
     lines.print("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n")
