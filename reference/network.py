@@ -31,6 +31,11 @@ class Twin(nn.Module):
             self.linears.append(linear)
         self.activations = nn.ModuleList(ACTIVATIONS[name]() for name in activations)
 
+    def parameters_of(self, layer: int) -> tuple[Tensor, Tensor]:
+        """The weight and the bias of a layer."""
+        parameters = list(self.parameters())
+        return parameters[2 * layer], parameters[2 * layer + 1]
+
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Both sides of each layer's neurons."""
         n_in: list[Tensor] = []
@@ -101,6 +106,32 @@ def one_round(
         quantities |= {f"{name}[{layer}]": of_layers[layer] for name, of_layers in phase.items()}
     quantities["x"] = gradient_of_x
     return {name: quantity.detach() for name, quantity in quantities.items()}
+
+
+def literal_order(
+    x: Tensor, z: Tensor, eta: float, weights: Sequence[Tensor], biases: Sequence[Tensor], activations: Sequence[str],
+    cost: str,
+) -> dict[str, Tensor]:  # fmt: skip
+    """What the article's literal order of steps gives: the weights into a layer are updated before they carry back.
+
+    The deltas, gradients and updates that differ from `one_round`, by the same names.
+    """
+    with torch.enable_grad():
+        twin = Twin(weights, biases, activations, cost)
+        n_in, n_out = twin(x.detach())
+        (delta_in,) = torch.autograd.grad(twin.J(n_in[-1], n_out[-1], z), n_in[-1:], retain_graph=True)
+        found: dict[str, Tensor] = {}
+        for layer in reversed(range(len(weights) - 1)):
+            above, (w, b) = twin.parameters_of(layer + 1)[0], twin.parameters_of(layer)
+            (gradient,) = torch.autograd.grad(n_in[layer + 1], [above], delta_in, retain_graph=True)
+            delta_out = delta_in @ (above - eta * gradient)
+            (delta_in,) = torch.autograd.grad(n_out[layer], n_in[layer : layer + 1], delta_out, retain_graph=True)
+            weight, bias = torch.autograd.grad(n_in[layer], [w, b], delta_in, retain_graph=True)
+            found |= {f"delta_out[{layer}]": delta_out, f"delta_in[{layer}]": delta_in}
+            found |= {f"weight[{layer}]": weight, f"bias[{layer}]": bias}
+            found |= {f"new weight[{layer}]": w - eta * weight, f"new bias[{layer}]": b - eta * bias}
+        found["x"] = delta_in @ twin.parameters_of(0)[0]
+    return {name: quantity.detach() for name, quantity in found.items()}
 
 
 def descent(params: Sequence[Tensor], gradients: Sequence[Tensor], eta: float) -> list[Tensor]:

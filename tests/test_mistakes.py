@@ -22,7 +22,7 @@ SHOWS_IN = {
         {"article.two_by_two", "rule Sigmoid", "rule Tanh", "rule ReLU", "network 2"}, "network 2", "delta_in[0]",
     ),
     "transposed": ({"article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "w"),
-    "forgotten-mean": ({"network 1", "network 6", "network on real"}, "network 1", "delta_out[0]"),
+    "forgotten-mean": ({"network 1", "network 6"}, "network 1", "delta_out[0]"),
     "forgotten-bias": ({"article.neuron", "article.two_by_two", "rule Affine", "network 1"}, "rule Affine", "b"),
 }  # fmt: skip
 
@@ -45,6 +45,15 @@ def test_planted_mistake_is_caught_where_it_is(mistake, device):
         assert any(name.startswith(place) for name in wrong), place
     (report,) = (report for name, report in wrong.items() if name.startswith(example))
     assert report.mismatches[0].name == first
+
+
+def test_stale_weights_are_named(device):
+    with planted("stale-weights"):
+        (subject,) = (subject for subject in subjects() if subject.name.startswith("network 6"))
+        report = subject.judge(device, rungs(device)[:1], 0)
+    assert report.mismatches
+    for row in report.mismatches:
+        assert row.diagnosis.startswith("weights updated already, with eta = 0.5, carry the deltas back"), row
 
 
 def test_nothing_is_left_of_a_mistake(device):

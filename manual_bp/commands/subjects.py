@@ -17,6 +17,7 @@ from manual_bp.rules import RULES, Sigmoid, Tanh
 from reference import Report, Row, crosscheck, judge
 from reference import article as article_twin
 from reference import network as network_twin
+from reference.diagnosis import Evidence
 from reference.precision import rungs
 from reference.report import dtype_name
 from reference.twins import TWINS, Domain, index, normal, probability
@@ -206,7 +207,18 @@ def network(
     def autograd(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
         return network_twin.one_round(x, z, eta, params[:depth], params[depth:], activations, cost)
 
-    return judge(manual, autograd, on(device, (x, z, *net.weights, *net.biases)), dtypes=dtypes, seed=seed)
+    def evidence(deep: bool, x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Evidence]:
+        twin = (x, z, eta, params[:depth], params[depth:], activations, cost)
+        stale = network_twin.literal_order(*twin)
+        cause = (
+            f"weights updated already, with eta = {eta}, carry the deltas back: the article's literal order of steps"
+        )
+        exact = network_twin.one_round(*twin)
+        sizes = {"samples": len(x)} if x.dim() == 2 else {}
+        return {name: Evidence(sizes=sizes, mistaken=[(cause, stale[name])] if name in stale else ()) for name in exact}
+
+    inputs = on(device, (x, z, *net.weights, *net.biases))
+    return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, evidence=evidence)
 
 
 def twin_names(net: Network) -> tuple[list[str], str]:
