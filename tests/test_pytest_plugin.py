@@ -37,6 +37,8 @@ def run(pytester, monkeypatch):
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(test, *args, conftest=""):
+        if "-n2" in args:
+            pytest.importorskip("xdist")
         pytester.makeconftest(conftest)
         pytester.makepyfile(test_a=test)
         return pytester.runpytest_subprocess("-p", "reference.pytest_plugin", "-p", "no:cacheprovider", "-v", *args)
