@@ -192,7 +192,7 @@ class Devices:
 
         here = ", ".join(devices.title(torch.device(name)) for name in self.names)
         lines = [f"devices: {here or 'none'}; torch {torch.__version__}"]
-        if "all" in self.asked:
+        if not self.asked or "all" in self.asked:
             lines += [f"  {kind} is not here: {why}" for kind in devices.KINDS if (why := devices.missing(kind))]
         matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         tf32 = f"TF32 in matrix products {_on_off(matmul)}, in cuDNN {_on_off(cudnn)}"

@@ -1,0 +1,94 @@
+"""What an accelerator does otherwise: TF32, products in half precision, sums in any order, streams.
+
+Every test runs on every device, as far as the device has such a thing.
+"""
+
+import pytest
+import torch
+
+from manual_bp import Network
+from manual_bp.commands.subjects import network
+from reference import crosscheck
+from reference.precision import rungs
+
+
+@pytest.fixture(params=["highest", "high", "medium"])
+def precision(request):
+    """Of matrix products in float32: whole; TF32, where there is TF32; bfloat16, where the device has such products."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(request.param)
+    yield request.param
+    torch.set_float32_matmul_precision(before)
+
+
+def batch(device: torch.device, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def layer(x, w):
+    return torch.tanh(x @ w)
+
+
+def right(grad_out, out, x, w):
+    delta = grad_out * (1 - out**2)
+    return delta @ w.T, x.T @ delta
+
+
+def without_the_square(grad_out, out, x, w):
+    delta = grad_out * (1 - out)
+    return delta @ w.T, x.T @ delta
+
+
+def test_deltas_and_updates_agree_in_any_precision_of_the_products(precision, device):
+    net = Network.random([32, 48, 40, 8], activation="tanh", cost="softmax_cross_entropy", device=device)
+    z = torch.arange(64, device=device) % 8
+    network(net, batch(device, 64, 32), z, 0.5, device, rungs(device), 0).raise_on_mismatch()
+
+
+def test_the_judge_is_right_in_any_precision_of_the_products(precision, device):
+    inputs = batch(device, 64, 32), batch(device, 32, 48) / 6
+    crosscheck(layer, right, inputs).raise_on_mismatch()
+    report = crosscheck(layer, without_the_square, inputs)
+    assert not report.ok
+    assert report.formula == "wrong in x, w"
+
+
+@pytest.mark.parametrize("size", [64, 1000])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_products_in_half_precision_alone(dtype, size, device):
+    inputs = batch(device, 96, size).to(dtype), (batch(device, size, 33) / size**0.5).to(dtype)
+    crosscheck(layer, right, inputs, dtypes=[dtype]).raise_on_mismatch()
+    assert not crosscheck(layer, without_the_square, inputs, dtypes=[dtype]).ok
+
+
+def test_sums_in_any_order_are_no_mistake(device):
+    """index_add_ on CUDA adds as the threads come: determinism is a verdict of its own."""
+    index = torch.arange(20_000, device=device) % 7
+
+    def gather(table):
+        return table[index]
+
+    def scatter(grad_out, out, table):
+        return (torch.zeros_like(table).index_add_(0, index, grad_out),)
+
+    def without_the_last(grad_out, out, table):
+        return (torch.zeros_like(table).index_add_(0, index[:-7], grad_out[:-7]),)
+
+    table = batch(device, 7, 3)
+    report = crosscheck(gather, scatter, (table,))
+    assert report.formula.startswith("right"), report
+    assert report.ok, report
+    assert crosscheck(gather, without_the_last, (table,)).formula == "wrong in table"
+
+
+@pytest.mark.device_except("cpu", "mps", reason="has no streams")
+def test_on_a_stream_of_its_own(device):
+    module = torch.get_device_module(device)
+    inputs = batch(device, 64, 32), batch(device, 32, 48) / 6
+    stream = module.Stream()
+    stream.wait_stream(module.current_stream())
+    with module.stream(stream):
+        crosscheck(layer, right, inputs).raise_on_mismatch()
+        assert not crosscheck(layer, without_the_square, inputs).ok
+        net = Network.random([32, 8], device=device)
+        network(net, inputs[0], torch.rand(64, 8, device=device), 0.5, device, rungs(device), 0).raise_on_mismatch()
