@@ -82,12 +82,17 @@ def probabilities(what: str, z: Tensor) -> None:
         )
 
 
-def classes(what: str, z: object, number: int) -> Tensor:
-    """Class indices, every one in [0, number)."""
+def integers(what: str, z: object) -> Tensor:
+    """A tensor of whole numbers."""
     if not isinstance(z, Tensor):
         raise TypeError(f"{what}: expected a torch tensor of class indices, got {type(z).__name__}")
     if z.dtype.is_floating_point or z.dtype.is_complex or z.dtype == torch.bool:
         raise TypeError(f"{what}: expected class indices of an integer dtype, got {z.dtype}")
+    return z
+
+
+def classes(what: str, z: Tensor, number: int) -> None:
+    """Every element a class index, in [0, number)."""
     outside = (z < 0) | (z >= number)
     if outside.any():
         at = torch.nonzero(outside)[0].tolist()
@@ -95,4 +100,3 @@ def classes(what: str, z: object, number: int) -> Tensor:
             f"{what}: expected class indices from 0 to {number - 1}, got {int(z[tuple(at)])}"
             + (f" at {at}" if at else "")
         )
-    return z

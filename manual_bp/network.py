@@ -1,15 +1,16 @@
 """A network of any depth in matrix form, and its derivatives by the recursion of the deltas."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from os import PathLike
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from manual_bp import _checks, training
+from manual_bp import _checks, in_place, training
 from manual_bp.rules import (
     Affine,
     Identity,
@@ -101,13 +102,37 @@ class Network:
             _checks.shape(f"biases[{layer}]", b, w.shape[:1], f"one for each output of weights[{layer}]")
         self.cost_rule = _by_name("cost", cost, COSTS, Loss)
         self.activations = _activations(activation, self.cost_rule, len(weights))
-        self.weights: Tensors = tuple(w.clone() for w in weights)
-        self.biases: Tensors = tuple(b.clone() for b in biases)
+        self._parameters: tuple[Tensors, Tensors] | None = (
+            tuple(w.clone() for w in weights),
+            tuple(b.clone() for b in biases),
+        )
+        self.sizes = (first.shape[1], *(len(w) for w in weights))
+        self.dtype, self.device = first.dtype, first.device
+        self._in_place: in_place.Calls | in_place.Products | None = None
+        self._described: object = None  # what the batches are that the steps in place are ready for
+        self._eta = math.nan
+
+    @property
+    def weights(self) -> Tensors:
+        """The weights as they are now, one [n_l, n_(l−1)] a layer: tensors that no training changes any more."""
+        return self._now()[0]
+
+    @property
+    def biases(self) -> Tensors:
+        """The biases as they are now, one [n_l] a layer: tensors that no training changes any more."""
+        return self._now()[1]
+
+    def _now(self) -> tuple[Tensors, Tensors]:
+        """The parameters; after a step in place, copies of them."""
+        if self._parameters is None:
+            assert self._in_place is not None
+            self._parameters = self._in_place.parameters()
+        return self._parameters
 
     def __repr__(self) -> str:
-        sizes = "-".join(str(size) for size in (self.weights[0].shape[1], *(len(w) for w in self.weights)))
+        sizes = "-".join(map(str, self.sizes))
         rules = ", ".join(rule.__name__ for rule in (*self.activations, self.cost_rule))
-        return f"Network({sizes}, {rules}, {self.weights[0].dtype} on {self.weights[0].device})"
+        return f"Network({sizes}, {rules}, {self.dtype} on {self.device})"
 
     @classmethod
     def random(
@@ -195,17 +220,21 @@ class Network:
         z: [N, n_L] for "cross_entropy" (from 0 to 1) and "squared_error", [N] of class indices for
         "softmax_cross_entropy"; without the N for one sample.
         """
+        self._check(x, z)
         trace = self.forward(x)
-        self._check_z(trace, z)
         return self._cost_of_samples(trace, z).mean()
 
-    def backward(self, trace: Trace, z: Tensor) -> Gradients:
+    def backward(self, trace: Trace, z: Tensor, ready: Callable[[Tensor, Tensor], object] | None = None) -> Gradients:
         """Run the backward phase: every delta and every gradient of J, from the weights of the forward phase.
 
         Δ^l(in) = Δ^l(out) ⊙ f′(Z^l);  Δ^(l−1)(out) = Δ^l(in) W^l
         ∂J/∂W^l = Δ^l(in)ᵀ A^(l−1);  ∂J/∂b^l = Σ_samples Δ^l(in)
+
+        ready: called with ∂J/∂W^l and ∂J/∂b^l as soon as they are there, the last layer's first, before the layer below
+        is computed: where gradients are sent to other processes.
         """
-        self._check_z(trace, z)
+        self._check_z(z, trace.x.shape[:-1])
+        self._check_values(z)
         J = self._cost_of_samples(trace, z)
         mean = torch.full_like(J, 1 / J.numel())  # ∂J/∂J_s, for J = 1/N Σ_s J_s
         n_in, n_out = trace.n_in[-1], trace.n_out[-1]
@@ -224,6 +253,8 @@ class Network:
             delta_below, dJ_dw, dJ_db = Affine.backward(
                 delta_in, trace.n_in[layer], below[layer], trace.weights[layer], trace.biases[layer]
             )
+            if ready:
+                ready(dJ_dw, dJ_db)
             layers.insert(0, (delta_in, delta_out, dJ_dw, dJ_db))
             delta_out = delta_below
         deltas_in, deltas_out, weight, bias = zip(*layers, strict=True)
@@ -241,36 +272,125 @@ class Network:
             for layer, (param, gradient) in enumerate(zip(params, gradients, strict=True)):
                 _checks.like(f"grads.{name}[{layer}]", gradient, param.dtype, param.device)
                 _checks.shape(f"grads.{name}[{layer}]", gradient, param.shape, f"that of the {name} of layer {layer}")
-        self.weights = tuple(w - eta * dJ_dw for w, dJ_dw in zip(self.weights, grads.weight, strict=True))
-        self.biases = tuple(b - eta * dJ_db for b, dJ_db in zip(self.biases, grads.bias, strict=True))
+        weights = tuple(w - eta * dJ_dw for w, dJ_dw in zip(self.weights, grads.weight, strict=True))
+        biases = tuple(b - eta * dJ_db for b, dJ_db in zip(self.biases, grads.bias, strict=True))
+        self._take(weights, biases)
 
-    def step(self, x: Tensor, z: Tensor, eta: float) -> Tensor:
-        """Train on one batch or sample, forward, backward and update; returns its cost J from before the update."""
-        return training.one_round(self, x, z, eta)[1].J
+    def step(self, x: Tensor, z: Tensor, eta: float, *, cost: Tensor | None = None) -> None:
+        """Train on one batch or sample: forward, backward and update in one, in place (manual_bp/in_place.py).
 
-    def fit(self, X: Tensor, Z: Tensor, *, eta: float, epochs: int, batch_size: int, seed: int = 0) -> list[float]:
-        """Train on all samples, shuffled anew in each epoch; returns the mean cost of the samples of each epoch."""
-        return training.fit(self, X, Z, eta=eta, epochs=epochs, batch_size=batch_size, seed=seed)
+        x, z: as for `forward` and `cost`; but the values in z are not looked at, for which an accelerator would have to
+        be waited for. cost: a 0-d tensor, to which the cost of the batch, summed over its samples, is added.
+
+        The memory that a step needs is laid out at the first one on batches of a shape. The tensors that `weights` and
+        `biases` have given out stay as they are.
+        """
+        try:
+            described = (x.shape, x.dtype, x.device, x.requires_grad, z.shape, z.dtype, z.device, z.requires_grad)
+        except AttributeError:
+            described = None  # no tensors, and refused for it
+        if described is None or described != self._described:
+            self._get_ready(x, z)
+            self._described = described
+        if eta != self._eta:
+            self._eta = _checks.eta(eta)
+        if self._in_place is not None:
+            self._in_place.step(x, z, self._eta, cost)
+            self._parameters = None
+            return
+        grads = training.one_round(self, x, z, self._eta)[1]
+        if cost is not None:
+            cost += grads.J * (len(x) if x.dim() == 2 else 1)
+
+    def fit(
+        self,
+        X: Tensor,
+        Z: Tensor,
+        *,
+        eta: float,
+        epochs: int,
+        batch_size: int,
+        seed: int = 0,
+        file: str | PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> list[float]:
+        """Train on all samples, shuffled anew in each epoch; returns the mean cost of the samples of each epoch.
+
+        X [samples, n₀] and Z as z of `cost`, on the network's device. The cost of a sample is that before the step
+        which it is in. batch_size=1 trains online, as the article does. progress: a bar, where stderr is a terminal.
+
+        file: a checkpoint, written after each epoch. If it is there, the training goes on from it, and ends with the
+        same numbers as if it had not been interrupted; more epochs, or another eta, may be asked for. Raises
+        CheckpointError, a ValueError, for a file that is torn, none, or of another training.
+        """
+        return training.fit(
+            self, X, Z, eta=eta, epochs=epochs, batch_size=batch_size, seed=seed, file=file, progress=progress
+        )
+
+    def _take(self, weights: Tensors, biases: Tensors) -> None:
+        """Have these parameters from now on."""
+        self._parameters, self._in_place, self._described = (weights, biases), None, None
+
+    def _get_ready(self, x: Tensor, z: Tensor) -> None:
+        """Lay out the memory for steps in place on such batches; refuses what does not fit."""
+        self._check_x(x)
+        self._check_z(z, x.shape[:-1])
+        if not in_place.possible(self.activations, self.cost_rule):
+            return
+        samples = len(x) if x.dim() == 2 else 1
+        with torch.inference_mode(False):  # else this memory could be written to in inference mode alone
+            form = in_place.form(samples, self.sizes, self.dtype, self.device)
+            if not isinstance(self._in_place, form):
+                self._in_place = form(self._now(), self.activations, self.cost_rule)
+            self._in_place.lay_out(samples)
+
+    def _graph(self, x: Tensor, z: Tensor, eta: float, cost: Tensor) -> Callable[[Tensor, Tensor], None]:
+        """The step on such batches as one CUDA graph, where there is a form in place."""
+        self._get_ready(x, z)
+        if not isinstance(self._in_place, in_place.Products):
+            return lambda x, z: self.step(x, z, eta, cost=cost)
+        graph = in_place.Graph(self._in_place, x, z, eta, cost)
+
+        def step(x: Tensor, z: Tensor) -> None:
+            graph.step(x, z)
+            self._parameters = None
+
+        return step
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the parameters, without the memory of steps."""
+        self._now()
+        return vars(self) | {"_in_place": None, "_described": None}
+
+    def _check(self, x: Tensor, z: Tensor) -> None:
+        """Everything about a batch and its targets."""
+        self._check_x(x)
+        self._check_z(z, x.shape[:-1])
+        self._check_values(z)
 
     def _check_x(self, x: Tensor) -> None:
-        w = self.weights[0]
-        _checks.like("x", x, w.dtype, w.device)
-        if x.dim() not in (1, 2) or x.shape[-1] != w.shape[1]:
-            raise ValueError(f"x: expected shape [N, {w.shape[1]}] or [{w.shape[1]}], got {list(x.shape)}")
+        _checks.like("x", x, self.dtype, self.device)
+        if x.dim() not in (1, 2) or x.shape[-1] != self.sizes[0]:
+            raise ValueError(f"x: expected shape [N, {self.sizes[0]}] or [{self.sizes[0]}], got {list(x.shape)}")
         if x.dim() == 2 and not len(x):
             raise ValueError("x: expected at least one sample, got an empty batch")
 
-    def _check_z(self, trace: Trace, z: Tensor) -> None:
-        n_out = trace.n_out[-1]
+    def _check_z(self, z: Tensor, samples: torch.Size) -> None:
+        """Dtype, device and shape of the targets."""
         if self.cost_rule.target == "class":
-            _checks.classes("z", z, n_out.shape[-1])
-            _checks.on_device("z", z, n_out.device)
-            _checks.shape("z", z, n_out.shape[:-1], "one class index a sample")
+            _checks.integers("z", z)
+            _checks.on_device("z", z, self.device)
+            _checks.shape("z", z, samples, "one class index a sample")
         else:
-            _checks.like("z", z, n_out.dtype, n_out.device)
-            _checks.shape("z", z, n_out.shape, "that of the network's outputs")
-            if self.cost_rule.target == "probability":
-                _checks.probabilities("z", z)
+            _checks.like("z", z, self.dtype, self.device)
+            _checks.shape("z", z, (*samples, self.sizes[-1]), "that of the network's outputs")
+
+    def _check_values(self, z: Tensor) -> None:
+        """The values of the targets."""
+        if self.cost_rule.target == "class":
+            _checks.classes("z", z, self.sizes[-1])
+        elif self.cost_rule.target == "probability":
+            _checks.probabilities("z", z)
 
     def _cost_of_samples(self, trace: Trace, z: Tensor) -> Tensor:
         return self.cost_rule.forward(trace.n_in[-1] if self.cost_rule.output else trace.n_out[-1], z)

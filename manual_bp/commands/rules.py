@@ -9,8 +9,9 @@ from itertools import product
 from typing import Any
 
 from manual_bp import rules as catalogue
+from manual_bp._console import console
 from manual_bp.commands import CommandError
-from manual_bp.commands._console import Shares, console
+from manual_bp.commands._shares import Shares
 from manual_bp.commands.subjects import rule
 from manual_bp.rules import RULES, Rule
 from reference import devices

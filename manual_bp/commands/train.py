@@ -1,15 +1,18 @@
 """`manual-bp train`: train a network by hand-written backward propagation, beside autograd on the same batches."""
 
+import hashlib
 import math
+import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from manual_bp import _checks
+from manual_bp import _checks, distributed
+from manual_bp._console import Silent, console
 from manual_bp.commands import CommandError
-from manual_bp.commands._console import console
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, digits, npz
 from manual_bp.network import Network
@@ -50,7 +53,7 @@ def train(
         outputs = Z.shape[1] if Z.dim() == 2 else int(Z.max()) + 1
         activations = [activation] * len(hidden) + ["sigmoid" if cost == "cross_entropy" else "identity"]
         sizes = [X.shape[1], *hidden, outputs]
-        place = devices.device(device)
+        place = _place(device)
         net = Network.random(
             sizes, seed=seed, dtype=getattr(torch, dtype), device=place, activation=activations, cost=cost
         )
@@ -63,39 +66,68 @@ def train(
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
-    lines = console()
-    lines.print(f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}")
-    lines.print(f"{len(kept)} samples to train on, {len(held_out)} held out\n")
+    setting = f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}"
+    if not distributed.launched():
+        return _train(run, None, setting, (test_x, test_z), epochs, batch_size, seed, verify_every, console())
+    try:
+        with distributed.joined(place) as processes:
+            processes.agree(
+                network=setting, weights=_digest(*net.weights, *net.biases), data=_digest(X, Z), eta=eta, epochs=epochs,
+                batch_size=batch_size, seed=seed, verify_every=verify_every,
+            )  # fmt: skip
+            return _train(
+                run, processes, f"{setting}, by {processes.size} processes", (test_x, test_z), epochs, batch_size, seed,
+                verify_every, console() if processes.rank == 0 else Silent(),
+            )  # fmt: skip
+    except distributed.DistributedError as error:
+        raise CommandError(str(error)) from None
+
+
+def _train(
+    run: "_Run", processes: distributed.Processes | None, setting: str, held_out: tuple[Tensor, Tensor], epochs: int,
+    batch_size: int, seed: int, verify_every: int | None, lines: Any,
+) -> int:  # fmt: skip
+    """Train by hand, and in the first process by autograd beside it."""
+    net, samples = run.net, len(run.X)
+    first = processes is None or processes.rank == 0
+    lines.print(setting)
+    lines.print(f"{samples} samples to train on, {len(held_out[0])} held out\n")
     lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")
-    steps_in_epoch = math.ceil(len(kept) / batch_size)
-    widest = rungs(place)[0]  # alone: in lower precision a relu's neuron may come to lie on the other side of its kink
-    spent = epoch_cost = 0.0
+    steps_in_epoch = math.ceil(samples / batch_size)
+    widest = rungs(run.place)[
+        0
+    ]  # alone: in lower precision a relu's neuron may come to lie on the other side of its kink
+    spent = 0.0
     step = 0
     with lines.progress() as progress:
         task = progress.add_task("training", total=epochs * steps_in_epoch)
         for step, (epoch, batch) in enumerate(
-            minibatches(len(kept), epochs=epochs, batch_size=batch_size, seed=seed), start=1
+            minibatches(samples, epochs=epochs, batch_size=batch_size, seed=seed), start=1
         ):
-            if verify_every and step % verify_every == 0:
-                report = network(net, run.X[batch], run.Z[batch], eta, place, [widest], seed)
+            if first and verify_every and step % verify_every == 0:
+                report = network(net, run.X[batch], run.Z[batch], run.eta, run.place, [widest], seed)
                 if not report.ok:
                     lines.print(f"step {step}: {report}")
                     return 1
             started = time.perf_counter()
-            J = run.by_hand(batch)
+            run.by_hand(batch, processes)
             spent += time.perf_counter() - started
-            run.by_autograd(batch)
-            if not math.isfinite(J):
-                raise CommandError(f"step {step}: the cost is {J}: it diverges, try a smaller --eta than {eta:g}")
-            epoch_cost += J * len(batch) / len(kept)
+            if first:
+                run.by_autograd(batch)
             progress.advance(task)
             if step % steps_in_epoch == 0:
-                accuracy = _accuracy(net, test_x, test_z)
-                held_out_cost = float(net.cost(test_x, test_z))
-                lines.print(f"{epoch + 1:5d}  {epoch_cost:10.6f}  {held_out_cost:13.6f}  {accuracy:>17}")
-                epoch_cost = 0.0
+                cost = run.cost_of_epoch()
+                if not math.isfinite(cost):
+                    raise CommandError(
+                        f"epoch {epoch + 1}: the cost is {cost}: it diverges, try a smaller --eta than {run.eta:g}"
+                    )
+                accuracy = _accuracy(net, *held_out)
+                lines.print(f"{epoch + 1:5d}  {cost:10.6f}  {float(net.cost(*held_out)):13.6f}  {accuracy:>17}")
 
-    lines.print(f"\n{step} steps by hand, {1e6 * spent / step:.0f} µs each")
+    if not first:
+        return 0
+    waiting = "" if processes is None else ", the waiting for each other included"
+    lines.print(f"\n{step} steps by hand, {1e6 * spent / step:.0f} µs each{waiting}")
     if verify_every:
         checked = step // verify_every
         lines.print(f"cross-checked against autograd in {dtype_name(widest)} at {checked} of them: all agree")
@@ -109,6 +141,22 @@ def train(
     return 0 if report.ok else 1
 
 
+def _place(device: str) -> torch.device:
+    """The device of that name; of several CUDA devices, each process on this machine has its own."""
+    if device == "cuda" and distributed.launched():
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return devices.device(device)
+
+
+def _digest(*tensors: Tensor) -> str:
+    """What differs where the tensors do."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{list(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    return f"{[list(tensor.shape) for tensor in tensors]} ({digest.hexdigest()[:8]})"
+
+
 class _Run:
     """One training by hand, and the same by autograd + SGD, in float32 and in float64, the oracle."""
 
@@ -116,6 +164,7 @@ class _Run:
         self.net, self.eta = net, eta
         self.X, self.Z = self.on_net(X), self.on_net(Z)
         self.dtype, self.place = self.X.dtype, self.X.device
+        self.cost = torch.zeros((), dtype=rungs(self.place)[0], device=self.place)
         activations, cost = twin_names(net)
         self.twins: dict[torch.dtype, Twin] = {}
         self.data: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
@@ -133,8 +182,20 @@ class _Run:
         like = self.net.weights[0]
         return values.to(like.device, like.dtype if values.is_floating_point() else values.dtype)
 
-    def by_hand(self, batch: Tensor) -> float:
-        return float(self.net.step(self.X[batch], self.Z[batch], self.eta))
+    def by_hand(self, batch: Tensor, processes: distributed.Processes | None) -> None:
+        """A step in place, or with the other processes."""
+        if processes is None:
+            self.net.step(self.X[batch], self.Z[batch], self.eta, cost=self.cost)
+        else:
+            part = processes.share(batch)
+            J = processes.step(self.net, self.X[part], self.Z[part], self.eta, samples=len(batch))
+            self.cost += J * len(batch)
+
+    def cost_of_epoch(self) -> float:
+        """The mean cost of the samples since the last call, each before its own step."""
+        mean = float(self.cost) / len(self.X)
+        self.cost.zero_()
+        return mean
 
     def by_autograd(self, batch: Tensor) -> None:
         for dtype in self.twins:

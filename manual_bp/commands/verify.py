@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from manual_bp import __version__
+from manual_bp._console import console
 from manual_bp.commands import CommandError
-from manual_bp.commands._console import Shares, console
+from manual_bp.commands._shares import Shares
 from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted

@@ -1,43 +1,12 @@
-"""The console of the commands: rich's, or a plain one where rich is not installed."""
+"""The table of verdicts that the commands print."""
 
-import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
 from reference import Row
 from reference.report import dtype_name
-
-
-def console(*, stderr: bool = False) -> Any:
-    """What prints lines, in a style, and shows progress."""
-    try:
-        from manual_bp.commands._rich import Lines
-    except ImportError:  # a machine without a network, with PyTorch alone
-        return Plain(stderr=stderr)
-    return Lines(stderr=stderr)
-
-
-class Plain:
-    """Lines without a style, and no progress, in the manner of rich."""
-
-    def __init__(self, *, stderr: bool) -> None:
-        self.file = sys.stderr if stderr else sys.stdout
-
-    def print(self, text: str = "", *, style: str | None = None, end: str = "\n") -> None:
-        print(text, end=end, file=self.file)
-
-    def progress(self) -> AbstractContextManager["Plain"]:
-        return nullcontext(self)
-
-    def add_task(self, description: str, *, total: int) -> None:
-        """None is shown."""
-
-    def update(self, task: None, *, description: str) -> None: ...
-
-    def advance(self, task: None) -> None: ...
 
 
 class Shares:

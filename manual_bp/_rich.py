@@ -1,4 +1,4 @@
-"""The console of the commands, with colours and a bar of progress."""
+"""The console, with colours and a bar of progress."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,0 +1,93 @@
+"""Checkpoints of a training: written whole or not at all, and read without executing anything."""
+
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from manual_bp.network import Network
+
+Name = str | PathLike[str]
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, or that of another training."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training must have in common with the one that it takes up."""
+
+    sizes: list[int]
+    activations: list[str]
+    cost: str
+    dtype: str
+    samples: int
+    batch_size: int
+    seed: int
+
+    @classmethod
+    def of(cls, net: "Network", *, samples: int, batch_size: int, seed: int) -> "Run":
+        activations = [rule.__name__ for rule in net.activations]
+        return cls(list(net.sizes), activations, net.cost_rule.__name__, str(net.dtype), samples, batch_size, seed)
+
+
+def save(file: Name, run: Run, net: "Network", history: list[float]) -> None:
+    """Put a checkpoint in the place of the file, at once: until then, the one before stays."""
+    path = Path(file)
+    state = {"run": asdict(run), "history": history, "weights": list(net.weights), "biases": list(net.biases)}
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def resume(file: Name, run: Run, net: "Network") -> list[float]:
+    """Give the network the weights of the checkpoint, where there is one; returns the costs of its epochs.
+
+    Raises CheckpointError for what is no checkpoint, and for that of another training.
+    """
+    path = Path(file)
+    if not path.exists():
+        return []
+    state = _read(path)
+    differs = [
+        f"{name} {state['run'].get(name)} there, {value} here"
+        for name, value in asdict(run).items()
+        if state["run"].get(name) != value
+    ]
+    if differs:
+        raise CheckpointError(
+            f"{path}: expected the checkpoint of this training, got that of another: {'; '.join(differs)}. "
+            "Take up that one, or name another file"
+        )
+    weights, biases = (tuple(p.to(net.device) for p in state[kind]) for kind in ("weights", "biases"))
+    net._take(weights, biases)
+    return [float(cost) for cost in state["history"]]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if {*state} == {"run", "history", "weights", "biases"}:
+            return dict(state)
+        reason = "it holds something else"
+    except OSError:
+        raise
+    except Exception as error:  # torch's reader raises what it comes upon
+        reason = str(error).partition("\n")[0] or type(error).__name__
+    raise CheckpointError(
+        f"{path}: expected a checkpoint of fit, got a file that is none or is torn ({reason}). "
+        "It was left as it is: move it away to start anew"
+    )

@@ -1,0 +1,296 @@
+"""A training step in place: `forward`, `backward` and `update` of a network, without a graph and without new memory.
+
+The derivation is in manual_bp/network.py, and the tests hold each form of the step here to it. What is done otherwise:
+
+- Gradient and update are one: W ← W − η/N · Δ(in)ᵀ A. Therefore W carries the deltas down *before* it is updated.
+- Deltas lie over activations: when A^l has served the update of the layer above, Δ^l takes its place.
+- The 1/N of the mean and η wait until the update, for every delta is linear in them.
+- The cost is computed only for who asks for it: no derivative needs its value.
+
+There are two forms, for the two things that a step's time is spent on: `Calls` and `Products`.
+"""
+
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manual_bp.rules import (
+    Identity,
+    ReLU,
+    Rule,
+    Sigmoid,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    Tanh,
+)
+from manual_bp.rules.losses import Loss
+
+ACTIVATIONS: set[type[Rule]] = {Sigmoid, Tanh, ReLU, Identity}
+COSTS: set[type[Loss]] = {SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError}
+
+# A product of up to so many multiplications NumPy computes on the thread that calls. With more its threads start, and
+# they and torch's, each waiting busily for its own, take the cores from each other.
+SMALL = 2**18
+
+Parameters = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+
+
+def activation(f: type[Rule], a: Tensor) -> Callable[[], object]:
+    """A ← f(A)."""
+    return {Sigmoid: a.sigmoid_, Tanh: a.tanh_, ReLU: a.relu_, Identity: a.detach}[f]
+
+
+def derivative(f: type[Rule], a: Tensor, delta_out: Tensor) -> Callable[[], object]:
+    """A ← Δ(in) = f′(Z) ⊙ Δ(out), where A = f(Z)."""
+    one = a.new_ones(())
+
+    def sigmoid() -> None:
+        a.addcmul_(a, a, value=-1).mul_(delta_out)  # a − a² = a (1 − a)
+
+    def tanh() -> None:
+        torch.addcmul(one, a, a, value=-1, out=a).mul_(delta_out)
+
+    def relu() -> None:
+        a.sign_().mul_(delta_out)  # a ≥ 0, so its sign is 1 where z > 0, else 0
+
+    def identity() -> None:
+        a.copy_(delta_out)
+
+    return {Sigmoid: sigmoid, Tanh: tanh, ReLU: relu, Identity: identity}[f]
+
+
+def numpy_derivative(f: type[Rule], a_: Tensor, delta_out_: Tensor) -> Callable[[], object]:
+    """The same by NumPy, a call of which costs less than half."""
+    a, delta_out = a_.numpy(), delta_out_.numpy()
+    one = np.ones((), a.dtype)  # a Python number would be converted at each call
+
+    def sigmoid() -> None:
+        np.multiply(delta_out, a, delta_out)
+        np.subtract(one, a, a)
+        np.multiply(a, delta_out, a)
+
+    def tanh() -> None:
+        np.multiply(a, a, a)
+        np.subtract(one, a, a)
+        np.multiply(a, delta_out, a)
+
+    def relu() -> None:
+        np.greater(a, 0, a)
+        np.multiply(a, delta_out, a)
+
+    def identity() -> None:
+        np.copyto(a, delta_out)
+
+    return {Sigmoid: sigmoid, Tanh: tanh, ReLU: relu, Identity: identity}[f]
+
+
+def output(cost: type[Loss], f: type[Rule], a: Tensor, memory: Tensor) -> Callable[[Tensor, Tensor | None], None]:
+    """A ← N Δ(in) of the output layer, where A = Z; adds the cost of the batch, summed over its samples, to J."""
+    activate, derive, subtract = activation(f, a), derivative(f, a, memory), a.sub_
+    minus_one = -a.new_ones(()).expand(len(a), 1)
+
+    def add_cost(z: Tensor, J: Tensor) -> None:
+        J.add_(cost.forward(a, z).sum(dtype=J.dtype))
+
+    def sigmoid_cross_entropy(z: Tensor, J: Tensor | None) -> None:
+        if J is not None:
+            add_cost(z, J)
+        activate()
+        subtract(z)
+
+    def softmax_cross_entropy(z: Tensor, J: Tensor | None) -> None:
+        if J is not None:
+            add_cost(z, J)
+        a.copy_(torch.softmax(a, 1, out=memory))
+        a.scatter_add_(1, z.long().view(-1, 1), minus_one)
+
+    def squared_error(z: Tensor, J: Tensor | None) -> None:
+        activate()
+        if J is not None:
+            add_cost(z, J)
+        torch.sub(a, z, out=memory)
+        derive()
+
+    return {
+        SigmoidCrossEntropy: sigmoid_cross_entropy,
+        SoftmaxCrossEntropy: softmax_cross_entropy,
+        SquaredError: squared_error,
+    }[cost]
+
+
+class Products:
+    """Large layers, large batches, accelerators, half precision: the time is that of the matrix products."""
+
+    def __init__(self, params: Parameters, activations: Sequence[type[Rule]], cost: type[Loss]) -> None:
+        self.activations, self.cost = activations, cost
+        self.weights, self.biases = ([p.clone() for p in of_kind] for of_kind in params)
+        self.memory: list[Tensor] = []
+
+    def parameters(self) -> Parameters:
+        """Copies of the weights and biases as they are now."""
+        return tuple(w.clone() for w in self.weights), tuple(b.clone() for b in self.biases)
+
+    def lay_out(self, samples: int) -> None:
+        """Get ready for batches of this many samples; smaller ones use the memory of the largest."""
+        widths = [len(w) for w in self.weights]
+        if not self.memory or len(self.memory[0]) < samples:
+            like = self.weights[0]
+            self.memory = [like.new_empty(samples, width) for width in widths]
+            self.memory.append(like.new_empty(samples, max(widths)))
+        self.samples = samples
+        self.a = [a[:samples] for a in self.memory[:-1]]
+        # Δ(out) of each layer in turn is in the same memory.
+        self.delta_out = [self.memory[-1].view(-1)[: samples * width].view(samples, width) for width in widths]
+        self.activate = [activation(f, a) for f, a in zip(self.activations, self.a, strict=True)]
+        self.derive = [
+            derivative(f, a, delta_out)
+            for f, a, delta_out in zip(self.activations, self.a, self.delta_out, strict=True)
+        ]
+        self.output = output(self.cost, self.activations[-1], self.a[-1], self.delta_out[-1])
+
+    def step(self, x: Tensor, z: Tensor, eta: float, J: Tensor | None = None) -> None:
+        """W ← W − η ∂J/∂W, b ← b − η ∂J/∂b; adds the cost of the batch, summed over its samples, to J."""
+        x = x if x.dim() == 2 else x[None]
+        minus_rate = -eta / self.samples
+        top = len(self.a) - 1
+
+        for layer, (w, b, a) in enumerate(zip(self.weights, self.biases, self.a, strict=True)):
+            torch.addmm(b, self.a[layer - 1] if layer else x, w.T, out=a)
+            if layer < top:
+                self.activate[layer]()
+        self.output(z, J)
+
+        for layer in range(top, -1, -1):
+            delta, w, b = self.a[layer], self.weights[layer], self.biases[layer]
+            if layer:
+                torch.mm(delta, w, out=self.delta_out[layer - 1])
+            w.addmm_(delta.T, self.a[layer - 1] if layer else x, alpha=minus_rate)
+            b.add_(delta.sum(0), alpha=minus_rate)
+            if layer:
+                self.derive[layer - 1]()
+
+
+class Calls:
+    """Few and small numbers on a CPU: the time is that of the calls, so there are few of them, and of the cheapest.
+
+    Every bias is the weight of the figures' node with output 1, one more column. So that this node, too, comes out of
+    the product, V has one more row: V^l = [[W^l, b^l], [0, 1]] and [Z^l, 1] = [A^(l−1), 1] V^lᵀ. The V of all layers
+    lie in one piece of memory, their gradients in another, and one subtraction updates all.
+
+    It is NumPy that computes on torch's memory, for a call of it costs half. Where a number overflows it would warn,
+    and torch is silent: so it is told to be, in a context of its own, entered in a fifth of np.errstate's time.
+    """
+
+    def __init__(self, params: Parameters, activations: Sequence[type[Rule]], cost: type[Loss]) -> None:
+        self.activations, self.cost = activations, cost
+        like = params[0][0]
+        shapes = [(outputs + 1, inputs + 1) for outputs, inputs in (w.shape for w in params[0])]
+        lengths = [rows * columns for rows, columns in shapes]
+
+        def layers(memory: Tensor) -> list[Tensor]:
+            return [part.view(shape) for part, shape in zip(memory.split(lengths), shapes, strict=True)]
+
+        params_memory, gradients_memory = like.new_zeros(sum(lengths)), like.new_zeros(sum(lengths))
+        self.params, self.gradients = params_memory.numpy(), gradients_memory.numpy()
+        self.v, self.dJ_dv = layers(params_memory), layers(gradients_memory)
+        for v, w, b in zip(self.v, *params, strict=True):
+            v[:-1, :-1], v[:-1, -1], v[-1, -1] = w, b, 1
+        self.eta, self.rate = 0.0, like.new_zeros(()).numpy()
+        self.context = copy_context()
+        self.context.run(np.seterr, all="ignore")
+
+    def parameters(self) -> Parameters:
+        """Copies of the weights and biases as they are now."""
+        return tuple(v[:-1, :-1].clone() for v in self.v), tuple(v[:-1, -1].clone() for v in self.v)
+
+    def lay_out(self, samples: int) -> None:
+        """Get ready for batches of this many samples: the arguments of every call."""
+        self.samples, self.eta = samples, 0.0
+        self.rate.fill(0)
+        like = self.v[0]
+        a1 = [like.new_ones(samples, width) for width in (like.shape[1], *map(len, self.v))]  # [A, 1]
+        a = [of_layer[:, :-1] for of_layer in a1]
+        delta_out1 = [torch.empty_like(of_layer) for of_layer in a1]
+        delta_out = [of_layer[:, :-1] for of_layer in delta_out1]
+        self.x, self.delta = a[0], a[-1].numpy()
+        self.output = output(self.cost, self.activations[-1], a[-1], delta_out[-1])
+        products = [
+            (below.numpy(), v.T.numpy(), above.numpy()) for below, v, above in zip(a1, self.v, a1[1:], strict=False)
+        ]
+        activate = [activation(f, above) for f, above in zip(self.activations, a[1:], strict=True)]
+        self.hidden, self.top = list(zip(products, activate, strict=True))[:-1], products[-1]
+        gradient = [
+            (delta.T.numpy(), below.numpy(), dJ_dv[:-1].numpy())
+            for delta, below, dJ_dv in zip(a[1:], a1, self.dJ_dv, strict=False)
+        ]
+        carry = [
+            (delta.numpy(), v[:-1].numpy(), delta_below.numpy())
+            for delta, v, delta_below in zip(a[2:], self.v[1:], delta_out1[1:], strict=False)
+        ]
+        derive = [numpy_derivative(*below) for below in zip(self.activations, a[1:-1], delta_out[1:], strict=False)]
+        self.back = list(zip(gradient[1:], carry, derive, strict=True))[::-1]
+        self.bottom = gradient[0]
+
+    def step(self, x: Tensor, z: Tensor, eta: float, J: Tensor | None = None) -> None:
+        """W ← W − η ∂J/∂W, b ← b − η ∂J/∂b; adds the cost of the batch, summed over its samples, to J."""
+        if eta != self.eta:
+            self.eta = eta
+            self.rate.fill(eta / self.samples)
+        self.context.run(self._step, x, z, J)
+
+    def _step(self, x: Tensor, z: Tensor, J: Tensor | None) -> None:
+        dot = np.dot
+        self.x.copy_(x)
+        for product, activate in self.hidden:
+            dot(*product)
+            activate()
+        dot(*self.top)
+        self.output(z, J)
+        np.multiply(self.delta, self.rate, self.delta)  # so every gradient comes out as η/N times itself
+        for gradient, carry, derive in self.back:
+            dot(*gradient)
+            dot(*carry)
+            derive()
+        dot(*self.bottom)
+        np.subtract(self.params, self.gradients, self.params)
+
+
+class Graph:
+    """The step on CUDA as one graph: its kernels are launched all at once, on batches of one shape."""
+
+    def __init__(self, step: Products, x: Tensor, z: Tensor, eta: float, cost: Tensor) -> None:
+        self.x, self.z = x.clone(), z.clone()
+        kept = [p.clone() for p in (*step.weights, *step.biases, cost)]
+        stream = torch.cuda.Stream(x.device)
+        stream.wait_stream(torch.cuda.current_stream(x.device))
+        with torch.cuda.stream(stream):  # cuBLAS takes its working memory at the first calls, which none may in a graph
+            for _ in range(3):
+                step.step(self.x, self.z, eta, cost)
+        torch.cuda.current_stream(x.device).wait_stream(stream)
+        for p, before in zip((*step.weights, *step.biases, cost), kept, strict=True):
+            p.copy_(before)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            step.step(self.x, self.z, eta, cost)
+
+    def step(self, x: Tensor, z: Tensor) -> None:
+        self.x.copy_(x)
+        self.z.copy_(z)
+        self.graph.replay()
+
+
+def possible(activations: Sequence[type[Rule]], cost: type[Loss]) -> bool:
+    """Whether every activation and the cost have a form in place."""
+    return ACTIVATIONS.issuperset(activations) and cost in COSTS
+
+
+def form(samples: int, sizes: Sequence[int], dtype: torch.dtype, device: torch.device) -> type[Calls | Products]:
+    """The form of the step for such a network and batches of so many samples."""
+    largest = samples * max((inputs + 1) * (outputs + 1) for inputs, outputs in pairwise(sizes))
+    small = device.type == "cpu" and dtype in (torch.float32, torch.float64) and largest <= SMALL
+    return Calls if small else Products
