@@ -15,7 +15,8 @@ from unittest.mock import patch
 
 from torch import Tensor
 
-from manual_bp import article, training
+from manual_bp import article, in_place, training
+from manual_bp.in_place import Calls, Products
 from manual_bp.network import Gradients, Network, Trace
 from manual_bp.rules import Affine, ReLU, Sigmoid, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, Tanh
 
@@ -33,6 +34,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     # The article's literal order: the weights into a layer are updated before they carry the deltas back.
     "stale-weights": (
         Edit(training, "one_round", "net.backward(trace, z)", "literal_order(net, trace, z, eta)"),
+        Edit(Products, "step", "torch.mm(delta, w,", "torch.mm(delta, w + minus_rate * delta.T @ self.a[layer - 1],"),
         Edit(article, "two_by_two", "dn_21_in_dn_11_out = w_21_11", "dn_21_in_dn_11_out = w_21_11 - eta * dJ_dw_21_11"),
         Edit(article, "two_by_two", "dn_21_in_dn_12_out = w_21_12", "dn_21_in_dn_12_out = w_21_12 - eta * dJ_dw_21_12"),
         Edit(article, "two_by_two", "dn_22_in_dn_11_out = w_22_11", "dn_22_in_dn_11_out = w_22_11 - eta * dJ_dw_22_11"),
@@ -46,6 +48,9 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit(SigmoidCrossEntropy, "backward", "torch.sigmoid(n_in) - z", "z - torch.sigmoid(n_in)"),
         Edit(SoftmaxCrossEntropy, "backward", "return torch.where", "return -torch.where"),
         Edit(SquaredError, "backward", "n_out - z", "z - n_out"),
+        Edit(in_place, "output", "subtract(z)", "subtract(z), a.neg_()"),
+        Edit(in_place, "output", "minus_one)", "minus_one).neg_()"),
+        Edit(in_place, "output", "torch.sub(a, z,", "torch.sub(z, a,"),
     ),
     # δ(out) handed on as if it were δ(in)
     "missing-derivative": (
@@ -54,6 +59,8 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit(Sigmoid, "backward", "grad_out * out * (1 - out)", "grad_out"),
         Edit(Tanh, "backward", "grad_out * (1 - out * out)", "grad_out"),
         Edit(ReLU, "backward", "torch.where(x > 0, grad_out, 0)", "grad_out"),
+        Edit(in_place, "derivative", "[f]", "[Identity]"),
+        Edit(in_place, "numpy_derivative", "[f]", "[Identity]"),
     ),
     # W for Wᵀ, and a gradient laid out as that of the transposed
     "transposed": (
@@ -62,7 +69,11 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit(Affine, "backward", "grad_out_so.T @ x_si", "(x_si.T @ grad_out_so).reshape(w.shape)"),
     ),
     # the sum over the samples for their mean
-    "forgotten-mean": (Edit(Network, "backward", "1 / J.numel()", "1"),),
+    "forgotten-mean": (
+        Edit(Network, "backward", "1 / J.numel()", "1"),
+        Edit(Calls, "step", "eta / self.samples", "eta"),
+        Edit(Products, "step", "eta / self.samples", "eta"),
+    ),
     # a bias that never learns
     "forgotten-bias": (
         Edit(article, "neuron", "ones_like(n_in)", "0 * n_in"),
@@ -71,6 +82,8 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit(article, "two_by_two", "ones_like(n_21_in)", "0 * n_21_in"),
         Edit(article, "two_by_two", "ones_like(n_22_in)", "0 * n_22_in"),
         Edit(Affine, "backward", "grad_out_so.sum(0)", "0 * grad_out_so.sum(0)"),
+        Edit(Calls, "_step", "np.subtract(", "[dJ_dv[:, -1].zero_() for dJ_dv in self.dJ_dv]; np.subtract("),
+        Edit(Products, "step", "delta.sum(0)", "0 * delta.sum(0)"),
     ),
 }
 

@@ -295,7 +295,11 @@ class Network:
         if eta != self._eta:
             self._eta = _checks.eta(eta)
         if self._in_place is not None:
-            self._in_place.step(x, z, self._eta, cost)
+            try:
+                self._in_place.step(x, z, self._eta, cost)
+            except RuntimeError:  # where torch looks at class indices itself, before anything is updated
+                self._check_values(z)
+                raise
             self._parameters = None
             return
         grads = training.one_round(self, x, z, self._eta)[1]

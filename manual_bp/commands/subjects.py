@@ -184,13 +184,19 @@ def _digits(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> R
 def network(
     net: Network, x: Tensor, z: Tensor, eta: float, device: torch.device, dtypes: Sequence[torch.dtype], seed: int
 ) -> Report:
-    """Judge one round of training of such a network: costs, deltas, gradients and updated weights."""
+    """Judge one round of training of such a network: its every quantity, and the weights of a step in place."""
     activations, cost = twin_names(net)
     depth = len(net.weights)
 
+    def with_steps(quantities: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The step in place ends with the same weights as the round."""
+        new = {name: q for name, q in quantities.items() if name.startswith("new")}
+        return quantities | {name.replace("new", "stepped", 1): q for name, q in new.items()}
+
     def manual(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
-        fresh = Network(params[:depth], params[depth:], net.activations, net.cost_rule)
+        fresh, stepped = (Network(params[:depth], params[depth:], net.activations, net.cost_rule) for _ in range(2))
         trace, grads = training.one_round(fresh, x, z, eta)
+        stepped.step(x, z, eta)
         by_layer = {
             "n_in": trace.n_in,
             "n_out": trace.n_out,
@@ -200,20 +206,22 @@ def network(
             "bias": grads.bias,
             "new weight": fresh.weights,
             "new bias": fresh.biases,
+            "stepped weight": stepped.weights,
+            "stepped bias": stepped.biases,
         }
         quantities = {f"{name}[{layer}]": q for name, layers in by_layer.items() for layer, q in enumerate(layers)}
         return {"J": grads.J, "x": grads.x} | quantities
 
     def autograd(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
-        return network_twin.one_round(x, z, eta, params[:depth], params[depth:], activations, cost)
+        return with_steps(network_twin.one_round(x, z, eta, params[:depth], params[depth:], activations, cost))
 
     def evidence(deep: bool, x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Evidence]:
         twin = (x, z, eta, params[:depth], params[depth:], activations, cost)
-        stale = network_twin.literal_order(*twin)
+        stale = with_steps(network_twin.literal_order(*twin))
         cause = (
             f"weights updated already, with eta = {eta}, carry the deltas back: the article's literal order of steps"
         )
-        exact = network_twin.one_round(*twin)
+        exact = with_steps(network_twin.one_round(*twin))
         sizes = {"samples": len(x)} if x.dim() == 2 else {}
         return {name: Evidence(sizes=sizes, mistaken=[(cause, stale[name])] if name in stale else ()) for name in exact}
 
