@@ -52,6 +52,12 @@ Z of whole numbers holds class indices; Z of floats [samples, outputs] holds val
 --cost cross_entropy numbers from 0 to 1.
 Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be trained.
 """,
+    "bench": """
+examples:
+  manual-bp bench                                  every peer that is installed, in about four minutes
+  manual-bp bench --peer "JAX, jit" --rounds 31    ours, autograd and JAX, with more rounds
+  manual-bp bench --figure speed.svg               and draw it (needs the extra figures)
+""",
 }
 
 
@@ -115,6 +121,17 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0, mps, xpu (cpu)")
     train.add_argument("--dtype", default="float32", choices=["float64", "float32"], help="of all numbers (float32)")
     train.add_argument("--verify-every", type=int, metavar="K", help="cross-check every K-th step on the way")
+
+    about = "Measure the training step in place against autograd, torch.compile, JAX, scikit-learn and NumPy."
+    bench = commands.add_parser(
+        "bench", help=about, description=about, epilog=EXAMPLES["bench"], formatter_class=verbatim
+    )
+    bench.add_argument(
+        "--peer", action="append", dest="peers", metavar="NAME", help="a peer beside autograd; again for more (all)"
+    )
+    bench.add_argument("--rounds", type=int, default=11, metavar="N", help="turns of each (11)")
+    bench.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0 (cpu)")
+    bench.add_argument("--figure", metavar="FILE", help="draw speed and growth, as .svg, .png or .pdf")
     return top
 
 

@@ -1,0 +1,249 @@
+"""`manual-bp bench`: the training step in place against others', in time and memory, and how its time grows."""
+
+import importlib.util
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from manual_bp import __version__, _checks
+from manual_bp._console import console
+from manual_bp.commands import CommandError
+from manual_bp.commands.peers import PEERS, missing, work
+from reference import devices
+
+OURS, AUTOGRAD = "manual-bp", "autograd + SGD"
+NO_MEMORY = ("scikit-learn", "matrix products alone")  # minutes a step of these sizes, and no step
+TURN = 0.06  # seconds
+
+
+class Setting(NamedTuple):
+    """A network and the samples in a batch."""
+
+    sizes: Sequence[int]
+    samples: int
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or f"{'-'.join(map(str, self.sizes))}, batch {self.samples}"
+
+
+SPEED = [
+    Setting([2, 2, 2], 1, "2-2-2, online"),
+    Setting([784, 30, 10], 10),
+    Setting([784, 100, 10], 128),
+    Setting([1024, 2048, 2048, 1024], 512),
+]
+MEMORY = [
+    Setting([3072] * 7, 8, "6 layers of 3072, batch 8"),
+    Setting([512] * 13, 8192, "12 layers of 512, batch 8192"),
+]
+WIDTH = [Setting([width] * 4, 64) for width in (16, 32, 64, 128, 256, 512, 1024, 2048)]
+DEPTH = [Setting([64] * (depth + 1), 64) for depth in (1, 2, 4, 8, 16, 32, 64)]
+
+
+class Measured(NamedTuple):
+    """Of a peer: seconds of a step in each round, and bytes above rest."""
+
+    seconds: list[float]
+    memory: float
+
+
+Results = dict[str, Measured]  # by peer
+
+
+def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None) -> int:
+    """Measure, print the tables, draw the figure; returns the exit code."""
+    try:
+        place = devices.device(device)
+        _checks.count("--rounds", rounds)
+    except (TypeError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    unknown = [name for name in peers or [] if name not in PEERS]
+    if unknown:
+        raise CommandError(f"--peer {unknown[0]}: expected one of {', '.join(PEERS)}")
+    if figure:
+        _can_draw(figure)
+    asked = [name for name in PEERS if not peers or name in peers or name in (OURS, AUTOGRAD)]
+    here = [name for name in asked if not missing(name, place)]
+
+    lines = console()
+    threads = f", {torch.get_num_threads()} threads" if place.type == "cpu" else ""
+    lines.print(f"manual-bp {__version__}, torch {torch.__version__}, on {devices.title(place)}{threads}")
+    for name in asked:
+        if name not in here and (peers or place.type in PEERS[name].devices):
+            lines.print(f"left out: {name} {missing(name, place)}")
+    lines.print(
+        "Every peer in a process of its own, in turns; the median of the rounds, and of the ratios in each of them.\n"
+    )
+    with lines.progress() as bar:
+        task = bar.add_task("measuring", total=len(SPEED) + len(MEMORY) + len(WIDTH) + len(DEPTH))
+
+        def measured(settings: list[Setting], names: Sequence[str]) -> Iterator[tuple[Setting, Results]]:
+            for setting in settings:
+                bar.update(task, description=str(setting))
+                with _working(names, setting, place, lines) as workers:
+                    yield setting, _measure(workers, rounds)
+                bar.advance(task)
+
+        lines.print("A step, and how many times as long as ours it takes\n", style="bold")
+        speed = list(measured(SPEED, here))
+        _table(lines, here, speed, lambda m: _duration(median(m.seconds)), _times_as_long)
+        lines.print("\nMemory of a step above the process at rest, and ours as a share of it\n", style="bold")
+        memory = list(
+            measured(MEMORY, [name for name in here if name not in ("scikit-learn", "matrix products alone")])
+        )
+        _table(lines, here, memory, lambda m: f"{m.memory / 1e6:.0f} MB", _share_of_memory)
+        lines.print(
+            "\nGrowth: the exponent of width or depth in the time of a step, over the upper half of the range\n",
+            style="bold",
+        )
+        growth = {"width": list(measured(WIDTH, (OURS, AUTOGRAD))), "depth": list(measured(DEPTH, (OURS, AUTOGRAD)))}
+        _slopes(lines, growth)
+    if figure:
+        _draw(figure, speed, growth, devices.title(place))
+        lines.print(f"\nfigure: {figure}")
+    return 0
+
+
+@contextmanager
+def _working(
+    names: Sequence[str], setting: Setting, place: torch.device, lines: Any
+) -> Iterator[dict[str, tuple[Connection, float]]]:
+    """A process for each peer, and the memory of its step; what does not run is said and left out."""
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    processes, workers = [], {}
+    try:
+        for name in names:
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=work, args=(theirs, name, setting.sizes, setting.samples, place), daemon=True
+            )
+            process.start()
+            theirs.close()
+            processes.append(process)
+            try:
+                answer = ours.recv()  # one after the other, for the memory of all may be more than there is
+            except EOFError:
+                answer = "its process ended"
+            if isinstance(answer, str):
+                lines.print(f"left out of {setting}: {name}: {answer}", style="yellow")
+            else:
+                workers[name] = ours, float(answer)
+        yield workers
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _measure(workers: dict[str, tuple[Connection, float]], rounds: int) -> Results:
+    def turn(name: str, steps: int) -> float:
+        connection, _ = workers[name]
+        connection.send(steps)
+        answer = connection.recv()
+        if isinstance(answer, str):
+            raise CommandError(f"{name}: {answer}")
+        return float(answer) / steps
+
+    steps = {name: max(1, math.ceil(TURN / min(turn(name, 1), turn(name, 3)))) for name in workers}
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    for _ in range(rounds):
+        for name in workers:
+            seconds[name].append(turn(name, steps[name]))
+    return {name: Measured(seconds[name], workers[name][1]) for name in workers}
+
+
+def ratio(results: Results, name: str) -> float:
+    """How many times as long as ours a peer's step takes: the median of the rounds' ratios."""
+    pairs = zip(results[name].seconds, results[OURS].seconds, strict=True)
+    return median(theirs / ours for theirs, ours in pairs)
+
+
+def _times_as_long(results: Results, name: str) -> str:
+    return f"×{ratio(results, name):.3g}"
+
+
+def _share_of_memory(results: Results, name: str) -> str:
+    return f"{results[OURS].memory / results[name].memory:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    unit, scale = next(((u, s) for u, s in (("s", 1), ("ms", 1e-3)) if seconds >= s), ("µs", 1e-6))
+    return f"{seconds / scale:.3g} {unit}"
+
+
+def _table(
+    lines: Any, names: Sequence[str], measured: list[tuple[Setting, Results]], cell: Callable[[Measured], str],
+    against: Callable[[Results, str], str],
+) -> None:  # fmt: skip
+    """Peers down, settings across."""
+    width = max(map(len, names))
+    columns = [max(17, len(str(setting))) for setting, _ in measured]
+    lines.print(
+        "  ".join((" " * width, *(f"{setting!s:>{n}}" for (setting, _), n in zip(measured, columns, strict=True))))
+    )
+    for name in names:
+        if not any(name in results for _, results in measured):
+            continue
+        cells = [
+            f"{cell(results[name])} {against(results, name) if name != OURS else '':>6}" if name in results else "-"
+            for _, results in measured
+        ]
+        lines.print("  ".join((f"{name:{width}}", *(f"{c:>{n}}" for c, n in zip(cells, columns, strict=True)))))
+
+
+def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """The exponent k of time ~ sizeᵏ, over the upper half of the sizes."""
+    half = len(sizes) // 2
+    return float(np.polyfit(np.log(sizes[half:]), np.log(seconds[half:]), 1)[0])
+
+
+def curve(growth: list[tuple[Setting, Results]], along: str, name: str) -> tuple[list[int], list[float]]:
+    """Width or depth, and the seconds of a peer's step."""
+    sizes = [setting.sizes[0] if along == "width" else len(setting.sizes) - 1 for setting, _ in growth]
+    return sizes, [median(results[name].seconds) for _, results in growth]
+
+
+def _slopes(lines: Any, growth: dict[str, list[tuple[Setting, Results]]]) -> None:
+    width = max(map(len, (OURS, AUTOGRAD)))
+    lines.print(f"{'':{width}}  {'3 layers, in width':>20}  {'width 64, in depth':>20}")
+    for name in (OURS, AUTOGRAD):
+        exponents = [slope(*curve(growth[along], along, name)) for along in ("width", "depth")]
+        lines.print("  ".join((f"{name:{width}}", *(f"{exponent:20.2f}" for exponent in exponents))))
+
+
+def _can_draw(file: str) -> None:
+    """Before minutes are spent on what is to be drawn."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise CommandError(f"--figure {file}: matplotlib is not installed: pip install 'manual-bp[figures]'")
+    if Path(file).suffix not in (".svg", ".png", ".pdf"):
+        raise CommandError(f"--figure {file}: expected a name that ends in .svg, .png or .pdf")
+    if not Path(file).absolute().parent.is_dir():
+        raise CommandError(f"--figure {file}: there is no directory {Path(file).absolute().parent}")
+
+
+def _draw(
+    file: str, speed: list[tuple[Setting, Results]], growth: dict[str, list[tuple[Setting, Results]]], device: str
+) -> None:
+    from manual_bp.commands.figures import plot_bench
+
+    curves = {
+        along: {
+            name: (*curve(of_range, along, name), slope(*curve(of_range, along, name))) for name in (OURS, AUTOGRAD)
+        }
+        for along, of_range in growth.items()
+    }
+    ratios = {str(setting): {name: ratio(results, name) for name in results} for setting, results in speed}
+    title = f"A training step by hand and by others, torch {torch.__version__} on {device}"
+    try:
+        plot_bench(ratios, curves, title).savefig(file)
+    except OSError as error:
+        raise CommandError(f"--figure {file}: {error.strerror}") from None

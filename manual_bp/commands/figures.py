@@ -1,0 +1,56 @@
+"""The pictures of the commands, by matplotlib: an extra, imported only here."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+
+mpl.rcParams["svg.hashsalt"] = "manual-bp"  # the same picture has the same bytes
+
+
+def plot_bench(
+    speed: Mapping[str, Mapping[str, float]],
+    growth: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float], float]]],
+    title: str,
+) -> Figure:
+    """Speed as multiples of ours, by peer and setting, and the time of a step against width and depth.
+
+    growth: for width and depth, for each peer its sizes, its seconds, and their exponent.
+    """
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    bars, width, depth = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
+    peers = list(dict.fromkeys(peer for of_setting in speed.values() for peer in of_setting))
+    colours = dict(zip(peers, (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK), strict=False))
+    height = 0.8 / len(peers)
+    for row, of_setting in enumerate(speed.values()):
+        for place, peer in enumerate(peers):
+            if peer not in of_setting:
+                continue
+            y = row + (place - (len(peers) - 1) / 2) * height
+            bars.barh(y, of_setting[peer], height, color=colours[peer], label=peer if not row else None)
+            bars.text(of_setting[peer], y, f" {of_setting[peer]:.3g}", va="center", fontsize=7)
+    bars.axvline(1, color=BLUE, linewidth=1)
+    bars.set(xscale="log", xlabel="time of a step, in ours (less is faster)")
+    bars.set_yticks(range(len(speed)), [name.replace(", ", "\n") for name in speed], fontsize=8)
+    bars.invert_yaxis()
+    low, high = bars.get_xlim()
+    bars.set_xlim(low, high * 1.6)
+    for axes, along, label in ((width, "width", "width, of 3 layers"), (depth, "depth", "depth, of layers of 64")):
+        for peer, (sizes, seconds, exponent) in growth[along].items():
+            axes.loglog(
+                sizes, [1e6 * s for s in seconds], "o-", color=VERMILION if peer != next(iter(growth[along])) else BLUE,
+                markersize=3.5, label=f"{peer}: exponent {exponent:.2f}",
+            )  # fmt: skip
+        axes.set(xlabel=label, ylabel="µs a step")
+        axes.legend(fontsize=7, frameon=False)
+    for axes in (bars, width, depth):
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = bars.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=len(peers), fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return figure
