@@ -59,6 +59,8 @@ def resume(file: Name, run: Run, net: "Network") -> list[float]:
     Raises CheckpointError for what is no checkpoint, and for that of another training.
     """
     path = Path(file)
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no directory {path.absolute().parent} for the checkpoint")
     if not path.exists():
         return []
     state = _read(path)

@@ -86,7 +86,7 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
     with lines.progress() as bar:
         task = bar.add_task("measuring", total=len(SPEED) + len(MEMORY) + len(WIDTH) + len(DEPTH))
 
-        def measured(settings: list[Setting], names: Sequence[str]) -> Iterator[tuple[Setting, Results]]:
+        def measured(settings: list[Setting], names: Sequence[str], rounds: int) -> Iterator[tuple[Setting, Results]]:
             for setting in settings:
                 bar.update(task, description=str(setting))
                 with _working(names, setting, place, lines) as workers:
@@ -94,18 +94,17 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
                 bar.advance(task)
 
         lines.print("A step, and how many times as long as ours it takes\n", style="bold")
-        speed = list(measured(SPEED, here))
+        speed = list(measured(SPEED, here, rounds))
         _table(lines, here, speed, lambda m: _duration(median(m.seconds)), _times_as_long)
         lines.print("\nMemory of a step above the process at rest, and ours as a share of it\n", style="bold")
-        memory = list(
-            measured(MEMORY, [name for name in here if name not in ("scikit-learn", "matrix products alone")])
-        )
+        memory = list(measured(MEMORY, [name for name in here if name not in NO_MEMORY], 0))
         _table(lines, here, memory, lambda m: f"{m.memory / 1e6:.0f} MB", _share_of_memory)
         lines.print(
             "\nGrowth: the exponent of width or depth in the time of a step, over the upper half of the range\n",
             style="bold",
         )
-        growth = {"width": list(measured(WIDTH, (OURS, AUTOGRAD))), "depth": list(measured(DEPTH, (OURS, AUTOGRAD)))}
+        both = (OURS, AUTOGRAD)
+        growth = {"width": list(measured(WIDTH, both, rounds)), "depth": list(measured(DEPTH, both, rounds))}
         _slopes(lines, growth)
     if figure:
         _draw(figure, speed, growth, devices.title(place))
@@ -117,7 +116,7 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
 def _working(
     names: Sequence[str], setting: Setting, place: torch.device, lines: Any
 ) -> Iterator[dict[str, tuple[Connection, float]]]:
-    """A process for each peer, and the memory of its step; what does not run is said and left out."""
+    """A process for each peer, and the memory of its step. What does not run is said and left out."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     processes, workers = [], {}
     try:
@@ -145,6 +144,8 @@ def _working(
 
 
 def _measure(workers: dict[str, tuple[Connection, float]], rounds: int) -> Results:
+    """Turn by turn, each of so many steps as take about as long as those of the others; without rounds memory alone."""
+
     def turn(name: str, steps: int) -> float:
         connection, _ = workers[name]
         connection.send(steps)
@@ -153,6 +154,8 @@ def _measure(workers: dict[str, tuple[Connection, float]], rounds: int) -> Resul
             raise CommandError(f"{name}: {answer}")
         return float(answer) / steps
 
+    if not rounds:
+        return {name: Measured([], memory) for name, (_, memory) in workers.items()}
     steps = {name: max(1, math.ceil(TURN / min(turn(name, 1), turn(name, 3)))) for name in workers}
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(rounds):

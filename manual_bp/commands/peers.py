@@ -1,6 +1,8 @@
 """The same training step as others take it: what `manual-bp bench` measures, each in a process of its own."""
 
+import ctypes
 import importlib.util
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -78,6 +80,7 @@ def by_autograd(sizes: Sequence[int], samples: int, device: torch.device, compil
     x, z = batch(sizes, samples, device)
     update = optimizer.step
     if compiled:
+        logging.getLogger("torch").setLevel(logging.ERROR)  # it tells what of the optimizer it does not compile
         cost, update = torch.compile(cost), torch.compile(update)
 
     def step() -> None:
@@ -174,7 +177,11 @@ def by_numpy(sizes: Sequence[int], samples: int, device: torch.device) -> Run:
             w -= rate * gradient
             b -= rate * delta_b
 
-    return repeated(step, device)
+    def run(steps: int) -> None:
+        with np.errstate(over="ignore"):  # of the exponential, where σ rounds to 0
+            repeated(step, device)(steps)
+
+    return run
 
 
 def by_sklearn(sizes: Sequence[int], samples: int, device: torch.device) -> Run:
@@ -186,7 +193,7 @@ def by_sklearn(sizes: Sequence[int], samples: int, device: torch.device) -> Run:
         momentum=0, nesterovs_momentum=False,
     )  # fmt: skip
     classes = np.arange(sizes[-1])
-    return repeated(lambda: net.partial_fit(x, z.astype(int), classes), device)
+    return repeated(lambda: net.partial_fit(x, z.astype(int), classes=classes), device)
 
 
 def products_alone(sizes: Sequence[int], samples: int, device: torch.device) -> Run:
@@ -260,9 +267,13 @@ def _resident(device: torch.device) -> float:
 
 
 def _forget_peak(device: torch.device) -> None:
+    """Have the peak counted anew, without what has been freed since and is kept for later."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif (peak := Path("/proc/self/clear_refs")).exists():
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+        if trim:
+            trim(0)
         peak.write_text("5")
 
 
