@@ -73,9 +73,9 @@ def test_the_tables_and_the_figure(small, capsys, tmp_path):
     figure = ["--figure", str(tmp_path / "speed.svg")] if importlib.util.find_spec("matplotlib") else []
     assert main(["bench", "--rounds", "2", "--peer", "NumPy by hand", *figure]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^manual-bp +[\d.]+ µs +$", out, re.MULTILINE)
-    assert re.search(r"^autograd \+ SGD +[\d.]+ µs +×[\d.]+$", out, re.MULTILINE)
-    assert re.search(r"^NumPy by hand +[\d.]+ µs +×[\d.]+$", out, re.MULTILINE)
+    assert re.search(r"^manual-bp +[\d.]+ [µm]s +$", out, re.MULTILINE)
+    assert re.search(r"^autograd \+ SGD +[\d.]+ [µm]s +×[\d.]+$", out, re.MULTILINE)
+    assert re.search(r"^NumPy by hand +[\d.]+ [µm]s +×[\d.]+$", out, re.MULTILINE)
     assert re.search(r"^manual-bp +-?[\d.]+ +-?[\d.]+$", out, re.MULTILINE)  # the exponents
     assert "JAX" not in out  # it was not asked for
     if bench.Path("/proc/self/clear_refs").exists():
@@ -85,20 +85,15 @@ def test_the_tables_and_the_figure(small, capsys, tmp_path):
         assert 0.3 < float(share[1]) < 0.8
     if figure:
         drawn = (tmp_path / "speed.svg").read_text(encoding="utf-8")
-        assert drawn.startswith("<?xml")
-        assert "2-2-2" in drawn or "<use" in drawn
+        ratios = re.findall(r"×([\d.]+)", out)
+        assert ratios
+        assert all(f"> {number}<" in drawn for number in ratios)
 
 
 def test_a_peer_that_fails_is_named_and_left_out(small, capsys):
     with bench._working(["no such peer"], Setting([2, 2], 1), CPU, bench.console()) as workers:
         assert workers == {}
     assert "left out of 2-2, batch 1: no such peer: KeyError: 'no such peer'" in capsys.readouterr().out
-
-
-def test_the_figure_is_drawn(small, capsys, tmp_path):
-    pytest.importorskip("matplotlib", reason="an extra")
-    assert main(["bench", "--rounds", "1", "--peer", "manual-bp", "--figure", str(tmp_path / "speed.svg")]) == 0
-    assert "exponent" in (tmp_path / "speed.svg").read_text()
 
 
 @pytest.mark.parametrize(

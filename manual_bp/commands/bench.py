@@ -179,7 +179,8 @@ def _share_of_memory(results: Results, name: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    unit, scale = next(((u, s) for u, s in (("s", 1), ("ms", 1e-3)) if seconds >= s), ("µs", 1e-6))
+    units = (("s", 1), ("ms", 1e-3))
+    unit, scale = next(((u, s) for u, s in units if seconds >= 0.9995 * s), ("µs", 1e-6))  # no 1e+03 µs
     return f"{seconds / scale:.3g} {unit}"
 
 

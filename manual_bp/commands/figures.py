@@ -11,6 +11,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 )  # fmt: skip
 
 mpl.rcParams["svg.hashsalt"] = "manual-bp"  # the same picture has the same bytes
+mpl.rcParams["svg.fonttype"] = "none"  # text stays text
 
 
 def plot_bench(
@@ -47,7 +48,7 @@ def plot_bench(
                 markersize=3.5, label=f"{peer}: exponent {exponent:.2f}",
             )  # fmt: skip
         axes.set(xlabel=label, ylabel="µs a step")
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="upper left")
     for axes in (bars, width, depth):
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = bars.get_legend_handles_labels()
