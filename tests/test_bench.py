@@ -91,8 +91,8 @@ def test_the_tables_and_the_figure(small, capsys, tmp_path):
 
 
 def test_a_peer_that_fails_is_named_and_left_out(small, capsys):
-    with bench._working(["no such peer"], Setting([2, 2], 1), CPU, bench.console()) as workers:
-        assert workers == {}
+    with bench._working(["no such peer"], CPU) as workers:
+        assert bench._measure(workers, Setting([2, 2], 1), 2, bench.console()) == {}
     assert "left out of 2-2, batch 1: no such peer: KeyError: 'no such peer'" in capsys.readouterr().out
 
 

@@ -44,18 +44,29 @@ def assert_steps_are_rounds(net, *steps):
     compare(parameters(net), parameters(rounds), oracle=parameters(exact)).raise_on_mismatch()
 
 
-@pytest.mark.parametrize("form", [Calls, Products])
-@pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("samples", [(), (1,), (7,)], ids=["sample", "batch of 1", "batch of 7"])
-def test_a_step_is_a_round(activation, cost, samples, form, device, dtype, monkeypatch):
-    if form is Calls and (device.type != "cpu" or dtype not in (torch.float32, torch.float64)):
-        pytest.skip("NumPy computes on the CPU, in float32 and float64")
-    monkeypatch.setattr(in_place, "form", lambda *_: form)
+def of_every_network(test):
+    test = pytest.mark.parametrize("cost", COSTS)(test)
+    test = pytest.mark.parametrize("activation", ACTIVATIONS)(test)
+    return pytest.mark.parametrize("samples", [(), (1,), (7,)], ids=["sample", "batch of 1", "batch of 7"])(test)
+
+
+@of_every_network
+def test_a_step_by_products_is_a_round(activation, cost, samples, device, dtype, monkeypatch):
+    monkeypatch.setattr(in_place, "form", lambda *_: Products)
     net = Network.random([4, 6, 5, 3], activation=activation, cost=cost, dtype=dtype, device=device)
     x, z = batch([4, 6, 5, 3], samples, cost, device, dtype)
     assert_steps_are_rounds(net, (x, z, 0.3), (x, z, 0.3))
-    assert isinstance(net._in_place, form)
+    assert isinstance(net._in_place, Products)
+
+
+@of_every_network
+@pytest.mark.device_only("cpu")
+@pytest.mark.dtypes("float32", "float64")
+def test_a_step_by_calls_is_a_round(activation, cost, samples, device, dtype):
+    net = Network.random([4, 6, 5, 3], activation=activation, cost=cost, dtype=dtype)
+    x, z = batch([4, 6, 5, 3], samples, cost, device, dtype)
+    assert_steps_are_rounds(net, (x, z, 0.3), (x, z, 0.3))
+    assert isinstance(net._in_place, Calls)
 
 
 @given(

@@ -57,6 +57,7 @@ class Measured(NamedTuple):
 
 
 Results = dict[str, Measured]  # by peer
+Workers = dict[str, Connection]
 
 
 def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None) -> int:
@@ -86,25 +87,30 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
     with lines.progress() as bar:
         task = bar.add_task("measuring", total=len(SPEED) + len(MEMORY) + len(WIDTH) + len(DEPTH))
 
-        def measured(settings: list[Setting], names: Sequence[str], rounds: int) -> Iterator[tuple[Setting, Results]]:
+        def measured(workers: Workers, settings: list[Setting], rounds: int) -> list[tuple[Setting, Results]]:
+            results = []
             for setting in settings:
                 bar.update(task, description=str(setting))
-                with _working(names, setting, place, lines) as workers:
-                    yield setting, _measure(workers, rounds)
+                results.append((setting, _measure(workers, setting, rounds, lines)))
                 bar.advance(task)
+            return results
 
-        lines.print("A step, and how many times as long as ours it takes\n", style="bold")
-        speed = list(measured(SPEED, here, rounds))
-        _table(lines, here, speed, lambda m: _duration(median(m.seconds)), _times_as_long)
+        with _working(here, place) as workers:
+            lines.print("A step, and how many times as long as ours it takes\n", style="bold")
+            speed = measured(workers, SPEED, rounds)
+            _table(lines, here, speed, lambda m: _duration(median(m.seconds)), _times_as_long)
+            both = {name: workers[name] for name in (OURS, AUTOGRAD)}
+            growth = {"width": measured(both, WIDTH, rounds), "depth": measured(both, DEPTH, rounds)}
         lines.print("\nMemory of a step above the process at rest, and ours as a share of it\n", style="bold")
-        memory = list(measured(MEMORY, [name for name in here if name not in NO_MEMORY], 0))
+        memory = []
+        for setting in MEMORY:
+            with _working([name for name in here if name not in NO_MEMORY], place) as fresh:
+                memory += measured(fresh, [setting], 0)
         _table(lines, here, memory, lambda m: f"{m.memory / 1e6:.0f} MB", _share_of_memory)
         lines.print(
             "\nGrowth: the exponent of width or depth in the time of a step, over the upper half of the range\n",
             style="bold",
         )
-        both = (OURS, AUTOGRAD)
-        growth = {"width": list(measured(WIDTH, both, rounds)), "depth": list(measured(DEPTH, both, rounds))}
         _slopes(lines, growth)
     if figure:
         _draw(figure, speed, growth, devices.title(place))
@@ -113,29 +119,17 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
 
 
 @contextmanager
-def _working(
-    names: Sequence[str], setting: Setting, place: torch.device, lines: Any
-) -> Iterator[dict[str, tuple[Connection, float]]]:
-    """A process for each peer, and the memory of its step. What does not run is said and left out."""
+def _working(names: Sequence[str], place: torch.device) -> Iterator[Workers]:
+    """A process for each peer."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     processes, workers = [], {}
     try:
         for name in names:
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=work, args=(theirs, name, setting.sizes, setting.samples, place), daemon=True
-            )
+            workers[name], theirs = context.Pipe()
+            process = context.Process(target=work, args=(theirs, name, place), daemon=True)
             process.start()
             theirs.close()
             processes.append(process)
-            try:
-                answer = ours.recv()  # one after the other, for the memory of all may be more than there is
-            except EOFError:
-                answer = "its process ended"
-            if isinstance(answer, str):
-                lines.print(f"left out of {setting}: {name}: {answer}", style="yellow")
-            else:
-                workers[name] = ours, float(answer)
         yield workers
     finally:
         for process in processes:
@@ -143,25 +137,37 @@ def _working(
             process.join()
 
 
-def _measure(workers: dict[str, tuple[Connection, float]], rounds: int) -> Results:
+def _measure(workers: Workers, setting: Setting, rounds: int, lines: Any) -> Results:
     """Turn by turn, each of so many steps as take about as long as those of the others; without rounds memory alone."""
 
-    def turn(name: str, steps: int) -> float:
-        connection, _ = workers[name]
-        connection.send(steps)
-        answer = connection.recv()
-        if isinstance(answer, str):
-            raise CommandError(f"{name}: {answer}")
-        return float(answer) / steps
+    def answer(name: str, message: object) -> float | str:
+        try:
+            workers[name].send(message)
+            answer: float | str = workers[name].recv()
+        except (EOFError, OSError):
+            return "its process has ended"
+        return answer
 
-    if not rounds:
-        return {name: Measured([], memory) for name, (_, memory) in workers.items()}
-    steps = {name: max(1, math.ceil(TURN / min(turn(name, 1), turn(name, 3)))) for name in workers}
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    def turn(name: str, steps: int) -> float:
+        seconds = answer(name, steps)
+        if isinstance(seconds, str):
+            raise CommandError(f"{name}, {setting}: {seconds}")
+        return seconds / steps
+
+    memory: dict[str, float] = {}
+    for name in workers:  # one after the other, for all at once may need more memory than there is
+        held = answer(name, (setting.sizes, setting.samples))
+        if isinstance(held, str):
+            lines.print(f"left out of {setting}: {name}: {held}", style="yellow")
+        else:
+            memory[name] = held
+    seconds: dict[str, list[float]] = {name: [] for name in memory}
+    if rounds:
+        steps = {name: max(1, math.ceil(TURN / min(turn(name, 1), turn(name, 3)))) for name in memory}
     for _ in range(rounds):
-        for name in workers:
+        for name in memory:
             seconds[name].append(turn(name, steps[name]))
-    return {name: Measured(seconds[name], workers[name][1]) for name in workers}
+    return {name: Measured(seconds[name], memory[name]) for name in memory}
 
 
 def ratio(results: Results, name: str) -> float:

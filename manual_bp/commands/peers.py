@@ -236,26 +236,40 @@ def missing(name: str, device: torch.device) -> str:
     return "" if importlib.util.find_spec(peer.needs) else f"{peer.needs} is not installed"
 
 
-def work(connection: Connection, name: str, sizes: Sequence[int], samples: int, device: torch.device) -> None:
-    """A process of its own: sends its memory above rest, then answers each number of steps with their seconds."""
-    try:
-        make = PEERS[name].make
-        make([2, 2, 2], 1, device)(3)  # what the libraries allocate for themselves, once
-        rest = _resident(device)
-        run = make(sizes, samples, device)
-        run(2)
-        _forget_peak(device)
-        run(2)
-        connection.send(_peak(device) - rest)
-        while steps := connection.recv():
-            run(1 + steps // 10)  # back from sleep
-            started = time.perf_counter()
-            run(steps)
-            connection.send(time.perf_counter() - started)
-    except EOFError:  # whom it worked for has gone
-        return
-    except Exception as error:  # a peer that does not run here is left out, and why is said
-        connection.send(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+def work(connection: Connection, name: str, device: torch.device) -> None:
+    """A process of its own: answers each setting with the memory of its step, and each number of steps with seconds.
+
+    Where a peer does not run here, the answer is why.
+    """
+    run: Run = _nothing
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError:  # whom it worked for has gone
+            return
+        try:
+            if isinstance(message, int):
+                run(1 + message // 10)  # back from sleep
+                started = time.perf_counter()
+                run(message)
+                connection.send(time.perf_counter() - started)
+            else:
+                run = _nothing
+                PEERS[name].make([2, 2, 2], 1, device)(3)  # what the libraries allocate for themselves, once
+                _forget_peak(device)
+                rest = _resident(device)
+                sizes, samples = message
+                run = PEERS[name].make(sizes, samples, device)
+                run(2)
+                _forget_peak(device)
+                run(2)
+                connection.send(_peak(device) - rest)
+        except Exception as error:
+            connection.send(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+
+
+def _nothing(steps: int) -> None:
+    """The steps of no setting."""
 
 
 def _resident(device: torch.device) -> float:
