@@ -16,6 +16,8 @@ examples:
   manual-bp verify mine.py            judge a gradient of your own
   manual-bp rules LayerNorm           how a backward pass is derived
   manual-bp train --data digits       train on real handwritten digits
+  manual-bp article                   the article, equation by equation
+  manual-bp animate round.gif         a round of training, frame by frame
 """,
     "verify": """
 TARGET is a Python file, file.py:Object or package.module:Object, that has
@@ -51,6 +53,20 @@ examples:
 Z of whole numbers holds class indices; Z of floats [samples, outputs] holds values, or with
 --cost cross_entropy numbers from 0 to 1.
 Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be trained.
+""",
+    "article": """
+examples:
+  manual-bp article                                   both networks
+  manual-bp article two_by_two --inputs x=1 z_2=0.5 --weights w_21_11=-0.3 --eta 1
+  manual-bp article --file numbers.toml               [two_by_two], x = 0.5, ...
+  manual-bp article --html article.html               a page with the equations and figures, for a browser
+Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be worked.
+""",
+    "animate": """
+examples:
+  manual-bp animate round.gif                         the article's network and its four steps
+  manual-bp animate round.html --sizes 3 2 3 1        any network of up to 4 layers of 3 neurons
+  manual-bp animate round.png --eta 3 --seed 7        all frames on one sheet
 """,
     "bench": """
 examples:
@@ -122,6 +138,25 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--dtype", default="float32", choices=["float64", "float32"], help="of all numbers (float32)")
     train.add_argument("--verify-every", type=int, metavar="K", help="cross-check every K-th step on the way")
 
+    about = "Work through the article's two networks, equation by equation, beside autograd."
+    article = commands.add_parser(
+        "article", help=about, description=about, epilog=EXAMPLES["article"], formatter_class=verbatim
+    )
+    article.add_argument("network", nargs="?", choices=["neuron", "two_by_two"], help="one of them; both without it")
+    _numbers(article)
+    article.add_argument("--html", metavar="FILE", dest="html_file", help="write it as one page, with the figures")
+    article.add_argument("--figures", metavar="DIR", help="write the article's figures, as .svg")
+
+    about = "Draw a round of training of a small network, frame by frame."
+    animate = commands.add_parser(
+        "animate", help=about, description=about, epilog=EXAMPLES["animate"], formatter_class=verbatim
+    )
+    animate.add_argument("out", metavar="OUT", help="the file: .gif or .html moves, .png or .svg has all frames")
+    animate.add_argument("--sizes", type=int, nargs="+", metavar="N", help="a random network in place of the article's")
+    animate.add_argument("--seed", type=int, default=0, metavar="N", help="of its weights and sample (0)")
+    animate.add_argument("--seconds", type=float, default=1.8, help="of each frame (1.8)")
+    _numbers(animate)
+
     about = "Measure the training step in place against autograd, torch.compile, JAX, scikit-learn and NumPy."
     bench = commands.add_parser(
         "bench", help=about, description=about, epilog=EXAMPLES["bench"], formatter_class=verbatim
@@ -133,6 +168,14 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0 (cpu)")
     bench.add_argument("--figure", metavar="FILE", help="draw speed and growth, as .svg, .png or .pdf")
     return top
+
+
+def _numbers(command: argparse.ArgumentParser) -> None:
+    """The numbers of the article's networks."""
+    command.add_argument("--inputs", nargs="+", default=[], metavar="NAME=X", help="inputs and targets, as x=0.5 z_1=0")
+    command.add_argument("--weights", nargs="+", default=[], metavar="NAME=X", help="weights, as w_11_x=0.1 w_21_b=-2")
+    command.add_argument("--eta", type=float, help="learning rate (0.5)")
+    command.add_argument("--file", metavar="FILE", help="the numbers in TOML or JSON: tables neuron and two_by_two")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -243,7 +243,7 @@ def _can_draw(file: str) -> None:
 def _draw(
     file: str, speed: list[tuple[Setting, Results]], growth: dict[str, list[tuple[Setting, Results]]], device: str
 ) -> None:
-    from manual_bp.commands.figures import plot_bench
+    from manual_bp.commands.plots import plot_bench
 
     curves = {
         along: {

@@ -1,0 +1,301 @@
+"""`manual-bp article`: the article's two networks, equation by equation, in the terminal or as a page."""
+
+import html
+import io
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from manual_bp import __version__, notation
+from manual_bp import article as by_hand
+from manual_bp._console import console
+from manual_bp.commands import CommandError
+from manual_bp.network import Network
+from reference import Report, judge
+from reference import article as by_autograd
+from reference.precision import unit_roundoff
+
+WEIGHTS = {"neuron": ("w1", "w2", "wb"), "two_by_two": by_autograd.WEIGHTS}
+TITLES = {"neuron": "Figure 1: one neuron", "two_by_two": "Figure 2: two layers, four neurons"}
+DEFAULTS: dict[str, dict[str, float]] = {
+    "neuron": {"x1": 1.0, "x2": 2.0, "y": 1.0, "eta": 0.5, "w1": 0.1, "w2": -0.3, "wb": 0.2},
+    "two_by_two": {"x": 0.6, "y": -1.0, "z_1": 1.0, "z_2": 0.0, "eta": 0.5}
+    | dict(zip(by_autograd.WEIGHTS, (0.1, -0.2, 0.3, 0.5, 0.4, -0.1, 0.7, -0.6, 0.2, -0.3, 0.8, 0.1), strict=True)),
+}
+
+
+class Line(NamedTuple):
+    """An equation, worked."""
+
+    section: str
+    name: str
+    equation: notation.Equation
+    in_numbers: str
+    value: float
+    autograd: float | None
+
+    @property
+    def apart(self) -> str:
+        """How far autograd's value is, in roundoffs of it."""
+        if self.autograd is None:
+            return ""
+        unit = unit_roundoff(torch.float64) * abs(self.autograd)
+        return f"{abs(self.value - self.autograd) / unit:.2g}" if unit else f"{abs(self.value):.2g}"
+
+
+def article(
+    network: str | None, inputs: list[str], weights: list[str], eta: float | None, file: str | None,
+    html_file: str | None, figures: str | None,
+) -> int:  # fmt: skip
+    """Work through the networks; returns the exit code."""
+    given = numbers_given(inputs, weights, eta, file)
+    worked = {name: _work(name, given[name]) for name in DEFAULTS if network in (None, name)}
+    if html_file or figures:
+        drawn = _figures(given, html_file or figures)
+        if figures:
+            _write_figures(Path(figures), drawn)
+        if html_file:
+            _write(Path(html_file), "--html", _page(worked, given, drawn))
+    lines = console()
+    for name, (steps, report) in worked.items():
+        lines.print(TITLES[name], style="bold")
+        lines.print(", ".join(f"{notation.text(n)} = {notation.number(v)}" for n, v in given[name].items()))
+        _print(lines, steps)
+        lines.print(f"\n{_verdict(name, report)}\n", style="bold" if report.ok else "bold red")
+    return 0 if all(report.ok for _, report in worked.values()) else 1
+
+
+def _verdict(name: str, report: Report) -> str:
+    by = "agrees with autograd" if report.ok else "MISMATCH"
+    return (
+        f"article.{name}: {by} in all {len(report.rows)} quantities" if report.ok else f"article.{name}: {by}\n{report}"
+    )
+
+
+def numbers_given(
+    inputs: list[str], weights: list[str], eta: float | None, file: str | None
+) -> dict[str, dict[str, float]]:
+    """The numbers of each network: the defaults, over them those of the file, over them those of the command line."""
+    given = {name: dict(defaults) for name, defaults in DEFAULTS.items()}
+    for name, numbers in (_read(Path(file)) if file else {}).items():
+        if name not in given or not isinstance(numbers, Mapping):
+            raise CommandError(f"{file}: expected tables {' and '.join(given)}, got {name!r}")
+        for quantity, value in numbers.items():
+            if quantity not in given[name]:
+                raise CommandError(f"{file}: {name}: expected one of {', '.join(given[name])}, got {quantity!r}")
+            given[name][quantity] = _number(f"{file}: {name}: {quantity}", value)
+    for option, pairs in (("--inputs", inputs), ("--weights", weights)):
+        for pair in pairs:
+            quantity, _, value = pair.partition("=")
+            known = {
+                name: [n for n in numbers if n != "eta" and (n in WEIGHTS[name]) == (option == "--weights")]
+                for name, numbers in given.items()
+            }
+            if not any(quantity in names for names in known.values()):
+                listed = "; ".join(f"{', '.join(names)} of {name}" for name, names in known.items())
+                raise CommandError(f"{option} {pair}: expected NAME=NUMBER, NAME one of {listed}")
+            for name, names in known.items():
+                if quantity in names:
+                    given[name][quantity] = _number(f"{option} {quantity}", value)
+    if eta is not None:
+        for numbers in given.values():
+            numbers["eta"] = eta
+    return given
+
+
+def _number(what: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise CommandError(f"{what}: expected a number, got {value!r}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_text(encoding="utf-8")
+        read: Callable[[str], dict[str, Any]] = json.loads if path.suffix == ".json" else tomllib.loads
+        numbers = read(content)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CommandError(f"{path}: expected TOML, or JSON in a .json file: {error}") from None
+    if not isinstance(numbers, dict):
+        raise CommandError(f"{path}: expected tables {' and '.join(DEFAULTS)}, got {type(numbers).__name__}")
+    return numbers
+
+
+def _work(name: str, numbers: Mapping[str, float]) -> tuple[list[Line], Report]:
+    """Every equation with its values, and the judge's verdict on them."""
+    function = getattr(by_hand, name)
+    scalars = {n: torch.tensor(v, dtype=torch.float64) for n, v in numbers.items() if n != "eta"}
+    try:
+        ours = vars(function(**scalars, eta=numbers["eta"]))
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    theirs = getattr(by_autograd, name)(**scalars, eta=numbers["eta"])
+    values = {n: float(v) for n, v in ours.items()}
+    lines = [
+        Line(
+            equation.section, equation.name, equation, notation.in_numbers(equation.value, values),
+            values[equation.name], float(theirs[equation.name]) if equation.name in theirs else None,
+        )
+        for equation in notation.equations(function)
+    ]  # fmt: skip
+
+    def manual(*tensors: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        quantities = vars(function(**dict(zip(scalars, tensors, strict=True)), eta=numbers["eta"]))
+        return {n: q for n, q in quantities.items() if n not in numbers}
+
+    def autograd(*tensors: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        twin: Mapping[str, torch.Tensor] = getattr(by_autograd, name)(
+            **dict(zip(scalars, tensors, strict=True)), eta=numbers["eta"]
+        )
+        return twin
+
+    return lines, judge(manual, autograd, list(scalars.values()), dtypes=[torch.float64])
+
+
+def _by_section(lines: list[Line]) -> Iterator[tuple[str, list[Line]]]:
+    for section in dict.fromkeys(line.section for line in lines):
+        yield section, [line for line in lines if line.section == section]
+
+
+def _print(lines: Any, steps: list[Line]) -> None:
+    for section, of_section in _by_section(steps):
+        lines.print(f"\n{section}", style="bold")
+        for line in of_section:
+            name, value = notation.text(line.name), notation.number(line.value)
+            indent = " " * (2 + len(name))
+            equation = notation.as_text(line.equation.value)
+            lines.print(f"  {name} = {equation}")
+            if line.in_numbers.strip("()") != value:
+                lines.print(f"{indent} = {line.in_numbers}")
+            beside = "" if line.autograd is None else f"   autograd {notation.number(line.autograd)}"
+            apart = f", {line.apart} roundoffs apart" if line.apart else ""
+            lines.print(f"{indent} = {value}{beside}{apart}")
+
+
+def _figures(given: Mapping[str, Mapping[str, float]], needed_for: str | None) -> dict[str, Any]:
+    """The article's figures of these networks, by name."""
+    if find_spec("matplotlib") is None:
+        raise CommandError(f"{needed_for}: matplotlib is not installed: pip install 'manual-bp[figures]'")
+    from manual_bp import figures
+
+    scenes = []
+    for name in ("two_by_two", "neuron"):
+        net, x, z = as_network(name, given[name])
+        scenes.append(figures.Scene.of(net, x, z, given[name]["eta"]))
+    return dict(figures.article_figures(*scenes))
+
+
+def as_network(name: str, numbers: Mapping[str, float]) -> tuple[Network, torch.Tensor, torch.Tensor]:
+    """The network in matrix form, its sample x and its target z."""
+
+    def tensor(*names: str) -> torch.Tensor:
+        return torch.tensor([numbers[n] for n in names], dtype=torch.float64)
+
+    if name == "neuron":
+        return Network([tensor("w1", "w2")[None]], [tensor("wb")]), tensor("x1", "x2"), tensor("y")
+    weights = [
+        torch.stack([tensor(f"w_{layer}{k}_{one}", f"w_{layer}{k}_{other}") for k in "12"])
+        for layer, one, other in (("1", "x", "y"), ("2", "11", "12"))
+    ]
+    biases = [tensor(f"w_{layer}1_b", f"w_{layer}2_b") for layer in "12"]
+    return Network(weights, biases), tensor("x", "y"), tensor("z_1", "z_2")
+
+
+def _write(path: Path, option: str, content: str) -> None:
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{option} {path}: {error.strerror}") from None
+
+
+def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in drawn.items():
+            figure.savefig(folder / f"{name}.svg")
+    except OSError as error:
+        raise CommandError(f"--figures {folder}: {error.strerror}") from None
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --paper: #fdfdfb; --quiet: #667; --line: #ddd; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e3; --paper: #16181c; --quiet: #99a; --line: #3a3d44; }
+}
+body { color: var(--ink); background: var(--paper); font: 16px/1.5 system-ui, sans-serif;
+  margin: 0 auto; max-width: 60rem; padding: 1rem; }
+h2 { margin-top: 2.5rem; } h3 { margin-bottom: .3rem; font-size: 1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { border-top: 1px solid var(--line); padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: middle; }
+th { color: var(--quiet); font-weight: normal; font-size: .8rem; border: 0; }
+td.number { text-align: right; white-space: nowrap; } td.numbers { color: var(--quiet); font-size: .85rem; white-space: nowrap; }
+math { font-size: 1.1em; }
+figure { background: #fff; border-radius: 6px; margin: 1rem 0; padding: .5rem; max-width: 38rem; }
+figure svg { width: 100%; height: auto; display: block; } .ok { color: #009E73; } .wrong { color: #D55E00; }
+"""
+
+# After which section of figure 2 each of its pictures stands
+PLACES = {
+    "Forward, layer 2": ["network"],
+    "Step 1": ["delta-21", "step-1"],
+    "Step 2": ["step-2"],
+    "Step 3": ["delta-11", "step-3"],
+    "(1) Descent": ["step-4"],
+}
+
+
+def _page(
+    worked: Mapping[str, tuple[list[Line], Report]], given: Mapping[str, Mapping[str, float]], drawn: Mapping[str, Any]
+) -> str:
+    """One page that holds everything, for a browser without a network."""
+    title = "Neural Networks Backward Propagation, worked through"
+    parts = [f"<h1>{title}</h1>", "<p>The article by Mark Chang (2015), equation by equation, beside autograd.</p>"]
+    for name, (steps, report) in worked.items():
+        parts.append(f"<h2>{TITLES[name]}</h2>")
+        parts.append(_figure(drawn["neuron"]) if name == "neuron" else "")
+        numbers = ", ".join(f"{notation.text(n)} = {notation.number(v)}" for n, v in given[name].items())
+        parts.append(f"<p>{html.escape(numbers)}</p>")
+        for section, of_section in _by_section(steps):
+            parts.append(f"<h3>{html.escape(section)}</h3>{_table(of_section)}")
+            if name == "two_by_two":
+                parts += [
+                    _figure(drawn[picture]) for at, of in PLACES.items() if section.startswith(at) for picture in of
+                ]
+        state = "ok" if report.ok else "wrong"
+        parts.append(f'<p class="{state}">{html.escape(_verdict(name, report))}</p>')
+    parts.append(f"<p><small>manual-bp {__version__}, torch {html.escape(torch.__version__)}, float64</small></p>")
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head>{head}<title>{title}</title><style>{STYLE}</style></head>\n<body>'
+        + ("\n".join(parts) + "</body></html>\n")
+    )
+
+
+def _table(lines: list[Line]) -> str:
+    heads = "".join(f"<th>{head}</th>" for head in ("equation", "in numbers", "value", "autograd", "roundoffs apart"))
+    rows = ""
+    for line in lines:
+        equation = f"{notation.mathml(line.name)}<mo>=</mo>{notation.as_mathml(line.equation.value)}"
+        autograd = "" if line.autograd is None else notation.number(line.autograd)
+        rows += (
+            f'<tr><td><math displaystyle="true"><mrow>{equation}</mrow></math></td><td class="numbers">{html.escape(line.in_numbers)}</td>'
+            f'<td class="number">{notation.number(line.value)}</td><td class="number">{autograd}</td>'
+            f'<td class="number">{line.apart}</td></tr>'
+        )
+    return f'<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>'
+
+
+def _figure(figure: Any) -> str:
+    """A figure as SVG inside of the page."""
+    svg = io.StringIO()
+    figure.savefig(svg, format="svg")
+    return f"<figure>{svg.getvalue()[svg.getvalue().index('<svg') :]}</figure>"
