@@ -137,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0, mps, xpu (cpu)")
     train.add_argument("--dtype", default="float32", choices=["float64", "float32"], help="of all numbers (float32)")
     train.add_argument("--verify-every", type=int, metavar="K", help="cross-check every K-th step on the way")
+    train.add_argument("--figure", metavar="FILE", help="draw cost and accuracy, as .svg, .png or .pdf")
 
     about = "Work through the article's two networks, equation by equation, beside autograd."
     article = commands.add_parser(

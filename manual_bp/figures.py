@@ -22,7 +22,7 @@ FORWARD, BACKWARD, UPDATE, QUIET = "#0072B2", "#D55E00", "#009E73", "#444444"
 FADED = 0.22
 WIDEST, DEEPEST = 3, 4  # neurons in a layer, and layers: more would not be legible
 RADIUS, SMALL_RADIUS = 0.62, 0.3
-ACROSS, DOWN = 3.4, 1.75
+ACROSS, DOWN, BELOW = 3.4, 1.75, 0.9  # from layer to layer, from neuron to neuron, and for the bias node
 KINDS = (".gif", ".html", ".png", ".svg")
 
 STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "manual-bp", "font.size": 9, "font.family": "DejaVu Sans"}
@@ -112,7 +112,7 @@ class _Drawing:
         depth = len(scene.sizes) - 1
         height = DOWN * max(scene.sizes)
         axes.set_xlim(-1.15, ACROSS * depth + 1.15)
-        axes.set_ylim(-height / 2 - DOWN * 0.72, height / 2 + 0.1)
+        axes.set_ylim(-height / 2 - BELOW, height / 2 + 0.1)
         axes.set_aspect("equal")
         axes.axis("off")
         axes.set_title(frame.title, fontsize=11, color=QUIET)
@@ -125,7 +125,7 @@ class _Drawing:
         """The centre of a neuron; of None the bias node, below its layer."""
         n = self.scene.sizes[layer]
         if index is None:
-            return layer * ACROSS, -DOWN * max(self.scene.sizes) / 2 - DOWN * 0.3
+            return layer * ACROSS, -DOWN * max(self.scene.sizes) / 2 - 0.5
         return layer * ACROSS, ((n - 1) / 2 - index) * DOWN
 
     @property
@@ -228,7 +228,7 @@ class _Drawing:
         scene, (phase, now, _) = self.scene, self.frame
         sources: list[int | None] = [*range(scene.sizes[layer - 1]), None]
         for to in range(scene.sizes[layer]):
-            for rank, source in enumerate(sources):
+            for source in sources:
                 start, end = self.place(layer - 1, source), self.place(layer, to)
                 updated = self.backward and (layer > now or (phase == "update" and layer == now))
                 forward = phase == "forward" and layer == now
@@ -239,7 +239,8 @@ class _Drawing:
                 self._edge(start, end, source, layer, colour, alpha, backward=carried)
                 # The deltas are carried by the weights of the forward phase, whatever is updated by then.
                 label = scene.label_of_weight(layer, to, source, new=updated and not carried)
-                along = 0.3 + 0.42 * rank / max(1, len(sources) - 1) if len(sources) > 2 else 0.4
+                # At such shares of the way no two labels of a gap between layers meet.
+                along = 0.28 if source is not None else 0.72
                 x, y = (start[i] + along * (end[i] - start[i]) for i in range(2))
                 self.axes.text(
                     x, y, label, color=colour, alpha=max(alpha, 0.35), fontsize=7, ha="center", va="center", zorder=5,
@@ -266,7 +267,7 @@ class _Drawing:
 
 def _canvas(scene: Scene, scale: float = 0.82) -> Figure:
     width = ACROSS * (len(scene.sizes) - 1) + 2.3
-    height = DOWN * max(scene.sizes) + DOWN * 0.72 + 0.6
+    height = DOWN * max(scene.sizes) + BELOW + 0.5
     return Figure(figsize=(width * scale, height * scale), layout="constrained")
 
 
@@ -337,9 +338,9 @@ def article_figures(two_by_two: Scene, neuron: Scene) -> Iterator[tuple[str, Fig
 def delta_in_its_neuron(scene: Scene) -> Figure:
     """δ21(out) at the neuron's output, and carried back through it to δ21(in)."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 2.6), layout="constrained")
+        figure = Figure(figsize=(6.4, 2.5), layout="constrained")
         axes = figure.add_subplot()
-        axes.set_xlim(-3.2, 3.2)
+        axes.set_xlim(-4, 4)
         axes.set_ylim(-1.35, 1.55)
         axes.set_aspect("equal")
         axes.axis("off")

@@ -46,6 +46,7 @@ from reference.precision import (
     apart,
     distance,
     first,
+    in_blocks,
     is_finite,
     is_floating,
     nearby,
@@ -162,7 +163,8 @@ def rung_rows(
                 found = _beyond(name, m, o, error, budget, right.get(name, False), look)
             ok, verdict, diagnosis = found
             roundoff = unit_roundoff(dtype) * (norm(o) or scale)
-            row = Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis)
+            shares = None if ok else in_blocks(apart(m, o) / (budget or roundoff))
+            row = Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis, shares)
         right.setdefault(name, row.ok or row.verdict.startswith(INACCURATE))
         yield row
 

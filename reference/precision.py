@@ -90,6 +90,20 @@ def apart(x: Tensor, oracle: Tensor) -> Tensor:
     return x.detach().to(oracle.device).to(oracle.dtype) - oracle.detach()
 
 
+SIDE = 128  # of a picture
+
+
+def in_blocks(x: Tensor) -> Tensor:
+    """|x| as a matrix on the CPU in float32, of a large tensor the largest of each block."""
+    matrix = x.detach().abs().to("cpu", torch.float32)
+    matrix = matrix.reshape(-1, matrix.shape[-1]) if matrix.dim() > 1 else matrix.reshape(1, -1)
+    rows, columns = (min(side, SIDE) for side in matrix.shape)
+    if not matrix.numel() or (rows, columns) == matrix.shape:
+        return matrix
+    largest: Tensor = torch.nn.functional.adaptive_max_pool2d(matrix[None], (rows, columns))
+    return largest[0]
+
+
 def first(where: Tensor) -> list[int] | None:
     """The first place where it is true."""
     places = torch.nonzero(where)

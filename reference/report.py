@@ -3,11 +3,16 @@
 import json
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # How a verdict on a tensor begins that does not agree
 WRONG = "wrong formula"
@@ -24,7 +29,8 @@ class Row:
     """The verdict on one tensor at one rung.
 
     error = ‖m − o‖ and budget = 16 · noise, both in roundoffs: units of u(dtype)·‖o‖, the rounding of the true value
-    itself. diagnosis: of what is wrong, a line of cause and one of evidence; else empty.
+    itself. diagnosis: of what is wrong, a line of cause and one of evidence; else empty. shares: of what is wrong and
+    of the right shape, |m − o| over the budget as a matrix, of a large tensor the largest of each block.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Row:
     ok: bool
     verdict: str
     diagnosis: str
+    shares: Tensor | None = field(default=None, repr=False, compare=False)
 
     @property
     def share(self) -> float:
@@ -58,7 +65,7 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """The row in JSON's own types; an error that is no number is null."""
-        return vars(self) | {
+        return {name: value for name, value in vars(self).items() if name != "shares"} | {
             "device": str(self.device),
             "dtype": dtype_name(self.dtype),
             "error": self.error if math.isfinite(self.error) else None,
@@ -137,7 +144,27 @@ class Report:
             for name, (cause, evidence) in causes_of(self.rows).items()
         )
         title = f"<div><b>{escape(self.verdict)}</b></div>"
-        return f"{title}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{causes}{said}{notes}"
+        picture = ""
+        if self.rows and find_spec("matplotlib"):
+            from reference.plots import svg
+
+            picture = f"<div style='background:#fff'>{svg(self)}</div>"
+        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        return f"{title}{table}{causes}{said}{notes}{picture}"
+
+    def plot(self) -> "Figure":
+        """The ladder, and a map of the error of what is wrong, as a matplotlib figure: `.savefig` writes it.
+
+        Raises ModuleNotFoundError where matplotlib, the extra `figures`, is not installed, and ValueError where
+        nothing was judged.
+        """
+        if not find_spec("matplotlib"):
+            raise ModuleNotFoundError("matplotlib is not installed: pip install 'manual-bp[figures]'")
+        if not self.rows:
+            raise ValueError("rows: expected at least one to draw, got a report in which nothing was judged")
+        from reference.plots import plot
+
+        return plot(self)
 
     def to_json(self) -> str:
         return json.dumps(self.as_dict(), indent=2)

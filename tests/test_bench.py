@@ -78,7 +78,7 @@ def test_the_tables_and_the_figure(small, capsys, tmp_path):
     assert re.search(r"^NumPy by hand +[\d.]+ [µm]s +×[\d.]+$", out, re.MULTILINE)
     assert re.search(r"^manual-bp +-?[\d.]+ +-?[\d.]+$", out, re.MULTILINE)  # the exponents
     assert "JAX" not in out  # it was not asked for
-    if bench.Path("/proc/self/clear_refs").exists():
+    if peers.Path("/proc/self/clear_refs").exists():
         # Parameters alone, where autograd has as much again of gradients.
         share = re.search(r"^autograd \+ SGD +\d+ MB +([\d.]+)$", out, re.MULTILINE)
         assert share

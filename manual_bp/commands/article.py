@@ -237,7 +237,8 @@ h2 { margin-top: 2.5rem; } h3 { margin-bottom: .3rem; font-size: 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { border-top: 1px solid var(--line); padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: middle; }
 th { color: var(--quiet); font-weight: normal; font-size: .8rem; border: 0; }
-td.number { text-align: right; white-space: nowrap; } td.numbers { color: var(--quiet); font-size: .85rem; white-space: nowrap; }
+td.number { text-align: right; white-space: nowrap; }
+td.numbers { color: var(--quiet); font-size: .85rem; white-space: nowrap; }
 math { font-size: 1.1em; }
 figure { background: #fff; border-radius: 6px; margin: 1rem 0; padding: .5rem; max-width: 38rem; }
 figure svg { width: 100%; height: auto; display: block; } .ok { color: #009E73; } .wrong { color: #D55E00; }
@@ -286,11 +287,11 @@ def _table(lines: list[Line]) -> str:
     for line in lines:
         equation = f"{notation.mathml(line.name)}<mo>=</mo>{notation.as_mathml(line.equation.value)}"
         autograd = "" if line.autograd is None else notation.number(line.autograd)
-        rows += (
-            f'<tr><td><math displaystyle="true"><mrow>{equation}</mrow></math></td><td class="numbers">{html.escape(line.in_numbers)}</td>'
-            f'<td class="number">{notation.number(line.value)}</td><td class="number">{autograd}</td>'
-            f'<td class="number">{line.apart}</td></tr>'
-        )
+        rows += f'<tr><td><math displaystyle="true"><mrow>{equation}</mrow></math></td>'
+        rows += f'<td class="numbers">{html.escape(line.in_numbers)}</td>'
+        for cell in (notation.number(line.value), autograd, line.apart):
+            rows += f'<td class="number">{cell}</td>'
+        rows += "</tr>"
     return f'<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>'
 
 

@@ -1,12 +1,10 @@
 """`manual-bp bench`: the training step in place against others', in time and memory, and how its time grows."""
 
-import importlib.util
 import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ import torch
 from manual_bp import __version__, _checks
 from manual_bp._console import console
 from manual_bp.commands import CommandError
+from manual_bp.commands._drawing import can_draw, write
 from manual_bp.commands.peers import PEERS, missing, work
 from reference import devices
 
@@ -71,7 +70,7 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
     if unknown:
         raise CommandError(f"--peer {unknown[0]}: expected one of {', '.join(PEERS)}")
     if figure:
-        _can_draw(figure)
+        can_draw(figure)
     asked = [name for name in PEERS if not peers or name in peers or name in (OURS, AUTOGRAD)]
     here = [name for name in asked if not missing(name, place)]
 
@@ -230,16 +229,6 @@ def _slopes(lines: Any, growth: dict[str, list[tuple[Setting, Results]]]) -> Non
         lines.print("  ".join((f"{name:{width}}", *(f"{exponent:20.2f}" for exponent in exponents))))
 
 
-def _can_draw(file: str) -> None:
-    """Before minutes are spent on what is to be drawn."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise CommandError(f"--figure {file}: matplotlib is not installed: pip install 'manual-bp[figures]'")
-    if Path(file).suffix not in (".svg", ".png", ".pdf"):
-        raise CommandError(f"--figure {file}: expected a name that ends in .svg, .png or .pdf")
-    if not Path(file).absolute().parent.is_dir():
-        raise CommandError(f"--figure {file}: there is no directory {Path(file).absolute().parent}")
-
-
 def _draw(
     file: str, speed: list[tuple[Setting, Results]], growth: dict[str, list[tuple[Setting, Results]]], device: str
 ) -> None:
@@ -253,7 +242,4 @@ def _draw(
     }
     ratios = {str(setting): {name: ratio(results, name) for name in results} for setting, results in speed}
     title = f"A training step by hand and by others, torch {torch.__version__} on {device}"
-    try:
-        plot_bench(ratios, curves, title).savefig(file)
-    except OSError as error:
-        raise CommandError(f"--figure {file}: {error.strerror}") from None
+    write(plot_bench(ratios, curves, title), file)

@@ -55,3 +55,21 @@ def plot_bench(
     figure.legend(handles, labels, loc="outside lower left", ncols=len(peers), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def plot_training(costs: Sequence[float], held_out: Sequence[float], accuracy: Sequence[float], title: str) -> Figure:
+    """Cost on the training data and held out, and accuracy where there is one, by epoch."""
+    figure = Figure(figsize=(4.2 * (1 + bool(accuracy)), 3.2), layout="constrained")
+    left, *right = figure.subplots(1, 1 + bool(accuracy), squeeze=False)[0]
+    epochs = range(1, len(costs) + 1)
+    left.semilogy(epochs, costs, "o-", color=BLUE, markersize=3, label="training data")
+    left.semilogy(epochs, held_out, "s-", color=VERMILION, markersize=3, label="held out")
+    left.set(xlabel="epoch", ylabel="cost J")
+    left.legend(frameon=False)
+    for axes in right:
+        axes.plot(epochs, accuracy, "s-", color=VERMILION, markersize=3)
+        axes.set(xlabel="epoch", ylabel="held-out accuracy", ylim=(0, 1.02))
+    for axes in (left, *right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    return figure

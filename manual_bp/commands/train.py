@@ -13,6 +13,7 @@ from torch import Tensor
 from manual_bp import _checks, distributed
 from manual_bp._console import Silent, console
 from manual_bp.commands import CommandError
+from manual_bp.commands._drawing import can_draw, write
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, digits, npz
 from manual_bp.network import Network
@@ -36,6 +37,7 @@ def train(
     device: str,
     dtype: str,
     verify_every: int | None,
+    figure: str | None,
 ) -> int:
     """Train, print cost and accuracy on a held-out fifth, and how far autograd + SGD is; returns the exit code."""
     try:
@@ -66,9 +68,11 @@ def train(
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
+    if figure:
+        can_draw(figure)
     setting = f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}"
     if not distributed.launched():
-        return _train(run, None, setting, (test_x, test_z), epochs, batch_size, seed, verify_every, console())
+        return _train(run, None, setting, (test_x, test_z), epochs, batch_size, seed, verify_every, figure, console())
     try:
         with distributed.joined(place) as processes:
             processes.agree(
@@ -77,7 +81,7 @@ def train(
             )  # fmt: skip
             return _train(
                 run, processes, f"{setting}, by {processes.size} processes", (test_x, test_z), epochs, batch_size, seed,
-                verify_every, console() if processes.rank == 0 else Silent(),
+                verify_every, figure, console() if processes.rank == 0 else Silent(),
             )  # fmt: skip
     except distributed.DistributedError as error:
         raise CommandError(str(error)) from None
@@ -85,7 +89,7 @@ def train(
 
 def _train(
     run: "_Run", processes: distributed.Processes | None, setting: str, held_out: tuple[Tensor, Tensor], epochs: int,
-    batch_size: int, seed: int, verify_every: int | None, lines: Any,
+    batch_size: int, seed: int, verify_every: int | None, figure: str | None, lines: Any,
 ) -> int:  # fmt: skip
     """Train by hand, and in the first process by autograd beside it."""
     net, samples = run.net, len(run.X)
@@ -97,6 +101,7 @@ def _train(
     widest = rungs(run.place)[
         0
     ]  # alone: in lower precision a relu's neuron may come to lie on the other side of its kink
+    history: list[tuple[float, float, float | None]] = []
     spent = 0.0
     step = 0
     with lines.progress() as progress:
@@ -121,8 +126,10 @@ def _train(
                     raise CommandError(
                         f"epoch {epoch + 1}: the cost is {cost}: it diverges, try a smaller --eta than {run.eta:g}"
                     )
-                accuracy = _accuracy(net, *held_out)
-                lines.print(f"{epoch + 1:5d}  {cost:10.6f}  {float(net.cost(*held_out)):13.6f}  {accuracy:>17}")
+                accuracy, held_out_cost = _accuracy(net, *held_out), float(net.cost(*held_out))
+                share = "-" if accuracy is None else f"{accuracy:.1%}"
+                lines.print(f"{epoch + 1:5d}  {cost:10.6f}  {held_out_cost:13.6f}  {share:>17}")
+                history.append((cost, held_out_cost, accuracy))
 
     if not first:
         return 0
@@ -136,6 +143,13 @@ def _train(
         "\nDistance from autograd + SGD on the same batches, in roundoffs; the budget is 16 × autograd's own error:"
     )
     lines.print(shown(report.rows))
+    if figure:
+        from manual_bp.commands.plots import plot_training
+
+        costs, held_out_costs, accuracies = zip(*history, strict=True)
+        known = [accuracy for accuracy in accuracies if accuracy is not None]
+        write(plot_training(costs, held_out_costs, known, setting), figure)
+        lines.print(f"figure: {figure}")
     verdict = "all agree" if report.ok else "MISMATCH, more than rounding explains"
     lines.print(f"{run.farthest()}: {verdict}", style="bold" if report.ok else "bold red")
     return 0 if report.ok else 1
@@ -242,7 +256,7 @@ class _Run:
         return f"weights at most {max(apart.values()):.2g} apart (the largest is {largest:.3g}), costs {J:.2g} apart"
 
 
-def _accuracy(net: Network, x: Tensor, z: Tensor) -> str:
+def _accuracy(net: Network, x: Tensor, z: Tensor) -> float | None:
     """The share of samples that the network has right, where there is right and wrong."""
     n_out = net.forward(x).n_out[-1]
     match net.cost_rule.target:
@@ -251,5 +265,5 @@ def _accuracy(net: Network, x: Tensor, z: Tensor) -> str:
         case "probability":
             right = ((n_out > 0.5) == (z > 0.5)).all(-1)
         case _:
-            return "-"
-    return f"{right.double().mean():.1%}"
+            return None
+    return float(right.double().mean())
