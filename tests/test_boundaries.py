@@ -1,6 +1,8 @@
 """The judge never imports what it judges; what is by hand uses no derivative of torch's. Each check can fail."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +103,18 @@ def test_nothing_by_hand_names_a_derivative_of_torchs():
     for name, source in sources(HAND):
         if "commands" not in Path(name).parts:
             assert derivatives(source) == set(), name
+
+
+def test_matplotlib_is_for_the_pictures_alone():
+    """Nothing else asks for the extra, nor waits for its import."""
+    named = {name for name, source in [*sources(HAND), *sources(JUDGE)] if "matplotlib" in imported(source)}
+    # Under TYPE_CHECKING the report names what its picture is.
+    assert named == {"manual_bp/figures.py", "manual_bp/commands/plots.py", "reference/plots.py", "reference/report.py"}
+    modules = (
+        "manual_bp, reference, reference.report, manual_bp.network, manual_bp.commands.train, manual_bp.commands.bench"
+    )
+    code = f"import sys, {modules}; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=HAND.parent)
 
 
 @pytest.mark.parametrize(
