@@ -1,5 +1,6 @@
 """Pictures of small networks: the article's figures, and a round of training frame by frame. Needs matplotlib."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
@@ -307,6 +308,10 @@ def animate(scene: Scene, file: str | PathLike[str], *, seconds: float = 1.8) ->
             sheet(scene).savefig(path, dpi=110)
         return
     told = frames(len(scene.sizes) - 1)
+    if path.suffix == ".html":
+        pictures = "".join(f"<figure>{as_svg(still(scene, frame))}</figure>" for frame in told)
+        path.write_text(PAGE.format(pictures=pictures, milliseconds=1000 * seconds), encoding="utf-8")
+        return
     with mpl.rc_context(STYLE):
         figure = _canvas(scene)
         axes = figure.add_subplot()
@@ -317,11 +322,54 @@ def animate(scene: Scene, file: str | PathLike[str], *, seconds: float = 1.8) ->
             return [axes]
 
         frames_a_second: Any = 1 / seconds
-        animation = FuncAnimation(figure, draw, frames=len(told), interval=1000 * seconds, repeat=True)
-        if path.suffix == ".gif":
-            animation.save(path, writer=PillowWriter(fps=frames_a_second), dpi=110)
-        else:
-            path.write_text(animation.to_jshtml(fps=frames_a_second), encoding="utf-8")
+        FuncAnimation(figure, draw, frames=len(told)).save(path, writer=PillowWriter(fps=frames_a_second), dpi=110)
+
+
+def as_svg(figure: Figure) -> str:
+    """A figure as an SVG element, to stand inside of a page."""
+    text = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(text, format="svg")
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+# It holds everything, and runs without a network. Who asks for less motion sees the frames stand still.
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>A round of training</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px system-ui, sans-serif; margin: 1rem auto; max-width: 52rem; padding: 0 1rem; }}
+figure {{ background: #fff; border-radius: 6px; margin: 0 0 .6rem; }} figure[hidden] {{ display: none; }}
+figure svg {{ width: 100%; height: auto; display: block; }}
+nav {{ display: flex; gap: .5rem; align-items: center; }} input {{ flex: 1; }}
+button {{ font: inherit; padding: .2rem .8rem; }}
+</style></head>
+<body>{pictures}
+<nav><button id="back" aria-label="back">&#9664;</button><button id="play">play</button>
+<button id="on" aria-label="on">&#9654;</button><input id="at" type="range" min="0" value="0" aria-label="frame"></nav>
+<script>
+const frames = [...document.querySelectorAll("figure")], at = document.getElementById("at");
+const play = document.getElementById("play");
+let timer = null;
+at.max = frames.length - 1;
+function show(n) {{
+  at.value = (n + frames.length) % frames.length;
+  frames.forEach((frame, i) => {{ frame.hidden = i != at.value; }});
+}}
+function run(on) {{
+  clearInterval(timer);
+  timer = on ? setInterval(() => show(+at.value + 1), {milliseconds}) : null;
+  play.textContent = on ? "pause" : "play";
+}}
+document.getElementById("back").onclick = () => {{ run(false); show(+at.value - 1); }};
+document.getElementById("on").onclick = () => {{ run(false); show(+at.value + 1); }};
+play.onclick = () => run(!timer);
+at.oninput = () => {{ run(false); show(+at.value); }};
+show(0);
+run(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+</script></body></html>
+"""
 
 
 def article_figures(two_by_two: Scene, neuron: Scene) -> Iterator[tuple[str, Figure]]:

@@ -56,6 +56,7 @@ def _ladder(axes: Axes, report: Report) -> None:
     u = [unit_roundoff(dtype) for dtype in rungs]
     axes.loglog(u, [FACTOR * each for each in u], "--", color=QUIET, linewidth=1, label=f"{FACTOR} roundoffs")
     wrong = {row.name for row in report.mismatches}
+    labelled: list[float] = []
     for name in dict.fromkeys(row.name for row in report.rows):
         rows = [row for row in report.rows if row.name == name and math.isfinite(row.error)]
         # An error of 0 has no place on such an axis: it is drawn at a tenth of a roundoff.
@@ -63,9 +64,11 @@ def _ladder(axes: Axes, report: Report) -> None:
         colour, line = (WRONG, "o-") if name in wrong else (RIGHT, "o-")
         axes.loglog([unit_roundoff(row.dtype) for row in rows], errors, line, color=colour, markersize=4, linewidth=1.2)
         if rows:
+            near = sum(abs(math.log10(errors[0] / other)) < 1 for other in labelled)  # whose names are there already
+            labelled.append(errors[0])
             axes.annotate(
-                name, (unit_roundoff(rows[0].dtype), errors[0]), xytext=(-6, 0), textcoords="offset points", ha="right",
-                va="center", fontsize=8, color=colour,
+                name + "," * bool(near), (unit_roundoff(rows[0].dtype), errors[0]), xytext=(-6 - 16 * near, 0),
+                textcoords="offset points", ha="right", va="center", fontsize=8, color=colour,
             )  # fmt: skip
     axes.set_xticks(u, [dtype_name(dtype) for dtype in rungs], fontsize=8, rotation=45, ha="right")
     axes.set_xticks([], minor=True)

@@ -1,7 +1,6 @@
 """`manual-bp article`: the article's two networks, equation by equation, in the terminal or as a page."""
 
 import html
-import io
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -296,7 +295,6 @@ def _table(lines: list[Line]) -> str:
 
 
 def _figure(figure: Any) -> str:
-    """A figure as SVG inside of the page."""
-    svg = io.StringIO()
-    figure.savefig(svg, format="svg")
-    return f"<figure>{svg.getvalue()[svg.getvalue().index('<svg') :]}</figure>"
+    from manual_bp.figures import as_svg
+
+    return f"<figure>{as_svg(figure)}</figure>"
