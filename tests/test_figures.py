@@ -237,7 +237,7 @@ def test_the_ladder_falls_for_what_is_right_and_stays_for_what_is_wrong(report):
     ladder = report.plot().axes[0]
     curves = {tuple(line.get_xdata()): line for line in ladder.lines}
     assert curves
-    lines = {text.get_text(): line for text, line in zip(ladder.texts, ladder.lines[1:], strict=True)}
+    lines = {text.get_text().rstrip(","): line for text, line in zip(ladder.texts, ladder.lines[1:], strict=True)}
     assert lines.keys() == {"x", "w", "b"}
     for name, line in lines.items():
         rows = [row for row in report.rows if row.name == name]
