@@ -194,6 +194,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone, as in `| head`. Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
+    except OSError as error:  # a full disk behind standard output, and the like
+        print(f"manual-bp {command}: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     except KeyboardInterrupt:
         print("\nmanual-bp: interrupted", file=sys.stderr)
         return 2

@@ -1,13 +1,13 @@
 """Checkpoints of a training: written whole or not at all, and read without executing anything."""
 
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from manual_bp._files import whole
 
 if TYPE_CHECKING:
     from manual_bp.network import Network
@@ -41,16 +41,8 @@ def save(file: Name, run: Run, net: "Network", history: list[float]) -> None:
     """Put a checkpoint in the place of the file, at once: until then, the one before stays."""
     path = Path(file)
     state = {"run": asdict(run), "history": history, "weights": list(net.weights), "biases": list(net.biases)}
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    with whole(path) as draft:
+        torch.save(state, draft)
 
 
 def resume(file: Name, run: Run, net: "Network") -> list[float]:

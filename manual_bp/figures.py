@@ -15,6 +15,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from torch import Tensor
 
 from manual_bp import notation
+from manual_bp._files import whole
 from manual_bp.network import Gradients, Network, Trace
 from manual_bp.training import one_round
 
@@ -303,26 +304,29 @@ def animate(scene: Scene, file: str | PathLike[str], *, seconds: float = 1.8) ->
     path = Path(file)
     if path.suffix not in KINDS:
         raise ValueError(f"{path}: expected a name that ends in {', '.join(KINDS)}")
-    if path.suffix in (".png", ".svg"):
-        with mpl.rc_context(STYLE):
-            sheet(scene).savefig(path, dpi=110)
-        return
+    with whole(path) as draft, mpl.rc_context(STYLE):
+        _write(scene, draft, seconds)
+
+
+def _write(scene: Scene, path: Path, seconds: float) -> None:
     told = frames(len(scene.sizes) - 1)
+    if path.suffix in (".png", ".svg"):
+        sheet(scene).savefig(path, dpi=110)
+        return
     if path.suffix == ".html":
         pictures = "".join(f"<figure>{as_svg(still(scene, frame))}</figure>" for frame in told)
         path.write_text(PAGE.format(pictures=pictures, milliseconds=1000 * seconds), encoding="utf-8")
         return
-    with mpl.rc_context(STYLE):
-        figure = _canvas(scene)
-        axes = figure.add_subplot()
+    figure = _canvas(scene)
+    axes = figure.add_subplot()
 
-        def draw(number: int) -> list[Axes]:
-            axes.clear()
-            _Drawing(axes, scene, told[number])
-            return [axes]
+    def draw(number: int) -> list[Axes]:
+        axes.clear()
+        _Drawing(axes, scene, told[number])
+        return [axes]
 
-        frames_a_second: Any = 1 / seconds
-        FuncAnimation(figure, draw, frames=len(told)).save(path, writer=PillowWriter(fps=frames_a_second), dpi=110)
+    frames_a_second: Any = 1 / seconds
+    FuncAnimation(figure, draw, frames=len(told)).save(path, writer=PillowWriter(fps=frames_a_second), dpi=110)
 
 
 def as_svg(figure: Figure) -> str:

@@ -21,7 +21,8 @@ else:
     settings.register_profile(
         "repeatable", derandomize=True, deadline=None, max_examples=25, suppress_health_check=same
     )
-    settings.load_profile("repeatable")
+    settings.register_profile("fuzz", deadline=None, max_examples=10_000, suppress_health_check=[*HealthCheck])
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # Triton reads it when it is first imported, by whatever test: where there is no GPU its kernels run by its interpreter.
 if not torch.cuda.is_available():

@@ -114,8 +114,8 @@ def test_the_last_good_checkpoint_outlives_a_failed_one(device, tmp_path, monkey
     fit(network(device), file, epochs=1)
     content = file.read_bytes()
 
-    def full(state, stream):
-        stream.write(b"half of it")
+    def full(state, draft):
+        draft.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from manual_bp._files import whole
 from manual_bp.commands import CommandError
 
 
@@ -20,6 +21,7 @@ def can_draw(file: str) -> None:
 def write(figure: Any, file: str) -> None:
     """Write a matplotlib figure."""
     try:
-        figure.savefig(file)
+        with whole(Path(file)) as draft:
+            figure.savefig(draft)
     except OSError as error:
         raise CommandError(f"--figure {file}: {error.strerror}") from None

@@ -13,6 +13,7 @@ import torch
 from manual_bp import __version__, notation
 from manual_bp import article as by_hand
 from manual_bp._console import console
+from manual_bp._files import whole
 from manual_bp.commands import CommandError
 from manual_bp.network import Network
 from reference import Report, judge
@@ -210,7 +211,8 @@ def as_network(name: str, numbers: Mapping[str, float]) -> tuple[Network, torch.
 
 def _write(path: Path, option: str, content: str) -> None:
     try:
-        path.write_text(content, encoding="utf-8")
+        with whole(path) as draft:
+            draft.write_text(content, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{option} {path}: {error.strerror}") from None
 
@@ -219,7 +221,8 @@ def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in drawn.items():
-            figure.savefig(folder / f"{name}.svg")
+            with whole(folder / f"{name}.svg") as draft:
+                figure.savefig(draft)
     except OSError as error:
         raise CommandError(f"--figures {folder}: {error.strerror}") from None
 

@@ -14,6 +14,7 @@ import torch
 
 from manual_bp import __version__
 from manual_bp._console import console
+from manual_bp._files import whole
 from manual_bp.commands import CommandError
 from manual_bp.commands._shares import Shares
 from manual_bp.commands.subjects import NotJudged, subjects
@@ -124,6 +125,7 @@ def _write(file: str, verdicts: Mapping[str, Any]) -> None:
         sys.stdout.write(text)
         return
     try:
-        Path(file).write_text(text, encoding="utf-8")
+        with whole(Path(file)) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"--json {file}: {error.strerror}") from None

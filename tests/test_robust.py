@@ -1,0 +1,84 @@
+"""What a machine does to a program: interruption, full disks, directories that are not there."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from manual_bp.__main__ import main
+from manual_bp._files import whole
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "manual_bp"]
+
+
+def run(*arguments, **options):
+    settings = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120} | options
+    return subprocess.run([*COMMAND, *arguments], check=False, **settings)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "out.txt"
+    file.write_text("before")
+
+    def interrupted():
+        with whole(file) as draft:
+            draft.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert file.read_text() == "before"
+    with whole(file) as draft:
+        draft.write_text("after")
+        assert file.read_text() == "before"
+    assert file.read_text() == "after"
+    assert os.listdir(tmp_path) == ["out.txt"]
+    assert file.stat().st_mode == (tmp_path.joinpath("plain").touch(), (tmp_path / "plain").stat().st_mode)[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_ctrl_c_says_so_and_leaves_no_file(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "verify", "--json", str(tmp_path / "verdict.json")], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout.readline().startswith("manual-bp ")  # it is at work
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.strip().endswith("manual-bp: interrupted")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
+def test_a_full_disk_is_said():
+    with open("/dev/full", "w") as full:
+        done = run("rules", "Sigmoid", stdout=full, capture_output=False, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr == "manual-bp rules: No space left on device\n"
+    done = run("verify", "examples/autograd_function.py", "--json", "/dev/full")
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "examples/autograd_function.py", "--json", "{}/out"],
+        ["article", "neuron", "--html", "{}/out.html"],
+        ["animate", "{}/out.svg"],
+        ["train", "--data", "mine.npz", "--figure", "{}/out.svg"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_directory_that_is_none_is_said(arguments, tmp_path, capsys):
+    if arguments[0] != "verify":
+        pytest.importorskip("matplotlib", reason="for the picture")
+    (tmp_path / "file").write_text("")
+    assert main([argument.replace("{}", str(tmp_path / "file")) for argument in arguments]) == 2
+    assert "manual-bp " in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["file"]
