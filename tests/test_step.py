@@ -179,6 +179,15 @@ def test_a_step_on_many_samples_is_as_accurate_as_autograd(device, monkeypatch):
     assert_steps_are_rounds(net, *[(x, z, 0.3)] * 3)
 
 
+@pytest.mark.parametrize("lies", ["in rows", "in columns"])
+def test_a_step_by_onednn_is_a_round(lies, device, monkeypatch):
+    monkeypatch.setattr(in_place, "LARGE", 0)
+    net = Network.random([300, 200, 30], activation="tanh", cost="squared_error", device=device)
+    x, z = batch([300, 200, 30], (500,), "squared_error", device, torch.float32)
+    x = x if lies == "in rows" else x.T.contiguous().T
+    assert_steps_are_rounds(net, *[(x, z, 0.05)] * 3)
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_a_network_is_copied_as_it_is(again, device):
     net = Network.random([3, 4, 2], device=device)
