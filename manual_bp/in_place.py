@@ -44,8 +44,8 @@ SMALL = 2**18
 FUSED = 16
 BLOCK = 2**20  # elements of the gradient that are computed before they are subtracted
 
-# At products of so many multiplications oneDNN, which torch asks for by a layout, is faster than MKL: on an AMD EPYC by a
-# quarter, its copies included. Of a transposed matrix it makes one more: so it is for the forward phase alone.
+# At products of so many multiplications oneDNN, which torch asks for by a layout, is faster than MKL: on an AMD EPYC by
+# a quarter, its copies included. Of a transposed matrix it makes one more: so it is for the forward phase alone.
 LARGE = 2**28
 
 Parameters = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
