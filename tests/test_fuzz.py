@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from manual_bp import Network
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.training import one_round
-from reference import compare, crosscheck
-from reference.precision import rungs
+from reference import crosscheck
+from reference.precision import distance, norm, rungs, unit_roundoff
 
 pytestmark = pytest.mark.fuzz
 
@@ -64,6 +64,7 @@ def networks(draw):
 def test_a_network_takes_anything(case):
     net, x, z, eta = case
     kept = x.clone(), z.clone()
+    started = [*net.weights, *net.biases]
     weights = [w.clone() for w in net.weights]
     if not len(x):
         for call in (
@@ -77,7 +78,7 @@ def test_a_network_takes_anything(case):
         return
     rounds = Network(net.weights, net.biases, net.activations, net.cost_rule)
     exact = Network([w.double() for w in net.weights], [b.double() for b in net.biases], net.activations, net.cost_rule)
-    trace, _ = one_round(rounds, x, z, eta)
+    trace, grads = one_round(rounds, x, z, eta)
     net.step(x, z, eta)
     assert torch.equal(x.nan_to_num(), kept[0].nan_to_num())
     assert torch.equal(z, kept[1])
@@ -85,9 +86,12 @@ def test_a_network_takes_anything(case):
     if moderate:
         one_round(exact, x.double(), z.double() if z.is_floating_point() else z, eta)
         parameters = [[*n.weights, *n.biases] for n in (net, rounds, exact)]
-        if all(bool(p.isfinite().all()) for p in parameters[1]):
-            ours, theirs, oracle = ({str(i): p for i, p in enumerate(of)} for of in parameters)
-            compare(ours, theirs, oracle=oracle).raise_on_mismatch()
+        summands = abs(eta) * max(map(norm, grads.delta_in)) * max(map(norm, (x, *trace.n_out, torch.ones(1))))
+        for before, ours, theirs, oracle in zip(started, *parameters, strict=True):
+            # Where W and η ∂J/∂W nearly cancel, or the samples' parts of ∂J/∂W, what is left has the roundoffs of all.
+            scale = max(norm(before), norm(oracle), summands)
+            budget = 16 * max(distance(theirs, oracle), unit_roundoff(net.dtype) * scale)
+            assert not theirs.isfinite().all() or distance(ours, oracle) <= budget
 
 
 def affine(grad_out, out, x, w):
@@ -141,7 +145,9 @@ def test_every_wrong_factor_is_convicted(tensors, which, factor, seed):
         gradients[which] = factor * gradients[which]
         return gradients
 
-    exact = [t.double().requires_grad_() for t in tensors]
-    reached = torch.autograd.grad(forward(*exact).sum(), exact)[which].abs().max() > 0
+    exact = [t.double().clone().requires_grad_() for t in tensors]
+    # What is zero beside all other numbers may be zero by cancellation: there an error is measured by those others.
+    gradient = torch.autograd.grad(forward(*exact).sum(), exact)[which]
+    reached = gradient.abs().max() > 1e-10 * max(map(norm, tensors))
     report = crosscheck(forward, wrong, tensors, dtypes=[torch.float64, torch.float32], seed=seed)
     assert report.ok != bool(reached)
