@@ -83,7 +83,7 @@ def test_a_network_takes_anything(case):
     assert torch.equal(x.nan_to_num(), kept[0].nan_to_num())
     assert torch.equal(z, kept[1])
     moderate = all(bool((t.abs() < 100).all()) for t in (x, *trace.n_in)) and abs(eta) <= 1
-    if moderate:
+    if moderate and net.dtype != torch.float64:  # in float64 there is nothing more precise to measure by
         one_round(exact, x.double(), z.double() if z.is_floating_point() else z, eta)
         parameters = [[*n.weights, *n.biases] for n in (net, rounds, exact)]
         summands = abs(eta) * max(map(norm, grads.delta_in)) * max(map(norm, (x, *trace.n_out, torch.ones(1))))
