@@ -100,3 +100,8 @@ def classes(what: str, z: Tensor, number: int) -> None:
             f"{what}: expected class indices from 0 to {number - 1}, got {int(z[tuple(at)])}"
             + (f" at {at}" if at else "")
         )
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, without the stack that torch appends."""
+    return str(error).strip().partition("\n")[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from manual_bp._checks import first_line
 from manual_bp._files import whole
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:  # torch's reader raises what it comes upon
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = first_line(error) or type(error).__name__
     raise CheckpointError(
         f"{path}: expected a checkpoint of fit, got a file that is none or is torn ({reason}). "
         "It was left as it is: move it away to start anew"

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from manual_bp._checks import first_line
 from manual_bp.network import Gradients, Network
 
 
@@ -34,7 +35,7 @@ def joined(device: torch.device, *, timeout: float = 60.0) -> "Iterator[Processe
     try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
     except (RuntimeError, ValueError) as error:
-        raise DistributedError(f"the processes could not be connected: {_first_line(error)}") from None
+        raise DistributedError(f"the processes could not be connected: {first_line(error)}") from None
     try:
         yield Processes()
     finally:
@@ -97,8 +98,4 @@ class Processes:
         try:
             yield
         except (RuntimeError, ValueError) as error:
-            raise DistributedError(f"process {self.rank}: another one does not answer: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+            raise DistributedError(f"process {self.rank}: another one does not answer: {first_line(error)}") from None

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,13 +20,15 @@ from manual_bp.network import Gradients, Network, Trace
 from manual_bp.training import one_round
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
-FORWARD, BACKWARD, UPDATE, QUIET = "#0072B2", "#D55E00", "#009E73", "#444444"
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+FORWARD, BACKWARD, UPDATE, QUIET = BLUE, VERMILION, GREEN, "#444444"
 FADED = 0.22
 WIDEST, DEEPEST = 3, 4  # neurons in a layer, and layers: more would not be legible
 RADIUS, SMALL_RADIUS = 0.62, 0.3
 ACROSS, DOWN, BELOW = 3.4, 1.75, 0.9  # from layer to layer, from neuron to neuron, and for the bias node
 KINDS = (".gif", ".html", ".png", ".svg")
 
+# Text of an SVG stays text, and the same picture has the same bytes.
 STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "manual-bp", "font.size": 9, "font.family": "DejaVu Sans"}
 
 Phase = Literal["inputs", "forward", "deltas", "update"]
@@ -63,8 +65,8 @@ class Scene:
     new_weights: tuple[Tensor, ...]
     new_biases: tuple[Tensor, ...]
     z: Tensor
-    symbols: bool = False  # in the place of the numbers
-    inputs: tuple[str, ...] = field(default=())
+    symbols: bool  # in the place of the numbers
+    inputs: tuple[str, ...]
 
     @classmethod
     def of(cls, net: Network, x: Tensor, z: Tensor, eta: float, *, symbols: bool = False) -> "Scene":
@@ -92,6 +94,10 @@ class Scene:
     def shown(self, name: str, value: Tensor) -> str:
         """A quantity as it stands in the picture."""
         return notation.text(name) if self.symbols else notation.number(round(float(value), 3))
+
+    def named(self, name: str, value: Tensor) -> str:
+        """A quantity with its name before it."""
+        return self.shown(name, value) if self.symbols else f"{notation.text(name)} = {self.shown(name, value)}"
 
     def label_of_weight(self, layer: int, to: int, come_from: int | None, new: bool) -> str:
         """The weight on an edge; from None, of the bias."""
@@ -139,87 +145,48 @@ class _Drawing:
         return self.backward and layer > self.frame.layer
 
     def _layer(self, layer: int) -> None:
+        for index in range(self.scene.sizes[layer]):
+            if layer:
+                self._neuron(layer, index)
+            else:
+                name = self.scene.named(self.scene.inputs[index], self.scene.trace.x[index])
+                self._node(*self.place(0, index), name, self.frame.phase == "inputs")
+        if layer < len(self.scene.sizes) - 1:
+            self._node(*self.place(layer, None), "b" if self.scene.symbols else "1", False)
+
+    def _neuron(self, layer: int, index: int) -> None:
+        """A circle in two halves: what goes in, and what comes out; the deltas below."""
         scene, (phase, now, _) = self.scene, self.frame
-        for index in range(scene.sizes[layer]):
-            x, y = self.place(layer, index)
-            if layer == 0:
-                name = scene.inputs[index]
-                self._node(
-                    x,
-                    y,
-                    name if scene.symbols else f"{name} = {scene.shown(name, scene.trace.x[index])}",
-                    phase == "inputs",
-                )
-                continue
-            active = layer == now and (self.only is None or index == self.only)
-            colour = {"forward": FORWARD, "deltas": BACKWARD}.get(phase, QUIET) if active else QUIET
-            alpha = FADED if self.done(layer) else 1.0
-            computed = self.backward or (phase == "forward" and layer <= now)
-            width = 2.2 if active and phase in ("forward", "deltas") else 1.1
-            self.axes.add_patch(
-                Circle((x, y), RADIUS, facecolor="white", edgecolor=colour, linewidth=width, alpha=alpha, zorder=3)
-            )
-            self.axes.plot([x, x], [y - RADIUS, y + RADIUS], color=colour, linewidth=0.8, alpha=alpha, zorder=4)
-            name = scene.neuron(layer, index)
-            self._text(x, y + RADIUS + 0.13, notation.text(name), QUIET, alpha, size=9)
-            if computed:
-                plain = FORWARD if colour == FORWARD else QUIET
-                self._halves(
-                    x,
-                    y + 0.2,
-                    f"{name}_in",
-                    scene.trace.n_in,
-                    f"{name}_out",
-                    scene.trace.n_out,
-                    layer,
-                    index,
-                    plain,
-                    alpha,
-                )
-            if self.backward and layer >= now and (layer > now or self.only is None or index == self.only):
-                delta = name.replace("n", "delta", 1)
-                colour = BACKWARD if active and phase == "deltas" else QUIET
-                self._halves(
-                    x,
-                    y - 0.2,
-                    f"{delta}_in",
-                    scene.grads.delta_in,
-                    f"{delta}_out",
-                    scene.grads.delta_out,
-                    layer,
-                    index,
-                    colour,
-                    alpha,
-                )
-            if layer == len(scene.sizes) - 1:
-                target = "y" if scene.sizes[1:] == (1,) else f"z_{index + 1}"
-                shown = notation.text(target)
-                self._text(
-                    x + RADIUS + 0.1,
-                    y,
-                    shown if scene.symbols else f"{shown} = {scene.shown(target, scene.z.view(-1)[index])}",
-                    QUIET,
-                    alpha,
-                    align="left",
-                )
-        if layer < len(scene.sizes) - 1:
-            x, y = self.place(layer, None)
-            self._node(x, y, "b" if scene.symbols else "1", False)
+        x, y = self.place(layer, index)
+        name = scene.neuron(layer, index)
+        active = layer == now and self.only in (None, index)
+        colour = {"forward": FORWARD, "deltas": BACKWARD}.get(phase, QUIET) if active else QUIET
+        alpha = FADED if self.done(layer) else 1.0
+        width = 1.1 if colour == QUIET else 2.2
+        self.axes.add_patch(Circle((x, y), RADIUS, fc="white", ec=colour, linewidth=width, alpha=alpha, zorder=3))
+        self.axes.plot([x, x], [y - RADIUS, y + RADIUS], color=colour, linewidth=0.8, alpha=alpha, zorder=4)
+        self._text(x, y + RADIUS + 0.13, notation.text(name), QUIET, alpha, size=9)
+
+        def halves(height: float, quantity: str, ins: tuple[Tensor, ...], outs: tuple[Tensor, ...], ink: str) -> None:
+            for side, part, of_layers in ((-1, "in", ins), (1, "out", outs)):
+                value = scene.shown(f"{quantity}_{part}", of_layers[layer - 1][index])
+                self._text(x + side * RADIUS * 0.47, y + height, value, ink, alpha, size=6.3 if scene.symbols else 7.5)
+
+        if self.backward or (phase == "forward" and layer <= now):
+            halves(0.2, name, scene.trace.n_in, scene.trace.n_out, FORWARD if colour == FORWARD else QUIET)
+        if self.backward and (layer > now or active):
+            delta = name.replace("n", "delta", 1)
+            halves(-0.2, delta, scene.grads.delta_in, scene.grads.delta_out, colour)
+        if layer == len(scene.sizes) - 1:
+            target = scene.named("y" if scene.sizes[1:] == (1,) else f"z_{index + 1}", scene.z.view(-1)[index])
+            self._text(x + RADIUS + 0.1, y, target, QUIET, alpha, align="left")
 
     def _node(self, x: float, y: float, text: str, active: bool) -> None:
+        """A circle alone: an input or the bias."""
         radius = SMALL_RADIUS if len(text) < 3 else RADIUS
         colour = FORWARD if active else QUIET
-        self.axes.add_patch(Circle((x, y), radius, facecolor="white", edgecolor=colour, linewidth=1.1, zorder=3))
+        self.axes.add_patch(Circle((x, y), radius, fc="white", ec=colour, linewidth=1.1, zorder=3))
         self._text(x, y, text, colour, 1.0)
-
-    def _halves(
-        self, x: float, y: float, name_in: str, in_: tuple[Tensor, ...], name_out: str, out: tuple[Tensor, ...],
-        layer: int, index: int, colour: str, alpha: float,
-    ) -> None:  # fmt: skip
-        for side, name, values in ((-1, name_in, in_), (1, name_out, out)):
-            self._text(
-                x + side * RADIUS * 0.47, y, self.scene.shown(name, values[layer - 1][index]), colour, alpha, size=7
-            )
 
     def _text(
         self, x: float, y: float, text: str, colour: str, alpha: float, *, size: float = 8, align: str = "center"
@@ -256,15 +223,10 @@ class _Drawing:
         radius = SMALL_RADIUS if source is None or (layer == 1 and self.scene.symbols) else RADIUS
         length = ((end[0] - start[0]) ** 2 + (end[1] - start[1]) ** 2) ** 0.5
         direction = [(end[i] - start[i]) / length for i in range(2)]
-        near = tuple(start[i] + direction[i] * (radius + 0.04) for i in range(2))
-        far = tuple(end[i] - direction[i] * (RADIUS + 0.04) for i in range(2))
+        near = start[0] + direction[0] * (radius + 0.04), start[1] + direction[1] * (radius + 0.04)
+        far = end[0] - direction[0] * (RADIUS + 0.04), end[1] - direction[1] * (RADIUS + 0.04)
         ends = (far, near) if backward else (near, far)
-        self.axes.add_patch(
-            FancyArrowPatch(
-                *ends, arrowstyle="-|>", mutation_scale=9, color=colour, alpha=alpha,
-                linewidth=1.0 if colour == QUIET else 1.8, shrinkA=0, shrinkB=0, zorder=2,
-            )
-        )  # fmt: skip
+        self.axes.add_patch(_arrow(*ends, colour, 1.0 if colour == QUIET else 1.8, alpha=alpha, zorder=2))
 
 
 def _canvas(scene: Scene, scale: float = 0.82) -> Figure:
@@ -273,11 +235,11 @@ def _canvas(scene: Scene, scale: float = 0.82) -> Figure:
     return Figure(figsize=(width * scale, height * scale), layout="constrained")
 
 
-def still(scene: Scene, frame: Frame, *, only: int | None = None, title: str | None = None) -> Figure:
+def still(scene: Scene, frame: Frame, *, only: int | None = None) -> Figure:
     """One frame; only: a neuron of its layer alone."""
     with mpl.rc_context(STYLE):
         figure = _canvas(scene)
-        _Drawing(figure.add_subplot(), scene, frame._replace(title=title or frame.title), only=only)
+        _Drawing(figure.add_subplot(), scene, frame, only=only)
     return figure
 
 
@@ -327,6 +289,12 @@ def _write(scene: Scene, path: Path, seconds: float) -> None:
 
     frames_a_second: Any = 1 / seconds
     FuncAnimation(figure, draw, frames=len(told)).save(path, writer=PillowWriter(fps=frames_a_second), dpi=110)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure whole or not at all; the ending of the name says as what."""
+    with whole(path) as draft, mpl.rc_context(STYLE):
+        figure.savefig(draft)
 
 
 def as_svg(figure: Figure) -> str:
@@ -407,35 +375,20 @@ def delta_in_its_neuron(scene: Scene) -> Figure:
             (0.52, -0.45, "delta_21_out", scene.grads.delta_out[-1][0], BACKWARD),
         )
         for x, y, name, value, colour in quantities:
-            shown = notation.text(name)
-            axes.text(
-                x,
-                y,
-                shown if scene.symbols else f"{shown}\n{scene.shown(name, value)}",
-                color=colour,
-                ha="center",
-                va="center",
-                fontsize=8,
-            )
-        for (x0, x1), y, colour, label, side in (
-            ((-2.6, -1.15), 0.45, FORWARD, "", -1),
-            ((1.15, 2.6), 0.45, FORWARD, "", 1),
-            ((2.6, 1.15), -0.45, BACKWARD, "∂J/∂n21(out)", 1),
-            ((-1.15, -2.6), -0.45, BACKWARD, "δ21(out)·∂n21(out)/∂n21(in)", -1),
+            label = scene.named(name, value).replace(" = ", "\n")
+            axes.text(x, y, label, color=colour, ha="center", va="center", fontsize=8)
+        for x0, x1, y, colour, label in (
+            (-2.6, -1.15, 0.45, FORWARD, ""),
+            (1.15, 2.6, 0.45, FORWARD, ""),
+            (2.6, 1.15, -0.45, BACKWARD, "∂J/∂n21(out)"),
+            (-1.15, -2.6, -0.45, BACKWARD, "δ21(out)·∂n21(out)/∂n21(in)"),
         ):
-            axes.add_patch(
-                FancyArrowPatch(
-                    (x0, y),
-                    (x1, y),
-                    arrowstyle="-|>",
-                    mutation_scale=11,
-                    color=colour,
-                    linewidth=1.6,
-                    shrinkA=0,
-                    shrinkB=0,
-                )
-            )
-            axes.text(
-                side * 1.2, y - 0.28, label, color=colour, fontsize=7.5, ha="left" if side > 0 else "right", va="center"
-            )
+            axes.add_patch(_arrow((x0, y), (x1, y), colour, 1.6))
+            side = "left" if x0 > 0 else "right"
+            axes.text(1.2 if x0 > 0 else -1.2, y - 0.28, label, color=colour, fontsize=7.5, ha=side, va="center")
     return figure
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float], colour: str, width: float, **more: Any) -> Any:
+    shape: Any = {"arrowstyle": "-|>", "mutation_scale": 10, "shrinkA": 0, "shrinkB": 0}
+    return FancyArrowPatch(start, end, color=colour, linewidth=width, **shape, **more)

@@ -32,9 +32,6 @@ from manual_bp.rules import (
 )
 from manual_bp.rules.losses import Loss
 
-ACTIVATIONS: set[type[Rule]] = {Sigmoid, Tanh, ReLU, Identity}
-COSTS: set[type[Loss]] = {SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError}
-
 # A product of up to so many multiplications NumPy computes on the thread that calls. With more its threads start, and
 # they and torch's, each waiting busily for its own, take the cores from each other.
 SMALL = 2**18
@@ -295,23 +292,30 @@ class Calls:
         np.subtract(self.params, self.gradients, self.params)
 
 
+def captured(step: Callable[[], object], device: torch.device) -> torch.cuda.CUDAGraph:
+    """A step as a CUDA graph, after three of it: cuBLAS takes its working memory then, which none may in a graph."""
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph
+
+
 class Graph:
     """The step on CUDA as one graph: its kernels are launched all at once, on batches of one shape."""
 
     def __init__(self, step: Products, x: Tensor, z: Tensor, eta: float, cost: Tensor) -> None:
         self.x, self.z = x.clone(), z.clone()
-        kept = [p.clone() for p in (*step.weights, *step.biases, cost)]
-        stream = torch.cuda.Stream(x.device)
-        stream.wait_stream(torch.cuda.current_stream(x.device))
-        with torch.cuda.stream(stream):  # cuBLAS takes its working memory at the first calls, which none may in a graph
-            for _ in range(3):
-                step.step(self.x, self.z, eta, cost)
-        torch.cuda.current_stream(x.device).wait_stream(stream)
-        for p, before in zip((*step.weights, *step.biases, cost), kept, strict=True):
+        changed = (*step.weights, *step.biases, cost)
+        kept = [p.clone() for p in changed]
+        self.graph = captured(lambda: step.step(self.x, self.z, eta, cost), x.device)
+        for p, before in zip(changed, kept, strict=True):
             p.copy_(before)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            step.step(self.x, self.z, eta, cost)
 
     def step(self, x: Tensor, z: Tensor) -> None:
         self.x.copy_(x)
@@ -319,13 +323,9 @@ class Graph:
         self.graph.replay()
 
 
-def possible(activations: Sequence[type[Rule]], cost: type[Loss]) -> bool:
-    """Whether every activation and the cost have a form in place."""
-    return ACTIVATIONS.issuperset(activations) and cost in COSTS
-
-
 def form(samples: int, sizes: Sequence[int], dtype: torch.dtype, device: torch.device) -> type[Calls | Products]:
     """The form of the step for such a network and batches of so many samples."""
+    if device.type != "cpu" or dtype not in (torch.float32, torch.float64):
+        return Products
     largest = samples * max((inputs + 1) * (outputs + 1) for inputs, outputs in pairwise(sizes))
-    small = device.type == "cpu" and dtype in (torch.float32, torch.float64) and largest <= SMALL
-    return Calls if small else Products
+    return Calls if largest <= SMALL else Products

@@ -24,6 +24,7 @@ from manual_bp.rules import (
 )
 from manual_bp.rules.losses import Loss
 
+# The rules with a name; each of them is in manual_bp/in_place.py, too.
 ACTIVATIONS: dict[str, type[Rule]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU, "identity": Identity}
 COSTS: dict[str, type[Loss]] = {
     "cross_entropy": SigmoidCrossEntropy,
@@ -339,8 +340,8 @@ class Network:
         """Lay out the memory for steps in place on such batches; refuses what does not fit."""
         self._check_x(x)
         self._check_z(z, x.shape[:-1])
-        if not in_place.possible(self.activations, self.cost_rule):
-            return
+        if not {*ACTIVATIONS.values()}.issuperset(self.activations) or self.cost_rule not in COSTS.values():
+            return  # those with a name have a form in place
         samples = len(x) if x.dim() == 2 else 1
         with torch.inference_mode(False):  # else this memory could be written to in inference mode alone
             form = in_place.form(samples, self.sizes, self.dtype, self.device)

@@ -56,16 +56,16 @@ def _ladder(axes: Axes, report: Report) -> None:
     u = [unit_roundoff(dtype) for dtype in rungs]
     axes.loglog(u, [FACTOR * each for each in u], "--", color=QUIET, linewidth=1, label=f"{FACTOR} roundoffs")
     wrong = {row.name for row in report.mismatches}
-    labelled: list[float] = []
+    named: list[float] = []  # where names stand already
     for name in dict.fromkeys(row.name for row in report.rows):
         rows = [row for row in report.rows if row.name == name and math.isfinite(row.error)]
         # An error of 0 has no place on such an axis: it is drawn at a tenth of a roundoff.
         errors = [unit_roundoff(row.dtype) * max(row.error, 0.1) for row in rows]
-        colour, line = (WRONG, "o-") if name in wrong else (RIGHT, "o-")
-        axes.loglog([unit_roundoff(row.dtype) for row in rows], errors, line, color=colour, markersize=4, linewidth=1.2)
+        colour = WRONG if name in wrong else RIGHT
+        axes.loglog([unit_roundoff(row.dtype) for row in rows], errors, "o-", color=colour, markersize=4, linewidth=1.2)
         if rows:
-            near = sum(abs(math.log10(errors[0] / other)) < 1 for other in labelled)  # whose names are there already
-            labelled.append(errors[0])
+            near = sum(abs(math.log10(errors[0] / other)) < 1 for other in named)
+            named.append(errors[0])
             axes.annotate(
                 name + "," * bool(near), (unit_roundoff(rows[0].dtype), errors[0]), xytext=(-6 - 16 * near, 0),
                 textcoords="offset points", ha="right", va="center", fontsize=8, color=colour,
@@ -85,9 +85,7 @@ def _map(figure: Figure, axes: Axes, row: Row) -> None:
     values = np.where(np.isfinite(values), values, np.finfo(np.float32).max)
     colours = mpl.colormaps["viridis"].with_extremes(under="#dddddd", bad="#dddddd")
     largest = max(10.0, float(values.max()))
-    image = axes.imshow(
-        np.ma.masked_invalid(values), cmap=colours, norm=LogNorm(1, largest), aspect="auto", interpolation="nearest"
-    )
+    image = axes.imshow(values, cmap=colours, norm=LogNorm(1, largest), aspect="auto", interpolation="nearest")
     axes.set_title(f"{row.name} at {dtype_name(row.dtype)}", color=WRONG)
     axes.locator_params(integer=True, nbins=5)
     figure.colorbar(image, ax=axes, label="error / budget", extend="min")

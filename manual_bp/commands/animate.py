@@ -1,12 +1,12 @@
 """`manual-bp animate`: a round of training of a small network, frame by frame."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from manual_bp._console import console
 from manual_bp.commands import CommandError
+from manual_bp.commands._drawing import matplotlib_for
 from manual_bp.commands.article import as_network, numbers_given
 from manual_bp.network import Network
 
@@ -16,8 +16,7 @@ def animate(
     file: str | None, seconds: float,
 ) -> int:  # fmt: skip
     """Draw the round into a file; returns the exit code."""
-    if find_spec("matplotlib") is None:
-        raise CommandError(f"{out}: matplotlib is not installed: pip install 'manual-bp[figures]'")
+    matplotlib_for(out)
     from manual_bp import figures
 
     given = numbers_given(inputs, weights, eta, file)

@@ -4,7 +4,6 @@ import html
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from manual_bp import article as by_hand
 from manual_bp._console import console
 from manual_bp._files import whole
 from manual_bp.commands import CommandError
+from manual_bp.commands._drawing import matplotlib_for
 from manual_bp.network import Network
 from reference import Report, judge
 from reference import article as by_autograd
@@ -32,8 +32,6 @@ DEFAULTS: dict[str, dict[str, float]] = {
 class Line(NamedTuple):
     """An equation, worked."""
 
-    section: str
-    name: str
     equation: notation.Equation
     in_numbers: str
     value: float
@@ -56,7 +54,8 @@ def article(
     given = numbers_given(inputs, weights, eta, file)
     worked = {name: _work(name, given[name]) for name in DEFAULTS if network in (None, name)}
     if html_file or figures:
-        drawn = _figures(given, html_file or figures)
+        matplotlib_for(f"--html {html_file}" if html_file else f"--figures {figures}")
+        drawn = _figures(given)
         if figures:
             _write_figures(Path(figures), drawn)
         if html_file:
@@ -71,10 +70,9 @@ def article(
 
 
 def _verdict(name: str, report: Report) -> str:
-    by = "agrees with autograd" if report.ok else "MISMATCH"
-    return (
-        f"article.{name}: {by} in all {len(report.rows)} quantities" if report.ok else f"article.{name}: {by}\n{report}"
-    )
+    if report.ok:
+        return f"article.{name}: agrees with autograd in all {len(report.rows)} quantities"
+    return f"article.{name}: {report}"
 
 
 def numbers_given(
@@ -141,11 +139,13 @@ def _work(name: str, numbers: Mapping[str, float]) -> tuple[list[Line], Report]:
     values = {n: float(v) for n, v in ours.items()}
     lines = [
         Line(
-            equation.section, equation.name, equation, notation.in_numbers(equation.value, values),
-            values[equation.name], float(theirs[equation.name]) if equation.name in theirs else None,
+            equation,
+            notation.in_numbers(equation.value, values),
+            values[equation.name],
+            float(theirs[equation.name]) if equation.name in theirs else None,
         )
         for equation in notation.equations(function)
-    ]  # fmt: skip
+    ]
 
     def manual(*tensors: torch.Tensor) -> Mapping[str, torch.Tensor]:
         quantities = vars(function(**dict(zip(scalars, tensors, strict=True)), eta=numbers["eta"]))
@@ -161,15 +161,15 @@ def _work(name: str, numbers: Mapping[str, float]) -> tuple[list[Line], Report]:
 
 
 def _by_section(lines: list[Line]) -> Iterator[tuple[str, list[Line]]]:
-    for section in dict.fromkeys(line.section for line in lines):
-        yield section, [line for line in lines if line.section == section]
+    for section in dict.fromkeys(line.equation.section for line in lines):
+        yield section, [line for line in lines if line.equation.section == section]
 
 
 def _print(lines: Any, steps: list[Line]) -> None:
     for section, of_section in _by_section(steps):
         lines.print(f"\n{section}", style="bold")
         for line in of_section:
-            name, value = notation.text(line.name), notation.number(line.value)
+            name, value = notation.text(line.equation.name), notation.number(line.value)
             indent = " " * (2 + len(name))
             equation = notation.as_text(line.equation.value)
             lines.print(f"  {name} = {equation}")
@@ -180,10 +180,8 @@ def _print(lines: Any, steps: list[Line]) -> None:
             lines.print(f"{indent} = {value}{beside}{apart}")
 
 
-def _figures(given: Mapping[str, Mapping[str, float]], needed_for: str | None) -> dict[str, Any]:
+def _figures(given: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """The article's figures of these networks, by name."""
-    if find_spec("matplotlib") is None:
-        raise CommandError(f"{needed_for}: matplotlib is not installed: pip install 'manual-bp[figures]'")
     from manual_bp import figures
 
     scenes = []
@@ -218,11 +216,12 @@ def _write(path: Path, option: str, content: str) -> None:
 
 
 def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
+    from manual_bp.figures import save
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in drawn.items():
-            with whole(folder / f"{name}.svg") as draft:
-                figure.savefig(draft)
+            save(figure, folder / f"{name}.svg")
     except OSError as error:
         raise CommandError(f"--figures {folder}: {error.strerror}") from None
 
@@ -270,24 +269,22 @@ def _page(
         for section, of_section in _by_section(steps):
             parts.append(f"<h3>{html.escape(section)}</h3>{_table(of_section)}")
             if name == "two_by_two":
-                parts += [
-                    _figure(drawn[picture]) for at, of in PLACES.items() if section.startswith(at) for picture in of
-                ]
+                here = [picture for at, pictures in PLACES.items() if section.startswith(at) for picture in pictures]
+                parts += [_figure(drawn[picture]) for picture in here]
         state = "ok" if report.ok else "wrong"
         parts.append(f'<p class="{state}">{html.escape(_verdict(name, report))}</p>')
     parts.append(f"<p><small>manual-bp {__version__}, torch {html.escape(torch.__version__)}, float64</small></p>")
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}<title>{title}</title><style>{STYLE}</style></head>\n<body>'
-        + ("\n".join(parts) + "</body></html>\n")
-    )
+    head += f"<title>{title}</title><style>{STYLE}</style>"
+    body = "\n".join(parts)
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 
 
 def _table(lines: list[Line]) -> str:
     heads = "".join(f"<th>{head}</th>" for head in ("equation", "in numbers", "value", "autograd", "roundoffs apart"))
     rows = ""
     for line in lines:
-        equation = f"{notation.mathml(line.name)}<mo>=</mo>{notation.as_mathml(line.equation.value)}"
+        equation = f"{notation.mathml(line.equation.name)}<mo>=</mo>{notation.as_mathml(line.equation.value)}"
         autograd = "" if line.autograd is None else notation.number(line.autograd)
         rows += f'<tr><td><math displaystyle="true"><mrow>{equation}</mrow></math></td>'
         rows += f'<td class="numbers">{html.escape(line.in_numbers)}</td>'

@@ -196,17 +196,16 @@ def _table(
     """Peers down, settings across."""
     width = max(map(len, names))
     columns = [max(17, len(str(setting))) for setting, _ in measured]
-    lines.print(
-        "  ".join((" " * width, *(f"{setting!s:>{n}}" for (setting, _), n in zip(measured, columns, strict=True))))
-    )
-    for name in names:
-        if not any(name in results for _, results in measured):
-            continue
-        cells = [
-            f"{cell(results[name])} {against(results, name) if name != OURS else '':>6}" if name in results else "-"
-            for _, results in measured
-        ]
+
+    def line(name: str, cells: list[str]) -> None:
         lines.print("  ".join((f"{name:{width}}", *(f"{c:>{n}}" for c, n in zip(cells, columns, strict=True)))))
+
+    line("", [str(setting) for setting, _ in measured])
+    for name in names:
+        if any(name in results for _, results in measured):
+            ratios = [against(results, name) if name in results and name != OURS else "" for _, results in measured]
+            times = [cell(results[name]) if name in results else "-" for _, results in measured]
+            line(name, [f"{t} {r:>6}" if t != "-" else t for t, r in zip(times, ratios, strict=True)])
 
 
 def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
@@ -234,12 +233,11 @@ def _draw(
 ) -> None:
     from manual_bp.commands.plots import plot_bench
 
-    curves = {
-        along: {
-            name: (*curve(of_range, along, name), slope(*curve(of_range, along, name))) for name in (OURS, AUTOGRAD)
-        }
-        for along, of_range in growth.items()
-    }
+    def with_slope(along: str, name: str) -> tuple[list[int], list[float], float]:
+        sizes, seconds = curve(growth[along], along, name)
+        return sizes, seconds, slope(sizes, seconds)
+
+    curves = {along: {name: with_slope(along, name) for name in (OURS, AUTOGRAD)} for along in growth}
     ratios = {str(setting): {name: ratio(results, name) for name in results} for setting, results in speed}
     title = f"A training step by hand and by others, torch {torch.__version__} on {device}"
     write(plot_bench(ratios, curves, title), file)

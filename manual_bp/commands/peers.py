@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from manual_bp._checks import first_line
+from manual_bp.in_place import captured
 from manual_bp.network import Network
 
 ETA = 0.1
@@ -102,21 +104,11 @@ def by_autograd_in_a_graph(sizes: Sequence[int], samples: int, device: torch.dev
     static_x, static_z = x.clone(), z.clone()
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()  # to None: so the gradients, too, lie in the graph's memory
         cost(static_x, static_z).backward()
         optimizer.step()
 
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream(device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    optimizer.zero_grad(set_to_none=True)
-    with torch.cuda.graph(graph):
-        cost(static_x, static_z).backward()
-        optimizer.step()
+    graph = captured(step, device)
 
     def replay() -> None:
         static_x.copy_(x)
@@ -265,7 +257,7 @@ def work(connection: Connection, name: str, device: torch.device) -> None:
                 run(2)
                 connection.send(_peak(device) - rest)
         except Exception as error:
-            connection.send(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+            connection.send(f"{type(error).__name__}: {first_line(error)}")
 
 
 def _nothing(steps: int) -> None:

@@ -2,16 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
+from manual_bp.figures import BLUE, GREEN, VERMILION
 
-mpl.rcParams["svg.hashsalt"] = "manual-bp"  # the same picture has the same bytes
-mpl.rcParams["svg.fonttype"] = "none"  # text stays text
+PEERS = (BLUE, VERMILION, GREEN, "#E69F00", "#56B4E9", "#CC79A7", "#000000")  # the palette of figures.py, continued
 
 
 def plot_bench(
@@ -26,7 +21,7 @@ def plot_bench(
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     bars, width, depth = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
     peers = list(dict.fromkeys(peer for of_setting in speed.values() for peer in of_setting))
-    colours = dict(zip(peers, (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK), strict=False))
+    colours = dict(zip(peers, PEERS, strict=False))
     height = 0.8 / len(peers)
     for row, of_setting in enumerate(speed.values()):
         for place, peer in enumerate(peers):
@@ -44,7 +39,7 @@ def plot_bench(
     for axes, along, label in ((width, "width", "width, of 3 layers"), (depth, "depth", "depth, of layers of 64")):
         for peer, (sizes, seconds, exponent) in growth[along].items():
             axes.loglog(
-                sizes, [1e6 * s for s in seconds], "o-", color=VERMILION if peer != next(iter(growth[along])) else BLUE,
+                sizes, [1e6 * s for s in seconds], "o-", color=colours[peer],
                 markersize=3.5, label=f"{peer}: exponent {exponent:.2f}",
             )  # fmt: skip
         axes.set(xlabel=label, ylabel="µs a step")

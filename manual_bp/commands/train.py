@@ -98,9 +98,8 @@ def _train(
     lines.print(f"{samples} samples to train on, {len(held_out[0])} held out\n")
     lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")
     steps_in_epoch = math.ceil(samples / batch_size)
-    widest = rungs(run.place)[
-        0
-    ]  # alone: in lower precision a relu's neuron may come to lie on the other side of its kink
+    # At the widest dtype alone: in a lower one a relu's neuron may come to lie on the other side of its kink.
+    widest = rungs(run.place)[0]
     history: list[tuple[float, float, float | None]] = []
     spent = 0.0
     step = 0
