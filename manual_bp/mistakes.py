@@ -34,7 +34,7 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     # The article's literal order: the weights into a layer are updated before they carry the deltas back.
     "stale-weights": (
         Edit(training, "one_round", "net.backward(trace, z)", "literal_order(net, trace, z, eta)"),
-        Edit(Products, "step", "torch.mm(delta, w,", "torch.mm(delta, w + minus_rate * delta.T @ self.a[layer - 1],"),
+        Edit(Products, "step", "product(delta, w,", "product(delta, w + minus_rate * delta.T @ self.a[layer - 1],"),
         Edit(article, "two_by_two", "dn_21_in_dn_11_out = w_21_11", "dn_21_in_dn_11_out = w_21_11 - eta * dJ_dw_21_11"),
         Edit(article, "two_by_two", "dn_21_in_dn_12_out = w_21_12", "dn_21_in_dn_12_out = w_21_12 - eta * dJ_dw_21_12"),
         Edit(article, "two_by_two", "dn_22_in_dn_11_out = w_22_11", "dn_22_in_dn_11_out = w_22_11 - eta * dJ_dw_22_11"),

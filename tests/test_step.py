@@ -179,9 +179,19 @@ def test_a_step_on_many_samples_is_as_accurate_as_autograd(device, monkeypatch):
     assert_steps_are_rounds(net, *[(x, z, 0.3)] * 3)
 
 
+@pytest.fixture
+def two_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("lies", ["in rows", "in columns"])
-def test_a_step_by_onednn_is_a_round(lies, device, monkeypatch):
+def test_a_step_by_onednn_is_a_round(lies, device, monkeypatch, two_threads):
     monkeypatch.setattr(in_place, "LARGE", 0)
+    monkeypatch.setattr(in_place, "BLOCK", 300 * 70)  # the gradients come in blocks and a rest
+    assert in_place.by_onednn(torch.empty(1), torch.empty(1)) == torch.backends.mkldnn.is_available()
     net = Network.random([300, 200, 30], activation="tanh", cost="squared_error", device=device)
     x, z = batch([300, 200, 30], (500,), "squared_error", device, torch.float32)
     x = x if lies == "in rows" else x.T.contiguous().T
