@@ -190,7 +190,7 @@ def _duration(seconds: float) -> str:
 
 
 def _table(
-    lines: Any, names: Sequence[str], measured: list[tuple[Setting, Results]], cell: Callable[[Measured], str],
+    lines: Any, names: Sequence[str], measured: list[tuple[Setting, Results]], value: Callable[[Measured], str],
     against: Callable[[Results, str], str],
 ) -> None:  # fmt: skip
     """Peers down, settings across."""
@@ -198,13 +198,14 @@ def _table(
     columns = [max(17, len(str(setting))) for setting, _ in measured]
 
     def line(name: str, cells: list[str]) -> None:
-        lines.print("  ".join((f"{name:{width}}", *(f"{c:>{n}}" for c, n in zip(cells, columns, strict=True)))))
+        told = (f"{cell:>{n}}" for cell, n in zip(cells, columns, strict=True))
+        lines.print("  ".join((f"{name:{width}}", *told)).rstrip())
 
     line("", [str(setting) for setting, _ in measured])
     for name in names:
         if any(name in results for _, results in measured):
             ratios = [against(results, name) if name in results and name != OURS else "" for _, results in measured]
-            times = [cell(results[name]) if name in results else "-" for _, results in measured]
+            times = [value(results[name]) if name in results else "-" for _, results in measured]
             line(name, [f"{t} {r:>6}" if t != "-" else t for t, r in zip(times, ratios, strict=True)])
 
 
