@@ -92,6 +92,7 @@ class Report:
 
     @property
     def mismatches(self) -> tuple[Row, ...]:
+        """The rows that do not agree."""
         return tuple(row for row in self.rows if not row.ok)
 
     @property
@@ -120,6 +121,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
+        """The first line of the table: what was judged, and whether it agrees."""
         agrees = "agrees" if self.ok else f"MISMATCH in {len(self.mismatches)} of {len(self.rows)}"
         return f"{self.title or 'gradient'}: {agrees}"
 
@@ -167,9 +169,11 @@ class Report:
         return plot(self)
 
     def to_json(self) -> str:
+        """The report for machines, as a text of JSON: that of `as_dict`."""
         return json.dumps(self.as_dict(), indent=2)
 
     def as_dict(self) -> dict[str, Any]:
+        """Title, whether all agrees, the rows, the three verdicts and the notes, in JSON's own types."""
         rows = [row.as_dict() for row in self.rows]
         return {"title": self.title, "ok": self.ok, "rows": rows, **self._verdicts(), "notes": list(self.notes)}
 
