@@ -15,6 +15,7 @@ from torch import Tensor
 from manual_bp.rules import Affine, BatchNorm, Sigmoid
 from reference import (
     GradientMismatch,
+    assert_crosscheck,
     compare,
     crosscheck,
     ladder,
@@ -302,7 +303,8 @@ def test_what_cannot_be_judged_is_refused():
         crosscheck(torch.sin, lambda grad_out, out, x: (x,), (torch.ones(3),), dtypes=["float32"])
     with pytest.raises(TypeError, match="forward: expected to return a tensor or a tuple of tensors, got float"):
         crosscheck(lambda x: 3.0, lambda grad_out, out, x: (x,), (torch.ones(3),))
-    with pytest.raises(TypeError, match=r"backward: expected to take \(grad_out, out, x, w, b\)"):
+    here = rf"backward\(grad_out, x\) \({re.escape(__file__)}, line \d+\)$"
+    with pytest.raises(TypeError, match=rf"backward: expected to take \(grad_out, out, x, w, b\), got {here}"):
         crosscheck(Affine.forward, lambda grad_out, x: (grad_out,), affine_inputs(torch.device("cpu")))
 
 
@@ -316,9 +318,34 @@ def test_compare(device):
     report = compare({"total": total(x) * 1.001}, {"total": x.square().sum(0)}, oracle=oracle)
     assert report.rows[0].diagnosis.startswith("off by the constant factor 1.001")
     assert not compare({}, {"total": x}).ok
-    assert compare({"x": x}, {"x": x}).ok
+    report = compare({"x": x, "y": -x}, {"x": x, "y": x})
+    assert [(row.name, row.ok) for row in report.rows] == [("x", True), ("y", False)]
+    assert str(report).startswith("gradient: MISMATCH in 1 of 2\n")
     with pytest.raises(ValueError, match="oracle: expected the names"):
         compare({}, {})
+
+
+def test_compare_takes_autograds_error_for_the_yardstick(device):
+    """Measured from the oracle: what is 40 roundoffs off agrees where autograd is 4 off, and not where it is 2 off."""
+    (oracle,) = inputs(device, (7, 3))
+    oracle = oracle.double()
+
+    def off_by(roundoffs):
+        return {"x": (oracle + roundoffs * 2**-24 * oracle.abs().max()).float()}
+
+    assert compare(off_by(40), off_by(4), oracle={"x": oracle}).ok
+    assert not compare(off_by(40), off_by(2), oracle={"x": oracle}).ok
+    assert not compare(off_by(40), off_by(4)).ok
+
+
+def test_options_of_assert_crosscheck_are_those_of_crosscheck():
+    def backward(grad_out, out, x):
+        return (grad_out * x.cos(),)
+
+    x = torch.linspace(0.1, 1, 5)
+    assert_crosscheck(torch.sin, backward, (x,))
+    with pytest.raises(GradientMismatch):
+        assert_crosscheck(torch.sin, backward, (x,), twin=torch.tanh)
 
 
 def test_the_ladder_is_complete():
