@@ -280,6 +280,24 @@ def test_in_pytest_the_table_is_shown_and_no_line_of_ours(tmp_path):
     assert not re.search(r"reference.\w+\.py:\d+", ran.stdout)
 
 
+def test_the_title_is_the_name_of_the_backward():
+    def cosine(grad_out, out, x, *, factor=1.0):
+        return (factor * grad_out * x.cos(),)
+
+    class Callable:
+        def __call__(self, grad_out, out, x):
+            return cosine(grad_out, out, x)
+
+    for backward, title in (
+        (cosine, "cosine"),
+        (partial(cosine, factor=1.0), "cosine"),
+        (Callable(), "backward"),
+        (Callable().__call__, "Callable.__call__"),
+    ):
+        assert crosscheck(torch.sin, backward, (torch.ones(3),)).title == title
+    assert crosscheck(Affine.forward, Affine.backward, affine_inputs(torch.device("cpu"))).title == "Affine"
+
+
 def test_names_and_dtypes_can_be_given():
     cpu = torch.device("cpu")
     report = crosscheck(
