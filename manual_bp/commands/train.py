@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -71,45 +72,53 @@ def train(
     if figure:
         can_draw(figure)
     setting = f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}"
+    plan = _Plan(setting, (test_x, test_z), epochs, batch_size, seed, verify_every, figure)
     if not distributed.launched():
-        return _train(run, None, setting, (test_x, test_z), epochs, batch_size, seed, verify_every, figure, console())
+        return _train(run, plan, None, console())
     try:
         with distributed.joined(place) as processes:
             processes.agree(
                 network=setting, weights=_digest(*net.weights, *net.biases), data=_digest(X, Z), eta=eta, epochs=epochs,
                 batch_size=batch_size, seed=seed, verify_every=verify_every,
             )  # fmt: skip
-            return _train(
-                run, processes, f"{setting}, by {processes.size} processes", (test_x, test_z), epochs, batch_size, seed,
-                verify_every, figure, console() if processes.rank == 0 else Silent(),
-            )  # fmt: skip
+            plan = replace(plan, setting=f"{setting}, by {processes.size} processes")
+            return _train(run, plan, processes, console() if processes.rank == 0 else Silent())
     except distributed.DistributedError as error:
         raise CommandError(str(error)) from None
 
 
-def _train(
-    run: "_Run", processes: distributed.Processes | None, setting: str, held_out: tuple[Tensor, Tensor], epochs: int,
-    batch_size: int, seed: int, verify_every: int | None, figure: str | None, lines: Any,
-) -> int:  # fmt: skip
+@dataclass(frozen=True)
+class _Plan:
+    """What is trained, in words, the samples held out, and how: as `train` is asked to."""
+
+    setting: str
+    held_out: tuple[Tensor, Tensor]
+    epochs: int
+    batch_size: int
+    seed: int
+    verify_every: int | None
+    figure: str | None
+
+
+Epoch = tuple[float, float, float | None]  # cost, held-out cost, and accuracy where there is one
+
+
+def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, lines: Any) -> int:
     """Train by hand, and in the first process by autograd beside it."""
-    net, samples = run.net, len(run.X)
+    samples = len(run.X)
     first = processes is None or processes.rank == 0
-    lines.print(setting)
-    lines.print(f"{samples} samples to train on, {len(held_out[0])} held out\n")
+    lines.print(plan.setting)
+    lines.print(f"{samples} samples to train on, {len(plan.held_out[0])} held out\n")
     lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")
-    steps_in_epoch = math.ceil(samples / batch_size)
-    # At the widest dtype alone: in a lower one a relu's neuron may come to lie on the other side of its kink.
-    widest = rungs(run.place)[0]
-    history: list[tuple[float, float, float | None]] = []
+    steps_in_epoch = math.ceil(samples / plan.batch_size)
+    batches = minibatches(samples, epochs=plan.epochs, batch_size=plan.batch_size, seed=plan.seed)
+    history: list[Epoch] = []
     spent = 0.0
-    step = 0
     with lines.progress() as progress:
-        task = progress.add_task("training", total=epochs * steps_in_epoch)
-        for step, (epoch, batch) in enumerate(
-            minibatches(samples, epochs=epochs, batch_size=batch_size, seed=seed), start=1
-        ):
-            if first and verify_every and step % verify_every == 0:
-                report = network(net, run.X[batch], run.Z[batch], run.eta, run.place, [widest], seed)
+        task = progress.add_task("training", total=plan.epochs * steps_in_epoch)
+        for step, (epoch, batch) in enumerate(batches, start=1):
+            if first and plan.verify_every and step % plan.verify_every == 0:
+                report = run.crosschecked(batch, plan.seed)
                 if not report.ok:
                     lines.print(f"step {step}: {report}")
                     return 1
@@ -120,35 +129,43 @@ def _train(
                 run.by_autograd(batch)
             progress.advance(task)
             if step % steps_in_epoch == 0:
-                cost = run.cost_of_epoch()
-                if not math.isfinite(cost):
-                    raise CommandError(
-                        f"epoch {epoch + 1}: the cost is {cost}: it diverges, try a smaller --eta than {run.eta:g}"
-                    )
-                accuracy, held_out_cost = _accuracy(net, *held_out), float(net.cost(*held_out))
-                share = "-" if accuracy is None else f"{accuracy:.1%}"
-                lines.print(f"{epoch + 1:5d}  {cost:10.6f}  {held_out_cost:13.6f}  {share:>17}")
-                history.append((cost, held_out_cost, accuracy))
-
+                history.append(_end_of_epoch(run, plan, epoch, lines))
     if not first:
         return 0
+    steps = plan.epochs * steps_in_epoch
     waiting = "" if processes is None else ", the waiting for each other included"
-    lines.print(f"\n{step} steps by hand, {1e6 * spent / step:.0f} µs each{waiting}")
-    if verify_every:
-        checked = step // verify_every
-        lines.print(f"cross-checked against autograd in {dtype_name(widest)} at {checked} of them: all agree")
+    lines.print(f"\n{steps} steps by hand, {1e6 * spent / steps:.0f} µs each{waiting}")
+    return _end(run, plan, steps, history, lines)
+
+
+def _end_of_epoch(run: "_Run", plan: _Plan, epoch: int, lines: Any) -> Epoch:
+    """Print an epoch's line. Raises CommandError where the cost is not finite."""
+    cost = run.cost_of_epoch()
+    if not math.isfinite(cost):
+        raise CommandError(f"epoch {epoch + 1}: the cost is {cost}: it diverges, try a smaller --eta than {run.eta:g}")
+    accuracy, held_out_cost = _accuracy(run.net, *plan.held_out), float(run.net.cost(*plan.held_out))
+    share = "-" if accuracy is None else f"{accuracy:.1%}"
+    lines.print(f"{epoch + 1:5d}  {cost:10.6f}  {held_out_cost:13.6f}  {share:>17}")
+    return cost, held_out_cost, accuracy
+
+
+def _end(run: "_Run", plan: _Plan, steps: int, history: list[Epoch], lines: Any) -> int:
+    """Print how far autograd is, and draw the training if that is asked for; returns the exit code."""
+    if plan.verify_every:
+        checked = steps // plan.verify_every
+        lines.print(f"cross-checked against autograd in {dtype_name(run.widest)} at {checked} of them: all agree")
     report = run.distance()
     lines.print(
         "\nDistance from autograd + SGD on the same batches, in roundoffs; the budget is 16 × autograd's own error:"
     )
     lines.print(shown(report.rows))
-    if figure:
+    if plan.figure:
         from manual_bp.commands.plots import plot_training
 
         costs, held_out_costs, accuracies = zip(*history, strict=True)
         known = [accuracy for accuracy in accuracies if accuracy is not None]
-        write(plot_training(costs, held_out_costs, known, setting), figure)
-        lines.print(f"figure: {figure}")
+        write(plot_training(costs, held_out_costs, known, plan.setting), plan.figure)
+        lines.print(f"figure: {plan.figure}")
     verdict = "all agree" if report.ok else "MISMATCH, more than rounding explains"
     lines.print(f"{run.farthest()}: {verdict}", style="bold" if report.ok else "bold red")
     return 0 if report.ok else 1
@@ -177,7 +194,10 @@ class _Run:
         self.net, self.eta = net, eta
         self.X, self.Z = self.on_net(X), self.on_net(Z)
         self.dtype, self.place = self.X.dtype, self.X.device
-        self.cost = torch.zeros((), dtype=rungs(self.place)[0], device=self.place)
+        # Where it is cross-checked, and there alone: in a lower one a relu's neuron may come to lie on the other side
+        # of its kink.
+        self.widest = rungs(self.place)[0]
+        self.cost = torch.zeros((), dtype=self.widest, device=self.place)
         activations, cost = twin_names(net)
         self.twins: dict[torch.dtype, Twin] = {}
         self.data: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
@@ -194,6 +214,10 @@ class _Run:
         """The values where the network is, and in its dtype unless they are class indices."""
         like = self.net.weights[0]
         return values.to(like.device, like.dtype if values.is_floating_point() else values.dtype)
+
+    def crosschecked(self, batch: Tensor, seed: int) -> Report:
+        """The verdict on the gradients of a batch at the weights of now."""
+        return network(self.net, self.X[batch], self.Z[batch], self.eta, self.place, [self.widest], seed)
 
     def by_hand(self, batch: Tensor, processes: distributed.Processes | None) -> None:
         """A step in place, or with the other processes."""
