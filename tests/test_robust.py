@@ -45,6 +45,7 @@ def test_ctrl_c_says_so_and_leaves_no_file(tmp_path):
     process = subprocess.Popen(
         [*COMMAND, "verify", "--json", str(tmp_path / "verdict.json")], cwd=ROOT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background inherit none
     )  # fmt: skip
     assert process.stdout.readline().startswith("manual-bp ")  # it is at work
     process.send_signal(signal.SIGINT)
