@@ -278,7 +278,7 @@ def test_what_is_changed_in_place_is_named(victim, device):
 
     report = crosscheck(Sigmoid.forward, backward, (normal(device, 5, 3),))
     (row,) = report.mismatches
-    assert (row.name, row.verdict) == (victim, "changed in place by backward")
+    assert (row.name, row.verdict, row.diagnosis) == (victim, "changed in place by backward", "")
 
 
 def test_memory_layouts_reach_the_two_functions(device):

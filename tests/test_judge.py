@@ -307,7 +307,7 @@ def test_names_and_dtypes_can_be_given():
 
 
 def test_what_cannot_be_judged_is_refused():
-    with pytest.raises(TypeError, match="inputs: expected at least one floating-point tensor, got none"):
+    with pytest.raises(TypeError, match="^inputs: expected at least one floating-point tensor, got none$"):
         crosscheck(Affine.forward, Affine.backward, (1, 2))
     with pytest.raises(ValueError, match="names: expected 1, one for each input, got 2"):
         crosscheck(torch.sin, Affine.backward, (torch.ones(3),), names=("x", "y"))
@@ -321,6 +321,15 @@ def test_what_cannot_be_judged_is_refused():
         crosscheck(torch.sin, lambda grad_out, out, x: (x,), (torch.ones(3),), dtypes=["float32"])
     with pytest.raises(TypeError, match="forward: expected to return a tensor or a tuple of tensors, got float"):
         crosscheck(lambda x: 3.0, lambda grad_out, out, x: (x,), (torch.ones(3),))
+    with pytest.raises(TypeError, match=r"^forward: expected to take \(input 0\), got forward\(\) \("):
+        crosscheck(lambda: torch.ones(3), lambda grad_out, out, x: (x,), (torch.ones(3),))
+
+    class Callable:
+        def __call__(self, grad_out):
+            return grad_out
+
+    with pytest.raises(TypeError, match=r"^backward: expected to take \(.*\), got backward\(grad_out\)$"):
+        crosscheck(torch.sin, Callable(), (torch.ones(3),))
     here = rf"backward\(grad_out, x\) \({re.escape(__file__)}, line \d+\)$"
     with pytest.raises(TypeError, match=rf"backward: expected to take \(grad_out, out, x, w, b\), got {here}"):
         crosscheck(Affine.forward, lambda grad_out, x: (grad_out,), affine_inputs(torch.device("cpu")))
