@@ -17,7 +17,7 @@ from reference.expansion import judge_by_taylor
 from reference.ladder import FACTOR, judge, rung_rows
 from reference.pair import Pair, refuse
 from reference.precision import distance, is_floating, norm, rungs, unit_roundoff
-from reference.report import Report, Row
+from reference.report import CHANGED, Report, Row
 
 
 def crosscheck(
@@ -87,13 +87,14 @@ def crosscheck(
 
 
 def _with_changes(report: Report, pair: Pair) -> Report:
-    """The report with a row for each input that was changed in place."""
+    """The report with a row for each input that was changed in place, and what autograd had to believe."""
     changed = [
-        Row(name, row.device, row.dtype, math.inf, FACTOR, False, f"changed in place by {by}", "")
+        Row(name, row.device, row.dtype, math.inf, FACTOR, False, f"{CHANGED} by {by}", "")
         for row in report.rows[:1]
         for name, by in pair.changed.items()
     ]
-    return replace(report, rows=(*report.rows, *changed))
+    believed = [f"{pair.what}: goes through {name}, whose backward is believed" for name in sorted(pair.believed or ())]
+    return replace(report, rows=(*report.rows, *changed), notes=(*report.notes, *believed))
 
 
 def assert_crosscheck(forward: Callable[..., Any], backward: Any, inputs: Sequence[Any], **options: Any) -> None:
@@ -109,19 +110,38 @@ def compare(
 
     A tensor agrees when ‖manual − oracle‖ ≤ 16 · max( ‖expected − oracle‖, u·‖oracle‖ ). oracle: the same in float64;
     without it `expected` stands for it, as if it were right to its last digit. Returns a report with a row for each
-    name. Raises ValueError where there is nothing to compare, or the oracle's names are others than those of
-    expected.
+    name of either. Raises TypeError for what is no mapping of names to floating-point tensors; ValueError where there
+    is nothing to compare, or the oracle's names or shapes are others than those of expected.
     """
     oracle = expected if oracle is None else oracle
+    for what, tensors in (("manual", manual), ("expected", expected), ("oracle", oracle)):
+        if not isinstance(tensors, Mapping):
+            raise TypeError(f"{what}: expected a mapping, as in {{'x': grad_x}}, got {type(tensors).__name__}")
     if not expected or expected.keys() != oracle.keys():
         raise ValueError(f"oracle: expected the names {list(expected)}, at least one, got {list(oracle)}")
     rows: list[Row] = []
     for name, a in expected.items():
+        for what, tensor in ((f"expected[{name!r}]", a), (f"oracle[{name!r}]", oracle[name])):
+            refuse(what, tensor)
+            if not is_floating(tensor):
+                raise TypeError(f"{what}: expected a floating-point tensor, got {_kind(tensor)}")
+        if oracle[name].shape != a.shape:
+            raise ValueError(f"oracle[{name!r}]: expected shape {list(a.shape)}, got {list(oracle[name].shape)}")
         o = oracle[name].detach().cpu().to(torch.float64)
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
-        m = {name: manual[name].detach()} if name in manual else {}
+        m = {name: _detached(manual[name])} if name in manual else {}
         rows += rung_rows(a.dtype, m, {name: a}, {name: o}, {name: FACTOR * noise}, a.device, {})
+    more = {name: m for name, m in manual.items() if name not in expected}
+    rows += rung_rows(rows[0].dtype, more, {}, {}, {}, rows[0].device, {})
     return Report("", tuple(rows))
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _kind(value: object) -> str:
+    return f"one of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 
 SALT = 0x67726164  # "grad"

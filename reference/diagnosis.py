@@ -26,7 +26,7 @@ def constant_factor(slopes: Sequence[tuple[float, float]], error: float) -> str:
         return ""
     if not factor:
         return "zero where a gradient is due"
-    return "the sign is flipped" if abs(factor + 1) < 1e-6 else f"off by the constant factor {factor:.6g}"
+    return "the sign is flipped" if abs(factor + 1) < 1e-6 else f"off by the constant factor {_short(factor)}"
 
 
 Family = tuple[str, float, Callable[[float], Tensor | None]]
@@ -40,6 +40,7 @@ class Evidence:
     come from. unsummed: the gradient before it is summed over what it was broadcast to. mistaken, slips, substituted:
     by its cause, what the value would be under a mistake, the likely ones first. shares: what comes back through each
     operation of the forward. families: the value by a number that may be another one, in which {} is that number.
+    untried: what was not looked for, and why.
     """
 
     others: Mapping[str, Tensor] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Evidence:
     slips: Iterable[tuple[str, Tensor]] = ()
     families: Iterable[Family] = ()
     substituted: Iterable[tuple[str, Tensor]] = ()
+    untried: str = ""
 
 
 def diagnose(
@@ -65,16 +67,24 @@ def diagnose(
         return corrected.shape == oracle.shape and bool(((corrected - oracle).abs() <= budget).all())
 
     error = (manual - oracle).abs().nan_to_num(nan=0.0)
+    evidence = evidence or Evidence()
     cause = UNKNOWN
     if float(error.max()) > CLEAR * budget:
-        hypotheses = [_plain(manual, oracle, budget, evidence or Evidence())]
+        hypotheses = [_plain(manual, oracle, budget, evidence)]
         if deep:
-            hypotheses.append(_deep(manual, oracle, budget, evidence or Evidence()))
-        cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), UNKNOWN)
+            hypotheses.append(_deep(manual, oracle, budget, evidence))
+        unknown = UNKNOWN + f": {evidence.untried}" * bool(evidence.untried)
+        cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), unknown)
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]
     where = f"worst at {at}: " if at else ""
-    return f"{cause}\n{where}got {manual[place].item():.6g}, expected {oracle[place].item():.6g}"
+    return f"{cause}\n{where}{got_and_expected(manual[place].item(), oracle[place].item())}"
+
+
+def got_and_expected(got: float, expected: float) -> str:
+    """Both, in as many digits as tell them apart."""
+    digits = next((digits for digits in range(6, 17) if f"{got:.{digits}g}" != f"{expected:.{digits}g}"), 17)
+    return f"got {got:.{digits}g}, expected {expected:.{digits}g}"
 
 
 def misshapen(manual: Tensor, oracle: Tensor, budget: float, unsummed: Tensor | None) -> str:
@@ -148,7 +158,7 @@ def _deep(m: Tensor, o: Tensor, budget: float, evidence: Evidence) -> Hypotheses
     yield from _by_two_operations(m, budget, evidence.shares)
     yield from _by_factor(m, o, wrong, evidence.terms)
     yield from as_(_other_derivatives(m, evidence.terms))
-    yield from _by_number(m, o, budget, evidence.families)
+    yield from _by_number(m, o, evidence.families)
     yield from as_(evidence.substituted)
     yield from as_(_fitted_derivatives(m, wrong, evidence.terms))
     if int((wrong & (m != 0)).sum()) > 1:
@@ -170,7 +180,7 @@ def _other_axes(unsummed: Tensor, o: Tensor) -> Iterator[tuple[str, Tensor]]:
             yield cause, total.reshape(o.shape)
 
 
-def _by_number(m: Tensor, o: Tensor, budget: float, families: Iterable[Family]) -> Hypotheses:
+def _by_number(m: Tensor, o: Tensor, families: Iterable[Family]) -> Hypotheses:
     """A number of the forward is another one: those that people mistake it for, then as Newton's method finds it."""
     for text, right, value in families:
         likely = [0.0, -right, 10 * right, right / 10, 2 * right, right / 2, right + 1, right - 1]
@@ -351,7 +361,9 @@ def _readable(factor: float, sizes: Mapping[str, int]) -> str:
 def _short(factor: float) -> str:
     simple = Fraction(factor).limit_denominator(1024)
     small = 1 in (abs(simple.numerator), simple.denominator) or max(abs(simple.numerator), simple.denominator) <= 16
-    return str(simple) if small and _same(factor, float(simple)) else f"{factor:.6g}"
+    if small and _same(factor, float(simple)) and simple != 1:
+        return str(simple)
+    return f"{factor:.6g}" if abs(factor - 1) > 1e-5 else f"1 {'+' if factor > 1 else '−'} {abs(factor - 1):.3g}"
 
 
 def _same(x: float, y: float) -> bool:

@@ -53,7 +53,8 @@ class _Gathering:
         for name in found:
             found[name] = replace(found[name], mistaken=_column(mistaken, name))
         if sum(x.numel() for x in self.xs if is_floating(x)) > SMALL:
-            return found
+            untried = f"operations of the forward are tried with at most {SMALL:,} numbers of input: give smaller ones"
+            return {name: replace(evidence, untried=untried) for name, evidence in found.items()}
         paths = self._paths()
         slipped = _Kept(self._by_name(chain(paths.alone(), paths.mistaken())))
         substituted = _Kept(self._by_name(paths.substituted()))

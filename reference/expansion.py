@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from reference.diagnosis import UNKNOWN, constant_factor
-from reference.ladder import FACTOR, fault_of
+from reference.ladder import FACTOR, fault_of, infinity_of, raised
 from reference.pair import Pair, device_of
-from reference.precision import is_floating, norm, rounded, rungs, unit_roundoff
-from reference.report import WRONG, Report, Row, dtype_name
+from reference.precision import is_floating, ladder, norm, rounded, unit_roundoff
+from reference.report import NOT_JUDGED, WRONG, ZERO, Report, Row, dtype_name
 from reference.witnesses import DIRECTION, limit_at_zero
 
 DIRECTIONS = 3
@@ -30,9 +30,9 @@ def judge_by_taylor(
     highest dtype in which the two functions run; only a wrong formula can be seen so, no numerics.
     """
     device = device_of(inputs)
-    ladder = sorted(rungs(device) if dtypes is None else dtypes, key=unit_roundoff)
+    rungs = ladder(dtypes, device)
     failures: dict[torch.dtype, Exception] = {}
-    for dtype in ladder:
+    for dtype in rungs:
         try:
             outs, outs_again = (pair.outs_of(pair.forward, rounded(inputs, dtype)) for _ in range(2))
             pair.outs = len(outs)
@@ -44,11 +44,15 @@ def judge_by_taylor(
             continue
         rows = tuple(_rows(pair, given, dtype, manual, is_steady=pair.same(outs, outs_again)))
         repeats = "gives the same" if _alike(manual, again) else "differs"
-        lower = ladder[ladder.index(dtype) + 1 :]
-        notes = [f"{dtype_name(t)}: not judged, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
+        lower = rungs[rungs.index(dtype) + 1 :]
+        notes = raised(failures)
         notes += [f"judged by Taylor's expansion in {dtype_name(dtype)}, without autograd: the formula alone"]
-        notes += [f"{dtype_name(t)}: not judged, for there is no autograd to compare its rounding with" for t in lower]
-        return Report(title, rows, tuple(notes), repeats)
+        notes += [
+            f"{dtype_name(t)}: {NOT_JUDGED}, for there is no autograd to compare its rounding with" for t in lower
+        ]
+        return Report(title, rows, tuple(notes), repeats, formula_alone=True)
+    if not rungs:
+        return Report(title, (), formula_alone=True)
     raise failures.get(next(filter(is_floating, inputs)).dtype, next(iter(failures.values())))
 
 
@@ -65,13 +69,13 @@ def _rows(
         def terms(x: Tensor) -> Tensor:
             outs = pair.outs_of(pair.forward, rounded([*xs[:i], x, *xs[i + 1 :]], dtype))
             pairs = [(g, out) for g, out in zip(grads_out, outs, strict=True) if is_floating(g)]
-            return torch.cat([(g.double() * out.double()).flatten() for g, out in pairs])
+            return torch.cat([(_wide(g) * _wide(out)).flatten() for g, out in pairs])
 
         return terms
 
     for i in pair.judged:
         name, x, m = pair.names[i], xs[i], manual.get(pair.names[i])
-        fault = fault_of(m, torch.zeros_like(x), device)
+        fault = fault_of(m, torch.zeros_like(x), device) or infinity_of(m, torch.zeros_like(x), False)
         if fault or m is None:
             yield Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
             continue
@@ -80,15 +84,19 @@ def _rows(
         worst = max(slopes, key=lambda slope: abs(slope.off) / slope.doubt, default=Slope(0.0, u, 0.0, 0.0, 0.0))
         error, budget = abs(worst.off), FACTOR * worst.doubt
         ok, verdict, diagnosis = True, "agrees", ""
-        if not is_steady:
-            ok, verdict = False, "not judged: the forward is not the same from call to call"
+        if not x.numel():
+            verdict = f"{NOT_JUDGED}: it has no elements"
+        elif not is_steady:
+            ok, verdict = False, f"{NOT_JUDGED}: the forward is not the same from call to call"
         elif not budget <= FACTOR * ROUGHEST * scale:
-            ok, verdict = False, "not judged: the forward is not smooth around the inputs: give other inputs"
+            ok, verdict = False, f"{NOT_JUDGED}: the forward is not smooth around the inputs: give other inputs"
         elif error > budget and all(abs(slope.off) <= 0.51 * slope.jump + FACTOR * slope.doubt for slope in slopes):
             verdict = "agrees, but for a convention at a kink"
         elif error > budget:
             diagnosis = constant_factor([(slope.got, slope.got + slope.off) for slope in slopes], budget) or UNKNOWN
             ok, verdict = False, WRONG
+        elif not m.any():
+            verdict = f"{ZERO}, where no wrong factor shows"
         yield Row(name, device, dtype, error / (u * scale), budget / (u * scale), ok, verdict, diagnosis)
 
 
@@ -110,17 +118,23 @@ def _along(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], generator: t
 
     def off(h: float) -> float:
         ahead, behind = x + h * d, x - h * d  # as they are after rounding
-        return (float((terms(ahead) - terms(behind)).sum()) - _dot(m, ahead.double() - behind.double())) / (2 * h)
+        return (float((terms(ahead) - terms(behind)).sum()) - _dot(m, _wide(ahead) - _wide(behind))) / (2 * h)
 
-    u, size = unit_roundoff(x.dtype), float((m.double() * d.double()).abs().sum())
+    u, size = unit_roundoff(x.dtype), float((_wide(m) * _wide(d)).abs().sum())
     error, doubt = limit_at_zero(off, FARTHEST, u * float(at_rest.abs().sum()))
     h = FARTHEST * u ** (1 / 3)
     jump = float((terms(x + h * d) + terms(x - h * d) - 2 * at_rest).abs().sum()) / h
-    return Slope(error, doubt + u * size, jump, _dot(m, d), max(size, abs(error)))
+    # No doubt at all there is where all that was computed is zero.
+    return Slope(error, doubt + u * size or u, jump, _dot(m, d), max(size, abs(error)))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float64, which not every device has."""
+    return x.cpu().double()
 
 
 def _dot(x: Tensor, y: Tensor) -> float:
-    return float((x.double() * y.double()).sum())
+    return float((_wide(x) * _wide(y)).sum())
 
 
 def _alike(ones: dict[str, Tensor], others: dict[str, Tensor]) -> bool:

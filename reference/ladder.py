@@ -41,7 +41,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.diagnosis import UNKNOWN, Evidence, diagnose, misshapen
+from reference.diagnosis import UNKNOWN, Evidence, diagnose, got_and_expected, misshapen
 from reference.precision import (
     apart,
     distance,
@@ -49,14 +49,14 @@ from reference.precision import (
     in_blocks,
     is_finite,
     is_floating,
+    ladder,
     nearby,
     norm,
     rounded,
-    rungs,
     unit_roundoff,
     widened,
 )  # fmt: skip
-from reference.report import INACCURATE, UNSTEADY, WRONG, Report, Row, dtype_name
+from reference.report import INACCURATE, NOT_JUDGED, UNSTEADY, WRONG, ZERO, Report, Row, dtype_name
 from reference.second_look import SecondLook
 
 FACTOR = 16  # right gradients stay below 6, the weakest mistakes begin at 10⁴
@@ -64,7 +64,7 @@ BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error i
 BLOCK = 64  # elements
 DRAWS = 3
 SINGLE, HALF = 2.0**-24, 2.0**-11  # roundoffs
-ZERO = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
+NOTHING = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
 
 Computation = Callable[..., Mapping[str, Tensor]]
 
@@ -93,10 +93,6 @@ def judge(
     if not floating:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     device = floating[0].device
-    dtypes = rungs(device) if dtypes is None else dtypes
-    for dtype in dtypes:
-        if dtype not in rungs(device):
-            raise ValueError(f"dtypes: expected some of {', '.join(map(str, rungs(device)))}, got {dtype!r}")
 
     def climb(dtype: torch.dtype) -> _Rung:
         return climbed.pop(dtype, None) or _Rung(manual, autograd, inputs, dtype, seed)
@@ -107,7 +103,7 @@ def judge(
     right: dict[str, bool] = {}  # does the formula hold at the highest rung?
     causes: dict[str, str] = {}  # of what is wrong, found at the highest rung
     repeats = ""
-    for dtype in sorted(dtypes, key=unit_roundoff):
+    for dtype in ladder(dtypes, device):
         rung = climb(dtype)
         if rung.failure:
             failures[dtype] = rung.failure
@@ -122,8 +118,12 @@ def judge(
         repeats = repeats or _repeats(rung)
     if failures and not rows:
         raise failures.get(floating[-1].dtype, next(iter(failures.values())))  # that in the dtype they were given in
-    notes = [f"{dtype_name(t)}: not judged, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
-    return Report(title, tuple(rows), tuple(notes), repeats)
+    return Report(title, tuple(rows), tuple(raised(failures)), repeats)
+
+
+def raised(failures: Mapping[torch.dtype, Exception]) -> list[str]:
+    """What is said of the rungs on which the hand-written side raises."""
+    return [f"{dtype_name(t)}: {NOT_JUDGED}, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
 
 
 def _connected(rows: Iterator[Row]) -> Iterator[Row]:
@@ -151,7 +151,7 @@ def rung_rows(
     scale = max(map(norm, oracle.values()), default=0.0) or 1.0
     for name in {**oracle, **manual}:
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
-        fault = fault_of(m, a, device)
+        fault = fault_of(m, a, device) or infinity_of(m, a, right.get(name, False))
         if fault or m is None or a is None or o is None:
             told = _told_by_numbers(name, m, o, budgets.get(name, 0.0), look)
             row = Row(name, device, dtype, math.inf, FACTOR, False, fault, told)
@@ -185,6 +185,10 @@ def _within(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look | None") ->
     overflow = None if is_finite(a) else first(~torch.isfinite(a))
     if overflow is not None:
         return True, f"agrees, but autograd is not finite at {overflow}, and nothing is judged there", ""
+    if not o.numel():
+        return True, f"{NOT_JUDGED}: it has no elements", ""
+    if name in look.rung.zeros if look else not norm(o):
+        return True, f"{ZERO}, where no wrong factor shows", ""
     block = _wrong_block(name, m, a, o, look) if look and look.by_blocks else ""
     return (False, WRONG, block) if block else (True, "agrees", "")
 
@@ -258,7 +262,7 @@ class _Look:
         if bool(at.all()):
             return (
                 False,
-                "not judged: every element lies at a kink, and any subgradient will do: give other inputs",
+                f"{NOT_JUDGED}: every element lies at a kink, and any subgradient will do: give other inputs",
                 "",
             )
         place = tuple(first(at) or ())
@@ -282,7 +286,7 @@ def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look") -> s
     """Where a block of small numbers is wrong that the rounding of large ones elsewhere would hide, if anywhere."""
     u, apart_by = unit_roundoff(m.dtype), apart(m, o)
     error, noise, size = (_blocks(x) for x in (apart_by, apart(a, o), o))
-    share = error / (BLOCK_FACTOR * torch.maximum(noise, u * size)).clamp(min=ZERO * norm(o))
+    share = error / (BLOCK_FACTOR * torch.maximum(noise, u * size)).clamp(min=NOTHING * norm(o))
     if not len(share) or share.max() <= 1:
         return ""
     start = int(share.argmax()) * BLOCK
@@ -291,8 +295,8 @@ def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look") -> s
         return ""
     worst = start + int(apart_by.flatten()[block].nan_to_num(0.0).abs().argmax())
     place = [int(i) for i in torch.unravel_index(torch.tensor(worst), o.shape)]
-    got, expected = m.flatten()[worst].item(), o.flatten()[worst].item()
-    return f"{UNKNOWN}, among numbers far smaller than the rest\nat {place}: got {got:.6g}, expected {expected:.6g}"
+    found = got_and_expected(m.flatten()[worst].item(), o.flatten()[worst].item())
+    return f"{UNKNOWN}, among numbers far smaller than the rest\nat {place}: {found}"
 
 
 def _blocks(x: Tensor) -> Tensor:
@@ -320,7 +324,7 @@ class _Rung:
     def failure(self) -> Exception | None:
         """What the hand-written side raises here, as a kernel does in a dtype that it is not made for."""
         try:
-            assert self.manual is not None
+            self.manual  # noqa: B018 (here it is computed)
         except Exception as error:
             return error
         return None
@@ -359,10 +363,18 @@ class _Rung:
 
     def _at_least(self, noise: Mapping[str, float]) -> dict[str, float]:
         """The noise, of a zero that of the largest number around."""
-        largest = max(map(norm, (*self.oracle.values(), *filter(is_floating, self.inputs))))
-        zero = [name for name, o in self.oracle.items() if norm(o) <= ZERO * largest]
-        floor = unit_roundoff(self.dtype) * largest
-        return {name: max(size, floor) if name in zero else size for name, size in noise.items()}
+        floor = unit_roundoff(self.dtype) * self._largest
+        return {name: max(size, floor) if name in self.zeros else size for name, size in noise.items()}
+
+    @cached_property
+    def _largest(self) -> float:
+        """The largest number around."""
+        return max(map(norm, (*self.oracle.values(), *filter(is_floating, self.inputs))))
+
+    @cached_property
+    def zeros(self) -> list[str]:
+        """What is truly zero, but for rounding."""
+        return [name for name, o in self.oracle.items() if norm(o) <= NOTHING * self._largest]
 
     def _seen(self, values: Mapping[str, Tensor], oracle: Mapping[str, Tensor]) -> dict[str, float]:
         return {name: max(distance(values[name], o), unit_roundoff(self.dtype) * norm(o)) for name, o in oracle.items()}
@@ -373,19 +385,24 @@ class _Rung:
         return distance(m, o) if is_floating(m) and m.shape == o.shape else 0.0
 
     @cached_property
-    def _again(self) -> Mapping[str, Tensor]:
-        return self.by_hand(*rounded(self.inputs, self.dtype))
+    def _again(self) -> Sequence[Mapping[str, Tensor]]:
+        """Two calls more: two buffers that are used in turns give every other call the same."""
+        return [self.by_hand(*rounded(self.inputs, self.dtype)) for _ in range(2)]
 
     def wobble(self, name: str) -> float:
-        """How far the same call twice is apart."""
-        one, two = self.manual.get(name), self._again.get(name)
-        return distance(one, two) if is_floating(one) and is_floating(two) and one.shape == two.shape else 0.0
+        """How far the same call again is apart."""
+        one = self.manual.get(name)
+        others = (again.get(name) for again in self._again)
+        return max(
+            distance(one, other) if is_floating(one) and is_floating(other) and one.shape == other.shape else 0.0
+            for other in others
+        )
 
 
 def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
     """What is wrong before any number is compared, if anything."""
     if a is None:
-        return "no such tensor: autograd has none of that name"
+        return "no such tensor: none of that name was expected"
     if not isinstance(m, Tensor):
         return f"missing: expected a tensor of shape {list(a.shape)}, got {m!r}"
     if m.shape != a.shape:
@@ -396,9 +413,17 @@ def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
         return "not outside of autograd: expected requires_grad=False, got True"
     if m.device != a.device:
         return f"wrong device: expected {device}, got {m.device}"
+    return ""
+
+
+def infinity_of(m: Tensor | None, a: Tensor | None, right: bool) -> str:
+    """What is said where one side is not finite; where the formula is right, it is an overflow in this dtype."""
+    if m is None or a is None:
+        return ""
     place = None if is_finite(m) else first(~torch.isfinite(m) & torch.isfinite(a))
     if place is not None:
-        return f"{m[tuple(place)].item()} at {place}, where autograd has {a[tuple(place)].item():.3g}"
+        found = f"{m[tuple(place)].item()} at {place}, where autograd has {a[tuple(place)].item():.3g}"
+        return f"{INACCURATE}, but {found}" if right else found
     if a.numel() and not is_finite(a) and not torch.isfinite(a).any():
-        return "not judged: autograd itself is nowhere finite"
+        return f"{NOT_JUDGED}: autograd itself is nowhere finite"
     return ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from reference.precision import distance, is_floating, norm, rounded, widened
 
@@ -25,10 +26,16 @@ class Pair:
     outs: int = 1
     unwatched: bool = True
     changed: dict[str, str] = field(default_factory=dict)
+    believed: set[str] | None = None  # names of autograd.Functions in the truth, once it was looked for them
+
+    @property
+    def what(self) -> str:
+        """What the truth is called."""
+        return "forward" if self.truth is self.forward else "twin"
 
     def tried(self, inputs: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Any, ...]:
         """What the truth returns. Raises TypeError unless autograd can go through it in float64, from any state."""
-        what = "forward" if self.truth is self.forward else "twin"
+        what = self.what
         try:
             outs = self.outs_of(self.truth, widened(inputs))
         except Exception as error:
@@ -68,7 +75,7 @@ class Pair:
         with torch.no_grad():
             return as_tuple(function(*xs))
 
-    def by_hand(self, *given: Any) -> dict[str, Tensor]:
+    def by_hand(self, *given: Any) -> dict[str, Any]:
         grads_out, xs = given[: self.outs], list(given[self.outs :])
         if self.is_function:
             return self._by_function(grads_out, xs)
@@ -82,10 +89,11 @@ class Pair:
             set_seed(device, self.seed)
             gradients = self.backward(grads_out if isinstance(out, tuple | list) else grads_out[0], out, *xs)
             self._watch(before, given, "backward")
-        values = _named_outs(out) if self.values else {}
+        values: dict[str, Any] = dict(_named_outs(out)) if self.values else {}
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
         given_back = gradients if isinstance(gradients, tuple | list) else (gradients,)
-        values |= {self.names[i]: given_back[i] for i in self.judged if i < len(given_back)}
+        few = _Few(len(given_back), len(xs))
+        values |= {self.names[i]: given_back[i] if i < len(given_back) else few for i in self.judged}
         if len(given_back) > len(xs):
             values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
         return values
@@ -114,7 +122,7 @@ class Pair:
         for i in self.judged:
             xs[i].requires_grad_()
         set_seed(device_of(xs), self.seed)
-        what = "forward" if self.truth is self.forward else "twin"
+        what = self.what
         instead = "give such a function as twin, or witness='taylor'"
         try:
             with torch.enable_grad():
@@ -129,9 +137,47 @@ class Pair:
                 f"{what}: expected torch operations that autograd can go through, got a result that hangs on no input: "
                 f"{instead}"
             )
+        self._see_through(as_tuple(out))
         gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged], materialize_grads=True)
         values = {name: value.detach() for name, value in _named_outs(out).items()} if self.values else {}
         return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
+
+    def _see_through(self, outs: Sequence[Any]) -> None:
+        """Remember whose backward autograd believes. Raises TypeError where it is the one that is judged."""
+        if self.believed is None:
+            functions = _functions_in(outs)
+            if self.backward in functions:
+                raise TypeError(
+                    f"{self.what}: expected torch's own operations, got {self.backward.__name__} itself, which would "
+                    f"be judged by its own backward: give the function that it computes, as forward or as twin"
+                )
+            self.believed = {function.__name__ for function in functions}
+
+
+@dataclass(frozen=True)
+class _Few:
+    """Stands for a gradient that backward did not return."""
+
+    gradients: int
+    inputs: int
+
+    def __repr__(self) -> str:
+        return f"{self.gradients} gradient{'s' * (self.gradients != 1)} for {self.inputs} inputs"
+
+
+def _functions_in(outs: Sequence[Any]) -> set[Any]:
+    """The autograd.Functions that results were computed by, whose backward somebody wrote."""
+    nodes = [out.grad_fn for out in _tensors(outs) if out.grad_fn is not None]
+    seen = set(nodes)
+    found = set[Any]()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, BackwardCFunction):
+            found.add(node._forward_cls)
+        new = {before for before, _ in node.next_functions if before is not None} - seen
+        seen |= new
+        nodes += new
+    return found
 
 
 def refuse(what: str, x: object) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import math
-from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from reference.ladder import FACTOR
 from reference.precision import unit_roundoff
-from reference.report import Report, Row, dtype_name
+from reference.report import Report, Row, dtype_name, highest
 
 # Of Okabe and Ito's colours, which colour-blind people can tell apart.
 RIGHT, WRONG, QUIET = "#0072B2", "#D55E00", "#666666"
@@ -25,8 +24,8 @@ def plot(report: Report) -> Figure:
     On the ladder a right gradient falls along the diagonal, and a wrong one stays where it is. A map has the error in
     units of the budget, element by element, or the largest of each block of a large tensor.
     """
-    wrong = [row for row in _highest(report.mismatches) if row.shares is not None][:MAPS]
-    with mpl.rc_context({"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "manual-bp"}):
+    wrong = [row for row in highest(report.mismatches) if row.shares is not None][:MAPS]
+    with mpl.rc_context({"font.size": 9}):
         figure = Figure(figsize=(4.4 + 2.9 * len(wrong), 3.4), layout="constrained")
         axes = figure.subplots(1, 1 + len(wrong), width_ratios=[1.5, *[1.0] * len(wrong)], squeeze=False)[0]
         _ladder(axes[0], report)
@@ -38,16 +37,9 @@ def plot(report: Report) -> Figure:
 def svg(report: Report) -> str:
     """The same as the text of an SVG."""
     text = io.StringIO()
-    plot(report).savefig(text, format="svg")
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "manual-bp"}):  # text stays text; the same every time
+        plot(report).savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _highest(rows: Sequence[Row]) -> list[Row]:
-    """Of each tensor the row at its highest rung."""
-    first: dict[str, Row] = {}
-    for row in rows:
-        first.setdefault(row.name, row)
-    return list(first.values())
 
 
 def _ladder(axes: Axes, report: Report) -> None:

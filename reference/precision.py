@@ -30,6 +30,15 @@ def rungs(device: torch.device) -> tuple[torch.dtype, ...]:
     return tuple(filter(runs, RUNGS))
 
 
+def ladder(dtypes: Sequence[torch.dtype] | None, device: torch.device) -> list[torch.dtype]:
+    """These rungs, all without any, the most precise first. Raises ValueError for what is none that the device has."""
+    here = rungs(device)
+    for dtype in dtypes or ():
+        if dtype not in here:
+            raise ValueError(f"dtypes: expected some of {', '.join(map(str, here))}, got {dtype!r}")
+    return sorted(here if dtypes is None else dtypes, key=unit_roundoff)
+
+
 def is_floating(x: object) -> TypeGuard[Tensor]:
     return isinstance(x, Tensor) and x.dtype.is_floating_point
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 WRONG = "wrong formula"
 INACCURATE = "right formula"
 UNSTEADY = "not the same from call to call"
+CHANGED = "changed in place"
+NOT_JUDGED = "not judged"
+
+# And of one that does, though little was seen
+ZERO = "agrees, but it is zero everywhere"
 
 
 class GradientMismatch(AssertionError):  # noqa: N818 (it is the name that a test's failure should read as)
@@ -42,6 +47,11 @@ class Row:
     verdict: str
     diagnosis: str
     shares: Tensor | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_mismatch(self) -> bool:
+        """Whether it was judged, and does not agree."""
+        return not self.ok and not self.verdict.startswith(NOT_JUDGED)
 
     @property
     def share(self) -> float:
@@ -77,13 +87,15 @@ class Row:
 class Report:
     """The verdict on one thing: a row for each tensor at each rung, the most precise first.
 
-    notes: what could not be judged, and why. repeats: what the same call twice does.
+    notes: what could not be judged, and why. repeats: what the same call twice does. formula_alone: whether there was
+    nothing to compare rounding errors with, as without autograd.
     """
 
     title: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     repeats: str = ""
+    formula_alone: bool = False
 
     @property
     def ok(self) -> bool:
@@ -92,16 +104,29 @@ class Report:
 
     @property
     def mismatches(self) -> tuple[Row, ...]:
-        """The rows that do not agree."""
+        """The rows that do not agree; those with a tensor of which nothing could be judged are among them."""
         return tuple(row for row in self.rows if not row.ok)
+
+    @property
+    def is_mismatch(self) -> bool:
+        """Whether something was judged and does not agree; what is neither this nor ok could not be judged."""
+        return any(row.is_mismatch for row in self.rows)
 
     @property
     def formula(self) -> str:
         """The verdict on the formula: does the error fall as the precision rises?"""
-        wrong = [row.name for row in self.mismatches if not row.verdict.startswith((INACCURATE, UNSTEADY))]
+        another = (INACCURATE, UNSTEADY, CHANGED, NOT_JUDGED)
+        wrong = [row.name for row in self.mismatches if not row.verdict.startswith(another)]
         if wrong:
             return f"wrong in {_listed(wrong)}"
-        return f"right, judged at {dtype_name(self.rows[0].dtype)}" if self.rows else "not judged"
+        judged = [row for row in highest(self.rows) if not row.verdict.startswith(NOT_JUDGED)]
+        if not judged:
+            return NOT_JUDGED
+        right = [f"right, judged at {dtype_name(judged[0].dtype)}"]
+        for what, verdict in (("zero everywhere", ZERO), (NOT_JUDGED, NOT_JUDGED)):
+            names = [row.name for row in highest(self.rows) if row.verdict.startswith(verdict)]
+            right += [f"{what} in {_listed(names)}"] * bool(names)
+        return ", ".join(right)
 
     @property
     def numerics(self) -> str:
@@ -111,19 +136,22 @@ class Report:
         ]
         if less:
             return f"less accurate than autograd in {_listed(less)}"
-        judged = "where the formula is right, " if not self.ok else ""
-        return f"{judged}as accurate as autograd" if self.rows else "not judged"
+        if self.formula_alone or self.formula == NOT_JUDGED or not any(row.ok for row in self.rows):
+            return NOT_JUDGED
+        return "where the formula is right, " * (not self.ok) + "as accurate as autograd"
 
     @property
     def determinism(self) -> str:
         """The verdict on determinism: does the same call twice give the same?"""
-        return f"the same call twice {self.repeats}" if self.repeats else "not judged"
+        return f"the same call twice {self.repeats}" if self.repeats else NOT_JUDGED
 
     @property
     def verdict(self) -> str:
         """The first line of the table: what was judged, and whether it agrees."""
-        agrees = "agrees" if self.ok else f"MISMATCH in {len(self.mismatches)} of {len(self.rows)}"
-        return f"{self.title or 'gradient'}: {agrees}"
+        title, of = self.title or "gradient", f"in {len(self.mismatches)} of {len(self.rows)}"
+        if self.ok:
+            return f"{title}: agrees"
+        return f"{title}: MISMATCH {of}" if self.is_mismatch else f"{title}: NOT JUDGED {of}"
 
     def _verdicts(self) -> dict[str, str]:
         return {"formula": self.formula, "numerics": self.numerics, "determinism": self.determinism}
@@ -193,6 +221,14 @@ def _listed(names: list[str]) -> str:
 
 
 COLUMNS = ("name", "device", "dtype", "error", "budget", "verdict")
+
+
+def highest(rows: Iterable[Row]) -> list[Row]:
+    """Of each tensor the row at its highest rung."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.name, row)
+    return list(first.values())
 
 
 def causes_of(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:

@@ -226,21 +226,38 @@ def test_a_wrong_shape_is_told_by_the_numbers(change, words, device):
 
 
 def test_of_one_mistake_in_several_gradients_one_name_hints_at_the_others(device):
-    """In the lowest layer the mistake was made twice, which has no name."""
-    activation = torch.tanh
+    x, w, b = LAYER[2]
 
-    def forward(x, w1, w2):
-        return activation(activation(x @ w1.T) @ w2.T).sum(-1)
+    def backward(grad_out, out, x, w, b):
+        grad_x, grad_w, grad_b = layer_back(grad_out, out, x, w, b)
+        return grad_x + 1e-3 * grad_x**3, -grad_w, grad_b
 
-    def backward(grad_out, out, x, w1, w2):
-        a = activation(x @ w1.T)
-        b = activation(a @ w2.T)
-        delta = grad_out.unsqueeze(-1) * (1 - b**3)
-        return (delta @ w2 * (1 - a**3)) @ w1, (delta @ w2 * (1 - a**3)).T @ x, delta.T @ a
+    report = crosscheck(layer, backward, at_home((x, w, b), device))
+    said = {row.name: row.diagnosis.partition("\n")[0] for row in report.mismatches if row.diagnosis}
+    assert said == {"x": f"{UNKNOWN}, perhaps the same as in w", "w": "the sign is flipped"}
 
-    report = crosscheck(forward, backward, at_home(TRAINED[2], device))
-    assert {row.name for row in report.mismatches} == {"x", "w1", "w2"}
-    assert all(UNKNOWN in row.diagnosis for row in report.mismatches if row.name != "w2" and row.diagnosis)
+
+def test_what_was_not_tried_is_said(device):
+    def backward(grad_out, out, x):
+        return (grad_out * (1 - out**2) + 1e-3 * x**3,)
+
+    report = crosscheck(torch.tanh, backward, at_home((normal(130, 127),), device))
+    said = report.mismatches[0].diagnosis.partition("\n")[0]
+    assert (
+        said
+        == f"{UNKNOWN}: operations of the forward are tried with at most 16,384 numbers of input: give smaller ones"
+    )
+
+
+def test_what_looks_alike_is_told_in_more_digits(device):
+    """Softplus is linear from 20 on in torch, its derivative is not."""
+    (x,) = at_home((torch.tensor([25.0, 1.0, -2.0], dtype=torch.float64),), device)
+    report = crosscheck(torch.nn.functional.softplus, lambda g, out, x: (g * torch.sigmoid(x),), (x,))
+    got, expected = report.mismatches[0].diagnosis.rpartition("got ")[2].split(", expected ")
+    assert got != expected
+    (o,) = at_home((normal(4, 3),), device)
+    said = diagnose(o * (1 + 1e-9), o, 1e-14)
+    assert said.startswith("off by the constant factor 1 + 1e-09\n")
 
 
 def tup(gradients):

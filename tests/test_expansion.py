@@ -54,11 +54,28 @@ def test_without_autograd():
     assert report.determinism == "the same call twice gives the same"
 
 
+def test_rounding_is_not_judged():
+    report = crosscheck(forward, backward, INPUTS, witness="taylor")
+    assert report.numerics == "not judged"
+    assert not crosscheck(forward, backward, INPUTS, witness="taylor", dtypes=[]).ok
+    with pytest.raises(ValueError, match="dtypes: expected some of torch.float64, .* got 'float32'"):
+        crosscheck(forward, backward, INPUTS, witness="taylor", dtypes=["float32"])
+
+
+def test_zeros_and_no_elements_are_no_proof(device):
+    x = torch.zeros(3, device=device)
+    report = crosscheck(lambda x: x * x, lambda g, out, x: (g * x * 3,), (x,), witness="taylor")
+    assert [row.verdict for row in report.rows] == ["agrees, but it is zero everywhere, where no wrong factor shows"]
+    assert not crosscheck(lambda x: 2 * x, lambda g, out, x: (g * x,), (x,), witness="taylor").ok
+    report = crosscheck(torch.sin, lambda g, out, x: (g * x,), (x[:0],), witness="taylor")
+    assert [row.verdict for row in report.rows] == ["not judged: it has no elements"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         (lambda x, w: (-x, w), "the sign is flipped"),
-        (lambda x, w: (x / 4, w), "off by the constant factor 0.25"),
+        (lambda x, w: (x / 4, w), "off by the constant factor 1/4"),
         (lambda x, w: (0 * x, w), "zero where a gradient is due"),
         (lambda x, w: (x + 1e-5, w), "unknown cause"),
         (lambda x, w: (x.T, w), "wrong shape: expected [4, 3], got [3, 4]"),

@@ -29,6 +29,9 @@ def inputs(device: torch.device, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]
     return tuple(torch.randn(shape, generator=generator).to(device) for shape in shapes)
 
 
+X = torch.ones(3)
+
+
 def affine_inputs(device: torch.device) -> tuple[Tensor, ...]:
     return inputs(device, (5, 3), (4, 3), (4,))
 
@@ -348,8 +351,28 @@ def test_compare(device):
     report = compare({"x": x, "y": -x}, {"x": x, "y": x})
     assert [(row.name, row.ok) for row in report.rows] == [("x", True), ("y", False)]
     assert str(report).startswith("gradient: MISMATCH in 1 of 2\n")
-    with pytest.raises(ValueError, match="oracle: expected the names"):
-        compare({}, {})
+    report = compare({"x": x, "y": x}, {"x": x})
+    assert [row.verdict for row in report.mismatches] == ["no such tensor: none of that name was expected"]
+    assert compare({"x": None}, {"x": x}).rows[0].verdict == "missing: expected a tensor of shape [1000, 3], got None"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        (({}, {}), ValueError, r"^oracle: expected the names \[\], at least one, got \[\]$"),
+        (({}, {"x": X}, {"y": X}), ValueError, r"^oracle: expected the names \['x'\], at least one, got \['y'\]$"),
+        (({}, {"x": X}, {"x": X[:1]}), ValueError, r"^oracle\['x'\]: expected shape \[3\], got \[1\]$"),
+        (([X], {"x": X}), TypeError, r"^manual: expected a mapping, as in {'x': grad_x}, got list$"),
+        (({}, X), TypeError, "^expected: expected a mapping, .* got Tensor$"),
+        (({}, {"x": X.long()}), TypeError, r"^expected\['x'\]: expected a floating-point .* got one of torch.int64$"),
+        (({}, {"x": 1.0}), TypeError, r"^expected\['x'\]: expected a floating-point tensor, got float$"),
+        (({}, {"x": X}, {"x": X.to(torch.complex64)}), TypeError, r"^oracle\['x'\]: expected a real, dense tensor"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_refused(arguments, error, says):
+    manual, expected, *oracle = arguments
+    with pytest.raises(error, match=says):
+        compare(manual, expected, oracle=oracle[0] if oracle else None)
 
 
 def test_compare_takes_autograds_error_for_the_yardstick(device):
@@ -373,6 +396,104 @@ def test_options_of_assert_crosscheck_are_those_of_crosscheck():
     assert_crosscheck(torch.sin, backward, (x,))
     with pytest.raises(GradientMismatch):
         assert_crosscheck(torch.sin, backward, (x,), twin=torch.tanh)
+
+
+@pytest.mark.parametrize("side", ["forward", "twin"])
+def test_a_function_is_not_judged_by_its_own_backward(side, device):
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, grad_out):
+            return 7 * grad_out * ctx.saved_tensors[0]
+
+    def cube(x):
+        return x**3
+
+    (x,) = inputs(device, (5, 3))
+    pair = {"forward": Cube.apply} if side == "forward" else {"forward": cube, "twin": lambda x: 1 * Cube.apply(x)}
+    with pytest.raises(TypeError, match=f"^{side}: expected torch's own operations, got Cube itself"):
+        crosscheck(**pair, backward=Cube, inputs=(x,))
+    report = crosscheck(Cube.apply, lambda g, out, x: (7 * g * x,), (x,))
+    assert report.notes == ("forward: goes through Cube, whose backward is believed",)
+    assert not crosscheck(cube, Cube, (x,)).ok
+    assert crosscheck(cube, lambda g, out, x: (3 * g * x * x,), (x,)).notes == ()
+
+
+def test_zeros_and_no_elements_are_no_proof(device):
+    """On a zero every factor is right, and so it is said."""
+    (x,) = inputs(device, (5, 3))
+
+    def layer(x, a, b):
+        return x + x @ a @ b
+
+    def wrong(grad_out, out, x, a, b):
+        return grad_out @ (torch.eye(3).to(x) + a @ b).T, 55 * x.T @ grad_out @ b.T, (x @ a).T @ grad_out
+
+    report = crosscheck(layer, wrong, (x, torch.randn(3, 2).to(x), torch.zeros(2, 3).to(x)))
+    assert [row.verdict for row in report.rows[:3]] == [
+        "agrees", "agrees, but it is zero everywhere, where no wrong factor shows", "agrees",
+    ]  # fmt: skip
+    assert report.formula.endswith(", zero everywhere in a")
+    report = crosscheck(torch.sin, lambda g, out, x: (g * x,), (x[:0],))
+    assert report.ok
+    assert {row.verdict for row in report.rows} == {"not judged: it has no elements"}
+    assert (report.formula, report.numerics) == ("not judged", "not judged")
+    assert compare({"x": x * 0}, {"x": x * 0}).formula == "right, judged at float32, zero everywhere in x"
+
+
+def test_what_could_not_be_judged_is_no_wrong_formula(device):
+    report = crosscheck(torch.relu, lambda grad_out, out, x: (grad_out,), (torch.zeros(5, 3, device=device),))
+    assert (report.ok, report.is_mismatch) == (False, False)
+    assert (report.formula, report.numerics) == ("not judged", "not judged")
+    assert ": NOT JUDGED in " in str(report).splitlines()[0]
+    report = crosscheck(
+        lambda x, y: torch.relu(x) * y, lambda g, out, x, y: (g * y, g * torch.relu(x)),
+        (torch.zeros(5, device=device), torch.ones(5, device=device)),
+    )  # fmt: skip
+    assert report.formula.endswith(", zero everywhere in y, not judged in x")
+
+
+def test_what_is_changed_in_place_is_no_wrong_formula(device):
+    def backward(grad_out, out, x):
+        gradient = grad_out * x.cos()
+        grad_out.zero_()
+        return (gradient,)
+
+    report = crosscheck(torch.sin, backward, inputs(device, (5, 3)))
+    assert report.is_mismatch
+    assert report.formula.startswith("right")
+
+
+def test_an_overflow_in_a_lower_dtype_is_no_wrong_formula(device):
+    def backward(grad_out, out, x):
+        return (grad_out * torch.exp(x) / (1 + torch.exp(x)) * (1 - out),)
+
+    report = crosscheck(torch.sigmoid, backward, (torch.linspace(-20, 20, 41, device=device),))
+    (row,) = report.mismatches
+    assert row.dtype == torch.float16
+    assert row.verdict.startswith("right formula, but nan at [")
+    assert report.formula.startswith("right")
+    assert report.numerics == "less accurate than autograd in input 0 at float16"
+
+
+def test_two_buffers_in_turns_are_seen(device):
+    calls = []
+
+    def backward(grad_out, out, x):
+        calls.append(x)
+        return (grad_out * x.cos() * (1 + 1e-3 * (len(calls) % 2)),)
+
+    report = crosscheck(torch.sin, backward, inputs(device, (5, 3)))
+    assert report.determinism.startswith("the same call twice differs in input 0 by ")
+
+
+def test_too_few_gradients_are_counted(device):
+    report = crosscheck(Affine.forward, affine_but(lambda x, w, b: (x, w)), affine_inputs(device))
+    assert report.mismatches[0].verdict == "missing: expected a tensor of shape [4], got 2 gradients for 3 inputs"
 
 
 def test_the_ladder_is_complete():
