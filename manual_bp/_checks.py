@@ -58,9 +58,13 @@ def eta(value: object) -> float:
         value = value.item()
     if not isinstance(value, Real):
         raise TypeError(f"eta: expected a number, got {type(value).__name__}")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"eta: expected a finite number, got {value}")
-    return float(value)
+    return number
 
 
 def count(what: str, value: object) -> int:
@@ -74,12 +78,14 @@ def count(what: str, value: object) -> int:
 
 def probabilities(what: str, z: Tensor) -> None:
     """Every element in [0, 1]."""
-    outside = ~((z >= 0) & (z <= 1))
+    _refuse(what, z, ~((z >= 0) & (z <= 1)), "targets from 0 to 1")
+
+
+def _refuse(what: str, z: Tensor, outside: Tensor, expected: str) -> None:
+    """Raise ValueError with the first element that is outside, if any is."""
     if outside.any():
         at = torch.nonzero(outside)[0].tolist()
-        raise ValueError(
-            f"{what}: expected targets from 0 to 1, got {z[tuple(at)].item()}" + (f" at {at}" if at else "")
-        )
+        raise ValueError(f"{what}: expected {expected}, got {z[tuple(at)].item()}" + f" at {at}" * bool(at))
 
 
 def integers(what: str, z: object) -> Tensor:
@@ -93,13 +99,8 @@ def integers(what: str, z: object) -> Tensor:
 
 def classes(what: str, z: Tensor, number: int) -> None:
     """Every element a class index, in [0, number)."""
-    outside = (z < 0) | (z >= number)
-    if outside.any():
-        at = torch.nonzero(outside)[0].tolist()
-        raise ValueError(
-            f"{what}: expected class indices from 0 to {number - 1}, got {int(z[tuple(at)])}"
-            + (f" at {at}" if at else "")
-        )
+    z = z.long()  # in an integer dtype of few bits, the number of classes is another number
+    _refuse(what, z, (z < 0) | (z >= number), f"class indices from 0 to {number - 1}")
 
 
 def first_line(error: Exception) -> str:

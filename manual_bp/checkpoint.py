@@ -1,11 +1,13 @@
 """Checkpoints of a training: written whole or not at all, and read without executing anything."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from manual_bp._checks import first_line
 from manual_bp._files import whole
@@ -28,14 +30,24 @@ class Run:
     activations: list[str]
     cost: str
     dtype: str
-    samples: int
+    data: str
     batch_size: int
     seed: int
 
     @classmethod
-    def of(cls, net: "Network", *, samples: int, batch_size: int, seed: int) -> "Run":
+    def of(cls, net: "Network", X: Tensor, Z: Tensor, *, batch_size: int, seed: int) -> "Run":
         activations = [rule.__name__ for rule in net.activations]
-        return cls(list(net.sizes), activations, net.cost_rule.__name__, str(net.dtype), samples, batch_size, seed)
+        data = digest(X, Z)
+        return cls(list(net.sizes), activations, net.cost_rule.__name__, str(net.dtype), data, batch_size, seed)
+
+
+def digest(*tensors: Tensor) -> str:
+    """The shapes, and what else differs where the tensors do."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(f"{list(tensor.shape)} {tensor.dtype}".encode())
+        found.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return f"{' and '.join(str(list(tensor.shape)) for tensor in tensors)} ({found.hexdigest()[:8]})"
 
 
 def save(file: Name, run: Run, net: "Network", history: list[float]) -> None:
@@ -67,22 +79,31 @@ def resume(file: Name, run: Run, net: "Network") -> list[float]:
             f"{path}: expected the checkpoint of this training, got that of another: {'; '.join(differs)}. "
             "Take up that one, or name another file"
         )
-    weights, biases = (tuple(p.to(net.device) for p in state[kind]) for kind in ("weights", "biases"))
+    try:
+        weights, biases = (tuple(p.to(net.device) for p in state[kind]) for kind in ("weights", "biases"))
+        net._check_like("weights", weights, net.weights)
+        net._check_like("biases", biases, net.biases)
+        history = [float(cost) for cost in state["history"]]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _torn(path, error) from None
     net._take(weights, biases)
-    return [float(cost) for cost in state["history"]]
+    return history
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if {*state} == {"run", "history", "weights", "biases"}:
+        if {*state} == {"run", "history", "weights", "biases"} and isinstance(state["run"], dict):
             return dict(state)
-        reason = "it holds something else"
     except OSError:
         raise
     except Exception as error:  # torch's reader raises what it comes upon
-        reason = first_line(error) or type(error).__name__
-    raise CheckpointError(
-        f"{path}: expected a checkpoint of fit, got a file that is none or is torn ({reason}). "
+        raise _torn(path, error) from None
+    raise _torn(path, ValueError("it holds something else"))
+
+
+def _torn(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: expected a checkpoint of fit, got a file that is none or is torn ({first_line(error)}). "
         "It was left as it is: move it away to start anew"
     )

@@ -143,10 +143,11 @@ def output(cost: type[Loss], f: type[Rule], a: Tensor, memory: Tensor) -> Callab
         subtract(z)
 
     def softmax_cross_entropy(z: Tensor, J: Tensor | None) -> None:
+        z = z.long().view(-1)  # the class of one sample comes without a dimension
         if J is not None:
             add_cost(z, J)
         a.copy_(torch.softmax(a, 1, out=memory))
-        a.scatter_add_(1, z.long().view(-1, 1), minus_one)
+        a.scatter_add_(1, z[:, None], minus_one)
 
     def squared_error(z: Tensor, J: Tensor | None) -> None:
         activate()
@@ -324,7 +325,7 @@ def captured(step: Callable[[], object], device: torch.device) -> torch.cuda.CUD
             step()
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.device(device), torch.cuda.graph(graph):
         step()
     return graph
 
@@ -337,6 +338,7 @@ class Graph:
         changed = (*step.weights, *step.biases, cost)
         kept = [p.clone() for p in changed]
         self.graph = captured(lambda: step.step(self.x, self.z, eta, cost), x.device)
+        self.memory = dict(vars(step))  # the graph knows addresses: what lay there stays, whatever is laid out next
         for p, before in zip(changed, kept, strict=True):
             p.copy_(before)
 

@@ -148,7 +148,8 @@ class Network:
     ) -> "Network":
         """A network of these sizes, inputs first, with normal weights and biases of variance 1/inputs.
 
-        The same seed gives the same numbers on every device, and in every dtype but for rounding.
+        The same seed gives the same numbers on every device, and in every dtype but for rounding. Raises TypeError or
+        ValueError for sizes that are no whole numbers from 1, or fewer than two.
         """
         if len(sizes) < 2:
             raise ValueError(f"sizes: expected the inputs and at least one layer, as in [2, 2, 2], got {list(sizes)}")
@@ -193,20 +194,26 @@ class Network:
         return cls(weights, biases, activations, cost)
 
     def to_module(self) -> nn.Sequential:
-        """The same network as a torch.nn.Sequential of Linear layers and activations, with copies of the weights."""
+        """The same network as a torch.nn.Sequential of Linear layers and activations, with copies of the weights.
+
+        Raises TypeError for an activation that torch.nn has not.
+        """
         parts: list[nn.Module] = []
         for rule, w, b in zip(self.activations, self.weights, self.biases, strict=True):
             if rule not in MODULES:
                 known = ", ".join(known.__name__ for known in MODULES)
                 raise TypeError(f"activation: expected one of {known}, which torch.nn has too, got {rule.__name__}")
-            linear = nn.Linear(w.shape[1], w.shape[0], dtype=w.dtype, device=w.device)
-            linear.weight.detach().copy_(w)
-            linear.bias.detach().copy_(b)
+            linear = nn.Linear(w.shape[1], w.shape[0], device="meta")  # without numbers to draw: the global state stays
+            linear.weight, linear.bias = nn.Parameter(w.clone()), nn.Parameter(b.clone())
             parts += [linear] if rule is Identity else [linear, MODULES[rule]()]
         return nn.Sequential(*parts)
 
     def forward(self, x: Tensor) -> Trace:
-        """Run the forward phase on a batch x [N, n₀] or one sample [n₀]; the trace's tensors are [N, n_l] or [n_l]."""
+        """Run the forward phase on a batch x [N, n₀] or one sample [n₀]; the trace's tensors are [N, n_l] or [n_l].
+
+        Here and below, x that is no floating tensor of the network's dtype outside of autograd raises TypeError, one of
+        another shape or device ValueError; and so for z.
+        """
         self._check_x(x)
         n_in: list[Tensor] = []
         n_out: list[Tensor] = []
@@ -234,6 +241,8 @@ class Network:
         ready: called with ∂J/∂W^l and ∂J/∂b^l as soon as they are there, the last layer's first, before the layer below
         is computed: where gradients are sent to other processes.
         """
+        if len(trace.weights) != len(self.activations):
+            raise ValueError(f"trace: expected {len(self.activations)} layers, as here, got {len(trace.weights)}")
         self._check_z(z, trace.x.shape[:-1])
         self._check_values(z)
         J = self._cost_of_samples(trace, z)
@@ -264,15 +273,12 @@ class Network:
     def update(self, grads: Gradients, eta: float) -> None:
         """Take one step of gradient descent, every weight at once: W ← W − η ∂J/∂W, b ← b − η ∂J/∂b.
 
-        Traces made before keep the weights they were made with.
+        Traces made before keep the weights they were made with. Raises TypeError or ValueError for an eta that is no
+        finite number, and for gradients of another network.
         """
         eta = _checks.eta(eta)
-        for name, params, gradients in (("weight", self.weights, grads.weight), ("bias", self.biases, grads.bias)):
-            if len(gradients) != len(params):
-                raise ValueError(f"grads.{name}: expected {len(params)}, one a layer, got {len(gradients)}")
-            for layer, (param, gradient) in enumerate(zip(params, gradients, strict=True)):
-                _checks.like(f"grads.{name}[{layer}]", gradient, param.dtype, param.device)
-                _checks.shape(f"grads.{name}[{layer}]", gradient, param.shape, f"that of the {name} of layer {layer}")
+        self._check_like("grads.weight", grads.weight, self.weights)
+        self._check_like("grads.bias", grads.bias, self.biases)
         weights = tuple(w - eta * dJ_dw for w, dJ_dw in zip(self.weights, grads.weight, strict=True))
         biases = tuple(b - eta * dJ_db for b, dJ_db in zip(self.biases, grads.bias, strict=True))
         self._take(weights, biases)
@@ -293,7 +299,7 @@ class Network:
         if described is None or described != self._described:
             self._get_ready(x, z)
             self._described = described
-        if eta != self._eta:
+        if not isinstance(eta, float) or eta != self._eta:
             self._eta = _checks.eta(eta)
         if self._in_place is not None:
             try:
@@ -325,8 +331,9 @@ class Network:
         which it is in. batch_size=1 trains online, as the article does. progress: a bar, where stderr is a terminal.
 
         file: a checkpoint, written after each epoch. If it is there, the training goes on from it, and ends with the
-        same numbers as if it had not been interrupted; more epochs, or another eta, may be asked for. Raises
-        CheckpointError, a ValueError, for a file that is torn, none, or of another training.
+        same numbers as if it had not been interrupted; more epochs, or another eta, may be asked for, and those that it
+        holds count. Raises CheckpointError, a ValueError, for a file that is torn, none, or of another training or
+        other data; FileNotFoundError where its directory is missing.
         """
         return training.fit(
             self, X, Z, eta=eta, epochs=epochs, batch_size=batch_size, seed=seed, file=file, progress=progress
@@ -372,6 +379,14 @@ class Network:
         self._check_x(x)
         self._check_z(z, x.shape[:-1])
         self._check_values(z)
+
+    def _check_like(self, what: str, tensors: Sequence[Tensor], params: Tensors) -> None:
+        """One tensor for each of the parameters, in its shape."""
+        if len(tensors) != len(params):
+            raise ValueError(f"{what}: expected {len(params)}, one a layer, got {len(tensors)}")
+        for layer, (tensor, param) in enumerate(zip(tensors, params, strict=True)):
+            _checks.like(f"{what}[{layer}]", tensor, self.dtype, self.device)
+            _checks.shape(f"{what}[{layer}]", tensor, param.shape, f"that of the parameters of layer {layer}")
 
     def _check_x(self, x: Tensor) -> None:
         _checks.like("x", x, self.dtype, self.device)

@@ -42,14 +42,12 @@ def fit(
     _checks.count("epochs", epochs)
     _checks.count("batch_size", batch_size)
     eta = _checks.eta(eta)
-    if X.dim() != 2 or not len(X) or len(Z) != len(X):
-        raise ValueError(
-            f"X, Z: expected X [samples, inputs] and as many targets in Z, got {list(X.shape)} and {list(Z.shape)}"
-        )
     net._check(X, Z)
+    if X.dim() != 2:
+        raise ValueError(f"X: expected shape [samples, {net.sizes[0]}], got that of one sample, {list(X.shape)}")
     history: list[float] = []
     if file is not None:
-        run = checkpoint.Run.of(net, samples=len(X), batch_size=batch_size, seed=seed)
+        run = checkpoint.Run.of(net, X, Z, batch_size=batch_size, seed=seed)
         history = checkpoint.resume(file, run, net)
     start = len(history)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 RUNGS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+SPARSE = 64  # times its elements a tensor may span in memory for a copy to span as much
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:
@@ -70,7 +71,11 @@ def _copy(x: Tensor, dtype: torch.dtype, change: Callable[[Tensor], Tensor] = la
     if expanded:
         once = x.detach()[tuple(slice(1) if dim in expanded else slice(None) for dim in range(x.dim()))]
         return _copy(once, dtype, change).expand(x.shape)
-    copy = torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=x.device)
+    extent = 1 + sum((length - 1) * stride for length, stride in zip(x.shape, x.stride(), strict=True))
+    if extent > SPARSE * x.numel():  # as a column of a wide matrix: its strides without the gaps between them
+        copy = torch.empty_like(x, dtype=dtype)
+    else:
+        copy = torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=x.device)
     return copy.copy_(change(x.detach()))
 
 

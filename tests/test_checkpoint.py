@@ -108,6 +108,33 @@ def test_the_checkpoint_of_another_training_is_refused(other, says, device, tmp_
         fit(wider, tmp_path / "net.pt")
 
 
+def test_the_checkpoint_of_other_data_is_refused(device, tmp_path):
+    net = network(device)
+    options = {"eta": 0.5, "epochs": 1, "batch_size": 7, "file": tmp_path / "net.pt"}
+    net.fit(X.to(device), Z.to(device), **options)
+    before = net.weights[0].clone()
+    for x, z in ((9 * X, Z), (X, 1 - Z)):
+        with pytest.raises(
+            CheckpointError, match=r"data \[50, 3\] and \[50\] \(\w{8}\) there, \[50, 3\] and \[50\] \("
+        ):
+            net.fit(x.to(device), z.to(device), **options)
+        assert torch.equal(net.weights[0], before)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("weights", [torch.ones(2, 1)]), ("biases", 3), ("history", ["a"]), ("run", 3), ("weights", [1.0, 2.0])],
+)
+def test_what_is_in_a_checkpoint_has_to_fit(part, value, device, tmp_path):
+    file, net = tmp_path / "net.pt", network(device)
+    fit(net, file, epochs=1)
+    torch.save(torch.load(file) | {part: value}, file)
+    before = net.weights[0].clone()
+    with pytest.raises(CheckpointError, match="expected a checkpoint of fit, got a file that is none or is torn"):
+        fit(net, file)
+    assert torch.equal(net.weights[0], before)
+
+
 def test_the_last_good_checkpoint_outlives_a_failed_one(device, tmp_path, monkeypatch):
     """A full disk, or a plug that is pulled, while a checkpoint is written."""
     file = tmp_path / "net.pt"

@@ -12,7 +12,7 @@ from torch import nn
 from manual_bp import Network
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.network import ACTIVATIONS, COSTS
-from manual_bp.rules import ReLU, SigmoidCrossEntropy, SquaredError, Tanh
+from manual_bp.rules import ReLU, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, Tanh
 from reference.network import one_round
 from reference.precision import rungs
 from reference.witnesses import complex_step
@@ -307,6 +307,40 @@ def test_targets_out_of_range_are_refused_and_change_nothing(cost, z, says, devi
         with pytest.raises(ValueError, match=says):
             call()
         assert torch.equal(net.weights[0], before)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32], ids=str)
+def test_class_indices_of_any_integer_dtype(dtype, device):
+    """In few bits −100, which is ignored, and the number of the classes are others."""
+    net = Network.random([3, 300], cost="softmax_cross_entropy", device=device)
+    z = torch.tensor([0, 100, 127, 5, 100], device=device)
+    (narrow, wide), x = ((net.backward(net.forward(X.to(device)), each)) for each in (z.to(dtype), z)), X.to(device)
+    assert torch.equal(narrow.weight[0], wide.weight[0])
+    loss = SoftmaxCrossEntropy.forward(torch.zeros(1, 200, device=device), torch.tensor([156], device=device).byte())
+    assert float(loss) == pytest.approx(math.log(200))
+    J = torch.zeros((), device=device)
+    net.step(x, z.to(dtype), 0.1, cost=J)
+    assert float(J) == pytest.approx(5 * float(wide.J))
+
+
+def test_one_sample_with_its_cost(device):
+    for cost, z in (("softmax_cross_entropy", torch.tensor(1)), ("cross_entropy", torch.tensor([0.0, 1.0]))):
+        net, J = Network.random([3, 2], cost=cost, device=device), torch.zeros((), device=device)
+        expected = net.cost(X[0].to(device), z.to(device))
+        net.step(X[0].to(device), z.to(device), 0.1, cost=J)
+        assert float(J) == pytest.approx(float(expected))
+
+
+def test_a_module_is_made_without_a_random_number(device):
+    state = torch.get_rng_state()
+    assert Network.random([3, 2], device=device).to_module()[0].weight.device.type == device.type
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_trace_of_another_network_is_refused():
+    net, deeper = Network.random([3, 2]), Network.random([3, 3, 2])
+    with pytest.raises(ValueError, match="^trace: expected 1 layers, as here, got 2$"):
+        net.backward(deeper.forward(X), torch.ones(5, 2))
 
 
 def test_update_refuses_the_gradients_of_another_network(device):

@@ -257,6 +257,14 @@ def test_the_first_of_equal_maxima_has_the_gradient(device):
     assert grad_x[0, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
 
 
+def test_no_gradient_is_lost_in_the_padding(device):
+    x = torch.full((1, 1, 2, 2), -torch.inf, device=device)
+    (grad_x,) = rules.MaxPool2d.backward(
+        torch.ones(1, 1, 1, 1, device=device), x, x, kernel_size=3, padding=1, stride=3
+    )
+    assert grad_x[0, 0].tolist() == [[1, 0], [0, 0]]
+
+
 def test_kinks_have_torchs_subgradients(device):
     x = torch.zeros(1, device=device)
     one = torch.ones_like(x)

@@ -235,13 +235,15 @@ def test_a_step_in_place_holds_no_gradient(device):
 
 
 @pytest.mark.device_only("cuda")
+@pytest.mark.parametrize("batch_size", [8, 32])  # 50 samples: the last batch is smaller, and laid out anew
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("cost", COSTS)
-def test_fit_by_a_graph_is_fit_by_steps(cost, device):
+def test_fit_by_a_graph_is_fit_by_steps(cost, activation, batch_size, device):
     X, Z = batch([4, 6, 3], (50,), cost, device, torch.float32)
-    graphed, stepped = (Network.random([4, 6, 3], cost=cost, device=device) for _ in range(2))
-    ours = graphed.fit(X, Z, eta=0.3, epochs=3, batch_size=8)
+    graphed, stepped = (Network.random([4, 6, 3], activation=activation, cost=cost, device=device) for _ in range(2))
+    ours = graphed.fit(X, Z, eta=0.3, epochs=3, batch_size=batch_size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Network, "_graph", lambda net, x, z, eta, J: lambda x, z: net.step(x, z, eta, cost=J))
-        theirs = stepped.fit(X, Z, eta=0.3, epochs=3, batch_size=8)
+        theirs = stepped.fit(X, Z, eta=0.3, epochs=3, batch_size=batch_size)
     assert ours == pytest.approx(theirs)
     assert compare(parameters(graphed), parameters(stepped)).ok

@@ -64,8 +64,12 @@ def test_fit_online_as_the_article_trains(device):
         ({"epochs": 1.5}, "epochs: expected a whole number, got 1.5"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, got 0"),
         ({"eta": float("nan")}, "eta: expected a finite number, got nan"),
-        ({"Z": torch.zeros(49).long()}, r"X, Z: .* got \[50, 3\] and \[49\]"),
-        ({"X": torch.zeros(0, 3), "Z": torch.zeros(0).long()}, r"X, Z: .* got \[0, 3\] and \[0\]"),
+        ({"Z": torch.zeros(49).long()}, r"^z: expected shape \[50\] .* got \[49\]"),
+        ({"X": torch.zeros(0, 3), "Z": torch.zeros(0).long()}, "^x: expected at least one sample, got an empty batch$"),
+        ({"X": torch.zeros(3), "Z": torch.tensor(1)}, r"^X: expected shape \[samples, 3\], got .* one sample, \[3\]$"),
+        ({"X": [[1.0, 2.0, 3.0]]}, "^x: expected a torch tensor, got list$"),
+        ({"eta": torch.ones(2)}, "^eta: expected a number, got Tensor$"),
+        ({"eta": 10**400}, "^eta: expected a finite number, got 1000"),
     ],
 )
 def test_bad_training_is_refused_and_changes_nothing(wrong, says):

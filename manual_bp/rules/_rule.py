@@ -25,10 +25,11 @@ class Rule:
     def __init_subclass__(cls, *, abstract: bool = False) -> None:
         if abstract:
             return
-        text = cls.__doc__ or ""
         missing = [name for name in ("forward", "backward") if not hasattr(cls, name)]
-        missing += [] if " = " in text.partition("\n")[0] else ["formula in its first line"]
-        missing += [section for section in SECTIONS if section not in text]
+        if __doc__:  # python -OO leaves out every docstring
+            text = cls.__doc__ or ""
+            missing += [] if " = " in text.partition("\n")[0] else ["formula in its first line"]
+            missing += [section for section in SECTIONS if section not in text]
         if missing:
             raise TypeError(
                 f"rule {cls.__name__}: expected forward, backward and a docstring with the formula in its first line "

@@ -96,8 +96,7 @@ class SoftmaxCrossEntropy(Loss):
         n_in: Tensor, target: Tensor,
         *, label_smoothing: float = 0.0, ignore_index: int = -100, z_loss: float = 0.0,
     ) -> Tensor:  # fmt: skip
-        ignored = target == ignore_index
-        t = target.where(~ignored, 0).long().unsqueeze(-1)
+        ignored, t = _targets(target, ignore_index)
         log_p = torch.log_softmax(n_in, -1)
         J = -log_p.gather(-1, t).squeeze(-1)
         if label_smoothing:
@@ -112,8 +111,7 @@ class SoftmaxCrossEntropy(Loss):
         grad_out: Tensor, out: Tensor, n_in: Tensor, target: Tensor,
         *, label_smoothing: float = 0.0, ignore_index: int = -100, z_loss: float = 0.0,
     ) -> tuple[Tensor, None]:  # fmt: skip
-        ignored = target == ignore_index
-        t = target.where(~ignored, 0).long().unsqueeze(-1)
+        ignored, t = _targets(target, ignore_index)
         p = torch.softmax(n_in, -1)
         grad_n_in = p.scatter(-1, t, p.gather(-1, t) - (1 - label_smoothing)) - label_smoothing / n_in.shape[-1]
         if z_loss:
@@ -124,6 +122,13 @@ class SoftmaxCrossEntropy(Loss):
     def delta_out(grad_out: Tensor, n_in: Tensor, target: Tensor) -> Tensor:
         """∂J/∂n(out): the same as ∂J/∂n(in), for the network's outputs are the softmax's inputs, n(out) = n(in)."""
         return SoftmaxCrossEntropy.backward(grad_out, grad_out, n_in, target)[0]
+
+
+def _targets(target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Which samples are ignored, and the class of each sample [..., 1], 0 for those."""
+    target = target.long()  # in an integer dtype of few bits, −100 is another number
+    ignored = target == ignore_index
+    return ignored, target.where(~ignored, 0).unsqueeze(-1)
 
 
 class SquaredError(Loss):

@@ -43,7 +43,7 @@ class MaxPool2d(Rule):
         *, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0, dilation: Extent = 1,
     ) -> tuple[Tensor]:  # fmt: skip
         windows = _pooling(kernel_size, stride, padding, dilation)
-        X = windows.of(x, fill=-math.inf)
+        X = windows.of(x.clamp(min=torch.finfo(x.dtype).min), fill=-math.inf)  # no −∞ of x counts as padding
         first = X.max(-1, keepdim=True).indices  # torch's max: of several, the first
         grad_X = torch.zeros_like(X).scatter(-1, first, grad_out.flatten(-2).unsqueeze(-1))
         return (windows.adjoint(grad_X, x.shape[-2:]),)
