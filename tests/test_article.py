@@ -18,7 +18,7 @@ from reference.witnesses import complex_step
 
 NEURON = {"x1": 0.5, "x2": -1.5, "y": 0.25, "eta": 0.5, "w1": 0.75, "w2": 1.25, "wb": -0.5}
 WEIGHTS = dict(zip(twin.WEIGHTS, (0.3, -0.7, 0.2, 1.1, 0.4, -0.9, 0.6, -1.2, 0.8, -0.5, 0.9, 0.1), strict=True))
-TWO_BY_TWO = {"x": 0.5, "y": -1.5, "z_1": 0.25, "z_2": 1.0, "eta": 0.5} | WEIGHTS
+TWO_BY_TWO = {"x": 0.5, "y": -1.5, "z_1": 0.25, "z_2": 0.875, "eta": 0.5} | WEIGHTS
 
 
 def tensors(values: dict[str, float], device: torch.device, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:

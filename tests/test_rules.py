@@ -343,6 +343,31 @@ def test_costs_are_of_each_sample(device, samples, outputs, seed):
                 torch.testing.assert_close(costs[s], rule.forward(n[s], targets[rule.target][s]))
 
 
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.__module__.endswith("losses")])
+def test_leading_dimensions_are_samples(name, device):
+    """Whatever their number: the cost of [2, 3, k] is that of its six rows."""
+    rule, twin = RULES[name], TWINS[name][0]
+    drawn = on(device, twin.draw(0))
+    inputs = [torch.stack([x[:3], x[-3:]]) for x in drawn]
+    rows = [x.flatten(0, 1) for x in inputs]
+    out, grad_out = rule.forward(*inputs), torch.randn(2, 3, device=device, dtype=inputs[0].dtype)
+    torch.testing.assert_close(out.flatten(), rule.forward(*rows))
+    ours = rule.backward(grad_out, out, *inputs)
+    theirs = rule.backward(grad_out.flatten(), out.flatten(), *rows)
+    for gradient, of_rows in zip(ours, theirs, strict=True):
+        assert gradient is None or torch.equal(gradient.flatten(0, 1), of_rows)
+
+
+def test_a_cosine_of_short_rows_has_its_eps_in_both_norms(device):
+    def cosine(a, b):
+        a_hat, b_hat = (x / x.norm(dim=-1, keepdim=True).clamp(min=3) for x in (a, b))
+        return (a_hat * b_hat).sum(-1)
+
+    forward, backward = (partial(f, eps=3.0) for f in (rules.CosineSimilarity.forward, rules.CosineSimilarity.backward))
+    inputs = [torch.randn(5, 3, device=device) for _ in range(2)]
+    crosscheck(forward, backward, inputs, twin=cosine).raise_on_mismatch()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_costs_of_saturated_neurons_are_finite(dtype, device):
     n = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 20.0]], dtype=dtype, device=device)
