@@ -293,15 +293,15 @@ def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look") -> s
     block = slice(start, start + BLOCK)
     if look.second.is_rounding_within(block, name, apart_by):
         return ""
-    worst = start + int(apart_by.flatten()[block].nan_to_num(0.0).abs().argmax())
+    worst = start + int(apart_by.flatten()[block].abs().argmax())
     place = [int(i) for i in torch.unravel_index(torch.tensor(worst), o.shape)]
     found = got_and_expected(m.flatten()[worst].item(), o.flatten()[worst].item())
     return f"{UNKNOWN}, among numbers far smaller than the rest\nat {place}: {found}"
 
 
 def _blocks(x: Tensor) -> Tensor:
-    """The largest finite magnitude of each block of so many elements in a row."""
-    flat = torch.nan_to_num(x.flatten(), nan=0.0, posinf=0.0, neginf=0.0).abs()
+    """The largest magnitude of each block of so many elements in a row."""
+    flat = x.flatten().abs()
     return torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK).amax(1)
 
 

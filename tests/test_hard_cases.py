@@ -1,6 +1,7 @@
 """What breaks a naive judge: cases in which a right gradient looks wrong, or a wrong one right."""
 
 import random
+import re
 
 import pytest
 import torch
@@ -128,6 +129,18 @@ def test_float32_inside_is_found_out_and_judged_as_such(device):
     assert (row.name, row.verdict) == ("w", "wrong formula")
 
 
+def test_float32_inside_that_loses_more_is_a_right_formula_in_float32(device):
+    """An error that rounds in float32 and is beyond what float32 explains."""
+
+    def backward(grad_out, out, x):
+        shifted = (x.float() + 4096) - 4096  # its last twelve bits are gone
+        return (grad_out * torch.cos(shifted).to(x.dtype),)
+
+    report = crosscheck(torch.sin, backward, (normal(device, 50, 3),), dtypes=rungs(device)[:2])
+    assert report.rows[0].verdict.startswith("right formula, ")
+    assert report.rows[0].diagnosis.startswith("as if computed in ")
+
+
 def test_bfloat16_inside_is_a_right_formula_in_low_precision(device):
     def backward(grad_out, out, x):
         out = out.bfloat16()
@@ -199,7 +212,11 @@ def test_a_small_wrong_block_among_large_numbers(device):
     right.raise_on_mismatch()
     report = crosscheck(kernel, lambda *args: (wrong(*args)[0], args[0] * args[2]), inputs, dtypes=[torch.float32])
     assert [row.name for row in report.mismatches] == ["x"]
-    assert "among numbers" in report.mismatches[0].diagnosis
+    cause, where = report.mismatches[0].diagnosis.split("\n")
+    assert cause == "unknown cause, among numbers far smaller than the rest"
+    place, got, expected = re.fullmatch(r"at \[(\d+, \d+)\]: got (\S+), expected (\S+)", where).groups()
+    assert int(place.split(",")[0]) >= 56
+    assert float(got) / float(expected) == pytest.approx(1.5, rel=1e-4)
 
 
 # A lone low rung tells a wrong formula from an inaccurate one
@@ -242,9 +259,10 @@ def test_dropout_is_judged_from_the_same_random_state(device):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_random_numbers_that_hang_on_the_dtype_are_refused(device):
+@pytest.mark.parametrize("size", [1.0, 0.3])
+def test_random_numbers_that_hang_on_the_dtype_are_refused(size, device):
     def forward(x):
-        return x * torch.randn_like(x)
+        return x * (1 + size * torch.randn_like(x))
 
     if device.type == "cpu":
         with pytest.raises(TypeError, match="draw them outside, and hand them in"):
@@ -310,6 +328,8 @@ def test_outs_that_are_no_numbers_to_differentiate(device):
         return (torch.zeros_like(x).scatter(1, out[1], grad_out[0]),)
 
     assert_crosscheck(forward, backward, (normal(device, 5, 3),))
+    report = crosscheck(forward, backward, (normal(device, 5, 3),), twin=forward)
+    assert {row.name for row in report.rows} == {"out[0]", "x"}
 
 
 def test_lists_out(device):

@@ -75,6 +75,8 @@ def test_mistake_is_caught_and_said(mistake, device):
     finest = report.mismatches[0]
     assert finest.dtype == rungs(device)[0]
     assert says in finest.said
+    if finest.verdict.startswith(("missing", "no such tensor", "wrong dtype", "not outside", "nan")):
+        assert finest.diagnosis == ""
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -383,6 +385,8 @@ def test_compare_takes_autograds_error_for_the_yardstick(device):
     def off_by(roundoffs):
         return {"x": (oracle + roundoffs * 2**-24 * oracle.abs().max()).float()}
 
+    small = {"x": (1e-3 * oracle).float()}  # where autograd is exact, 16 roundoffs of the largest number
+    assert not compare({"x": small["x"] + 1e-4 * small["x"]}, small).ok
     assert compare(off_by(40), off_by(4), oracle={"x": oracle}).ok
     assert not compare(off_by(40), off_by(2), oracle={"x": oracle}).ok
     assert not compare(off_by(40), off_by(4)).ok
@@ -494,6 +498,21 @@ def test_two_buffers_in_turns_are_seen(device):
 def test_too_few_gradients_are_counted(device):
     report = crosscheck(Affine.forward, affine_but(lambda x, w, b: (x, w)), affine_inputs(device))
     assert report.mismatches[0].verdict == "missing: expected a tensor of shape [4], got 2 gradients for 3 inputs"
+
+
+def test_the_rungs_are_what_a_device_has(monkeypatch):
+    """One without float64, as mps; it is asked, with a tensor on it."""
+    asked = []
+
+    def ones(*shape, dtype, device):
+        asked.append((dtype, device.type))
+        if dtype == torch.float64:
+            raise TypeError("no float64 here")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    here = rungs.__wrapped__(torch.device("meta"))
+    assert here == (torch.float32, torch.bfloat16, torch.float16)
+    assert asked == [(dtype, "meta") for dtype in RUNGS]
 
 
 def test_the_ladder_is_complete():
