@@ -8,10 +8,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from html import escape
 from typing import NamedTuple
-
-Formula = Callable[[ast.expr], str]
 
 
 class Equation(NamedTuple):
@@ -144,9 +141,7 @@ _MATHML = _Style(
 
 def _formula(value: ast.expr, leaf: Callable[[str], str], style: _Style) -> str:
     def operator(sign: str) -> str:
-        return (style.operator.format(sign) if sign in "+−" else style.operator.strip().format(sign)).replace(
-            " · ", "·"
-        )
+        return (style.operator if sign in "+−" else style.operator.strip()).format(sign)
 
     def factor(part: ast.expr) -> str:
         shown = formula(part)
@@ -159,8 +154,7 @@ def _formula(value: ast.expr, leaf: Callable[[str], str], style: _Style) -> str:
             case ast.Name(id=name):
                 return leaf(name)
             case ast.Constant(value=int(constant)):
-                shown = escape(str(constant))
-                return f"<mn>{shown}</mn>" if style is _MATHML else shown
+                return f"<mn>{constant}</mn>" if style is _MATHML else str(constant)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return f"{operator('−').strip()}{factor(operand)}"
             case ast.BinOp(left=left, op=ast.Mult(), right=right):

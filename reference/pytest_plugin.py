@@ -30,7 +30,6 @@ LADDER = ("float64", "float32", "bfloat16", "float16")
 WITHOUT_FLOAT64 = ("mps",)
 
 PLUGIN = pytest.StashKey["Devices"]()
-DEVICE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,7 +72,9 @@ def dtype(request: pytest.FixtureRequest) -> "torch.dtype":
     """Each of the dtypes of the mark `dtypes`; without one float64, float32, bfloat16 and float16."""
     import torch
 
-    found: torch.dtype = getattr(torch, request.param)
+    found = getattr(torch, request.param, None)
+    if not isinstance(found, torch.dtype):
+        pytest.fail(f"dtypes: expected dtypes of torch, as float32, got {request.param!r}", pytrace=False)
     return found
 
 

@@ -160,8 +160,8 @@ def _of_softmax(edge: Edge) -> Iterator[tuple[str, Slip]]:
     p = torch.softmax(x, dim)
     others = [other for other in range(x.dim()) if other != dim % x.dim()]
 
-    def total(t: Tensor, over: int = dim) -> Tensor:
-        return t.sum(over, keepdim=True)
+    def total(t: Tensor) -> Tensor:
+        return t.sum(dim, keepdim=True)
 
     if edge.name == "logsumexp":
 

@@ -20,7 +20,6 @@ from reference.twins import TWINS
 
 HAND = Path(manual_bp.__file__).parent
 JUDGE = Path(reference.__file__).parent
-COMMANDS = HAND / "commands"
 
 # torch's own ways to a derivative; `.backward` is what rules and networks have themselves.
 DERIVATIVES = {

@@ -140,6 +140,9 @@ def test_marks_and_ids(run):
         def test_except(device): pass
 
         def test_all(dtype): pass
+
+        @pytest.mark.dtypes("float31")
+        def test_none(dtype): pass
         """,
         "-rs",
         conftest=TWO_GPUS,
@@ -150,7 +153,8 @@ def test_marks_and_ids(run):
         "test_all[float64]", "test_all[float32]", "test_all[bfloat16]", "test_all[float16]",
     ]  # fmt: skip
     result.stdout.fnmatch_lines(["*test_only*SKIPPED (for cuda only)*", "*test_except*SKIPPED (too slow there)*"])
-    result.assert_outcomes(passed=10, skipped=2)
+    result.stdout.fnmatch_lines(["dtypes: expected dtypes of torch, as float32, got 'float31'"])
+    result.assert_outcomes(passed=10, skipped=2, errors=1)
 
 
 def test_a_device_without_float64_drops_it_with_the_reason(run):

@@ -11,9 +11,10 @@ from manual_bp.rules.activations import *  # noqa: F403
 from manual_bp.rules.affine import *  # noqa: F403
 from manual_bp.rules.attention import *  # noqa: F403
 from manual_bp.rules.losses import *  # noqa: F403
+from manual_bp.rules.losses import Loss
 from manual_bp.rules.matrices import *  # noqa: F403
 from manual_bp.rules.normalization import *  # noqa: F403
 from manual_bp.rules.recurrence import *  # noqa: F403
 from manual_bp.rules.shaping import *  # noqa: F403
 
-__all__ = ["RULES", "Rule", *RULES]
+__all__ = ["RULES", "Loss", "Rule", *RULES]
