@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,18 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """A draft beside the file, that takes its place at once when it is done; until then, the one before stays.
 
-    An interruption, a full disk or an exception leaves no trace. What is no regular file, as /dev/stdout, is written
-    to directly. Raises OSError where the draft cannot be written.
+    An interruption, a full disk or an exception leaves no trace. A link stays a link, and a file keeps its mode. What
+    is no regular file, as /dev/stdout, is written to directly. Raises OSError where the draft cannot be written.
     """
     if path.exists() and not path.is_file():
         yield path
         return
+    path = Path(os.path.realpath(path))
     draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        if path.exists():  # what is not for everyone's eyes is not while it is written either
+            draft.touch(mode=0o600)
+            shutil.copymode(path, draft)
         yield draft
         with draft.open("rb") as written:
             os.fsync(written.fileno())

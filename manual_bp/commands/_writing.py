@@ -1,5 +1,7 @@
-"""What the commands that draw have in common."""
+"""What the commands that write files have in common, pictures above all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,20 +15,44 @@ def matplotlib_for(what: str) -> None:
         raise CommandError(f"{what}: matplotlib is not installed: pip install 'manual-bp[figures]'")
 
 
+def can_write(what: str, file: str) -> None:
+    """Refuse, before minutes are spent on it, a file that could not be written."""
+    path = Path(file).absolute()
+    if path.is_dir():
+        raise CommandError(f"{what}: expected a file, got a directory")
+    if not path.parent.is_dir():
+        raise CommandError(f"{what}: there is no directory {path.parent}")
+
+
+def can_write_into(what: str, folder: str) -> None:
+    """The same of a directory, which need not be there."""
+    path = Path(folder).absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise CommandError(f"{what}: expected a directory, {there} is none")
+
+
 def can_draw(file: str) -> None:
-    """Refuse, before minutes are spent on it, what could not be drawn."""
-    matplotlib_for(f"--figure {file}")
+    """The same of a figure."""
+    what = f"--figure {file}"
+    matplotlib_for(what)
     if Path(file).suffix not in (".svg", ".png", ".pdf"):
-        raise CommandError(f"--figure {file}: expected a name that ends in .svg, .png or .pdf")
-    if not Path(file).absolute().parent.is_dir():
-        raise CommandError(f"--figure {file}: there is no directory {Path(file).absolute().parent}")
+        raise CommandError(f"{what}: expected a name that ends in .svg, .png or .pdf")
+    can_write(what, file)
 
 
-def write(figure: Any, file: str) -> None:
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Within it, a file is written; where that fails, it is said of what, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"{what}: {error.strerror or error}") from None
+
+
+def draw(figure: Any, file: str) -> None:
     """Write a matplotlib figure."""
     from manual_bp.figures import save
 
-    try:
+    with writing(f"--figure {file}"):
         save(figure, Path(file))
-    except OSError as error:
-        raise CommandError(f"--figure {file}: {error.strerror}") from None

@@ -14,7 +14,7 @@ import torch
 from manual_bp import __version__, _checks
 from manual_bp._console import console
 from manual_bp.commands import CommandError
-from manual_bp.commands._drawing import can_draw, write
+from manual_bp.commands._writing import can_draw, draw
 from manual_bp.commands.peers import PEERS, missing, work
 from reference import devices
 
@@ -156,6 +156,8 @@ def _measure(workers: Workers, setting: Setting, rounds: int, lines: Any) -> Res
     memory: dict[str, float] = {}
     for name in workers:  # one after the other, for all at once may need more memory than there is
         held = answer(name, (setting.sizes, setting.samples))
+        if isinstance(held, str) and name == OURS:
+            raise CommandError(f"{name}, {setting}: {held}")  # with which all others are compared
         if isinstance(held, str):
             lines.print(f"left out of {setting}: {name}: {held}", style="yellow")
         else:
@@ -241,4 +243,4 @@ def _draw(
     curves = {along: {name: with_slope(along, name) for name in (OURS, AUTOGRAD)} for along in growth}
     ratios = {str(setting): {name: ratio(results, name) for name in results} for setting, results in speed}
     title = f"A training step by hand and by others, torch {torch.__version__} on {device}"
-    write(plot_bench(ratios, curves, title), file)
+    draw(plot_bench(ratios, curves, title), file)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 from manual_bp import _checks, distributed
 from manual_bp._console import Silent, console
 from manual_bp.commands import CommandError
-from manual_bp.commands._drawing import can_draw, write
+from manual_bp.commands._shares import exit_code
+from manual_bp.commands._writing import can_draw, draw
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, digits, npz
-from manual_bp.network import Network
+from manual_bp.network import COSTS, Network
 from manual_bp.training import minibatches
 from reference import Report, devices
 from reference.ladder import FACTOR, rung_rows
@@ -49,17 +51,20 @@ def train(
         ):
             _checks.count(what, value)
         _checks.eta(eta)
+        if figure:
+            can_draw(figure)
+        if data != "digits" and not Path(data).exists():
+            raise ValueError(f"--data {data}: expected digits, or a .npz file, got no file of that name")
         X, Z = digits() if data == "digits" else npz(data)
         if len(X) < 5:
             raise ValueError(f"--data {data}: expected at least 5 samples, to hold out a fifth, got {len(X)}")
         cost = cost or ("softmax_cross_entropy" if Z.dim() == 1 else "squared_error")
+        _fits(cost, Z)
         outputs = Z.shape[1] if Z.dim() == 2 else int(Z.max()) + 1
         activations = [activation] * len(hidden) + ["sigmoid" if cost == "cross_entropy" else "identity"]
         sizes = [X.shape[1], *hidden, outputs]
         place = _place(device)
-        net = Network.random(
-            sizes, seed=seed, dtype=getattr(torch, dtype), device=place, activation=activations, cost=cost
-        )
+        net = _random(sizes, seed, getattr(torch, dtype), place, activations, cost)
         shuffled = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))
         held_out, kept = shuffled[: len(X) // 5], shuffled[len(X) // 5 :]
         run = _Run(net, eta, X[kept], Z[kept])
@@ -69,8 +74,6 @@ def train(
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
-    if figure:
-        can_draw(figure)
     setting = f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}"
     plan = _Plan(setting, (test_x, test_z), epochs, batch_size, seed, verify_every, figure)
     if not distributed.launched():
@@ -85,6 +88,33 @@ def train(
             return _train(run, plan, processes, console() if processes.rank == 0 else Silent())
     except distributed.DistributedError as error:
         raise CommandError(str(error)) from None
+
+
+# What Z holds for a cost whose rule has this target
+HOLDS = {
+    "class": "class indices: whole numbers [samples]",
+    "probability": "numbers from 0 to 1: floats [samples, outputs]",
+    "value": "values: floats [samples, outputs]",
+}
+
+
+def _fits(cost: str, Z: Tensor) -> None:
+    """Raises ValueError for class indices where a cost takes values, and the other way round."""
+    target = COSTS[cost].target
+    if (target == "class") != (Z.dim() == 1):
+        got = HOLDS["class" if Z.dim() == 1 else "value"]
+        raise ValueError(f"--cost {cost}: expected Z to hold {HOLDS[target]}, got {got}")
+
+
+def _random(
+    sizes: list[int], seed: int, dtype: torch.dtype, place: torch.device, activations: list[str], cost: str
+) -> Network:
+    """A random network. Raises ValueError for one that there is no memory for."""
+    try:
+        return Network.random(sizes, seed=seed, dtype=dtype, device=place, activation=activations, cost=cost)
+    except (RuntimeError, TypeError) as error:  # a size of more than 64 bits is of the wrong type
+        size = "-".join(map(str, sizes))
+        raise ValueError(f"network {size}: too large for {place}: {_checks.first_line(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -121,7 +151,7 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
                 report = run.crosschecked(batch, plan.seed)
                 if not report.ok:
                     lines.print(f"step {step}: {report}")
-                    return 1
+                    return exit_code([report])
             started = time.perf_counter()
             run.by_hand(batch, processes)
             spent += time.perf_counter() - started
@@ -164,11 +194,11 @@ def _end(run: "_Run", plan: _Plan, steps: int, history: list[Epoch], lines: Any)
 
         costs, held_out_costs, accuracies = zip(*history, strict=True)
         known = [accuracy for accuracy in accuracies if accuracy is not None]
-        write(plot_training(costs, held_out_costs, known, plan.setting), plan.figure)
+        draw(plot_training(costs, held_out_costs, known, plan.setting), plan.figure)
         lines.print(f"figure: {plan.figure}")
     verdict = "all agree" if report.ok else "MISMATCH, more than rounding explains"
     lines.print(f"{run.farthest()}: {verdict}", style="bold" if report.ok else "bold red")
-    return 0 if report.ok else 1
+    return exit_code([report])
 
 
 def _place(device: str) -> torch.device:
@@ -289,4 +319,4 @@ def _accuracy(net: Network, x: Tensor, z: Tensor) -> float | None:
             right = ((n_out > 0.5) == (z > 0.5)).all(-1)
         case _:
             return None
-    return float(right.double().mean())
+    return float(right.float().mean())
