@@ -1,11 +1,11 @@
-"""The table of verdicts that the commands print."""
+"""The verdicts that the commands print, and end with."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
-from reference import Row
+from reference import Report, Row
 from reference.report import dtype_name
 
 
@@ -14,14 +14,30 @@ class Shares:
 
     def __init__(self, lines: Any, names: Iterable[str], dtypes: Sequence[torch.dtype]) -> None:
         self.lines, self.dtypes = lines, dtypes
-        headings = [dtype_name(t) for t in dtypes]
-        cells = [f"{{:>{len(heading)}}}" for heading in headings]
+        self.headings = [dtype_name(t) for t in dtypes]
+        cells = [f"{{:>{len(heading)}}}" for heading in self.headings]
         self.row = " ".join((f"{{:{max(map(len, names))}}}", "{:6}", *cells, " {}")).format
-        lines.print(self.row("", "device", *headings, "verdict"), style="bold")
+        self.is_begun = False
 
     def add(self, name: str, place: torch.device, rows: Sequence[Row], verdict: str) -> None:
-        """Print the line of a thing, in red where it is wrong."""
+        """Print the line of a thing, in red where it is wrong; before the first, what the table has."""
+        if not self.is_begun:
+            self.lines.print("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n")
+            self.lines.print(self.row("", "device", *self.headings, "verdict"), style="bold")
+            self.is_begun = True
         shares = [[row.share for row in rows if row.dtype == t] for t in self.dtypes]
         cells = [f"{max(share):.2g}" if share else "-" for share in shares]
-        style = None if all(row.ok for row in rows) else "red"
-        self.lines.print(self.row(name, str(place), *cells, verdict), style=style)
+        self.lines.print(self.row(name, str(place), *cells, verdict), style=colour(rows))
+
+
+def colour(rows: Iterable[Row]) -> str | None:
+    """Red for what is wrong, yellow for what could not be judged."""
+    wrong = [row for row in rows if not row.ok]
+    return ("red" if any(row.is_mismatch for row in wrong) else "yellow") if wrong else None
+
+
+def exit_code(reports: Sequence[Report]) -> int:
+    """0 where all agrees, 1 where something is wrong, 2 where something, or everything, could not be judged."""
+    if any(report.is_mismatch for report in reports):
+        return 1
+    return 0 if reports and all(report.ok for report in reports) else 2

@@ -11,10 +11,10 @@ from typing import Any
 from manual_bp import rules as catalogue
 from manual_bp._console import console
 from manual_bp.commands import CommandError
-from manual_bp.commands._shares import Shares
+from manual_bp.commands._shares import Shares, exit_code
 from manual_bp.commands.subjects import rule
 from manual_bp.rules import RULES, Rule
-from reference import devices
+from reference import Report, devices
 from reference.precision import RUNGS, rungs
 
 
@@ -30,8 +30,7 @@ def rules(names: Sequence[str]) -> int:
             near = [known[match] for match in get_close_matches(name.lower(), known, 3)]
             hint = f"did you mean {', '.join(near)}? " if near else ""
             raise CommandError(f"rule: there is no {name}: {hint}`manual-bp rules` lists all {len(RULES)}")
-    agrees = [_explain(lines, known[name.lower()]) for name in names]
-    return 0 if all(agrees) else 1
+    return exit_code([report for name in names for report in _explain(lines, known[name.lower()])])
 
 
 def _list(lines: Any) -> None:
@@ -52,8 +51,8 @@ def _list(lines: Any) -> None:
     )
 
 
-def _explain(lines: Any, name: str) -> bool:
-    """Print what the rule says of itself, its code, and the verdict on it; returns whether it agrees everywhere."""
+def _explain(lines: Any, name: str) -> list[Report]:
+    """Print what the rule says of itself, its code, and the verdict on it; returns the verdict on each device."""
     shown = RULES[name]
     lines.print(name, style="bold")
     lines.print(f"{inspect.getdoc(shown)}\n")
@@ -63,8 +62,7 @@ def _explain(lines: Any, name: str) -> bool:
     for function in _code(shown):
         lines.print(textwrap.indent(textwrap.dedent(inspect.getsource(function)), "    "))
     reports = {place: rule(name, place, rungs(place), seed=0) for place in devices.available()}
-    lines.print("Judged now, by autograd:", style="bold", end=" ")
-    lines.print("largest error in units of its budget, up to 1 it agrees\n")
+    lines.print("Judged now, by autograd", style="bold")
     tensors = list(dict.fromkeys(row.name for report in reports.values() for row in report.rows))
     shares = Shares(lines, tensors, [t for t in RUNGS if any(t in rungs(place) for place in reports)])
     for tensor, (place, report) in product(tensors, reports.items()):
@@ -72,7 +70,7 @@ def _explain(lines: Any, name: str) -> bool:
         wrong = [row.said for row in rows if not row.ok]
         shares.add(tensor, place, rows, wrong[0] if wrong else "agrees")
     lines.print()
-    return all(report.ok for report in reports.values())
+    return list(reports.values())
 
 
 def _code(shown: type[Rule]) -> list[Callable[..., Any]]:

@@ -1,6 +1,7 @@
 """A gradient of the user's own, from a file or a module, and what is wrong with it where it cannot be judged."""
 
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,57 +19,83 @@ from manual_bp.commands import CommandError
 from manual_bp.commands.subjects import Subject
 from reference import Report, crosscheck
 
+PARTS = ("forward", "backward", "inputs")
+
 # The directories whose frames in a traceback are not the user's
 NOT_THEIRS = tuple(str(Path(str(package.__file__)).parent) for package in (torch, manual_bp, reference))
 
 
-def subject(target: str) -> Subject:
-    """The subject that TARGET names. Raises CommandError, with the user's own line, where it is none."""
+def subject(target: str, seed: int) -> Subject:
+    """The subject that TARGET names. Raises CommandError, with the user's own line, where it is none.
+
+    seed: of what it draws while it is loaded.
+    """
     try:
-        found = _load(target)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            found = _load(target)
     except CommandError:
         raise
     except (Exception, SystemExit) as error:
         raise CommandError(_broken(target, "cannot be loaded", error)) from None
-    for part in ("forward", "backward", "inputs"):
+    for part in PARTS:
         if not hasattr(found, part):
-            raise CommandError(f"{target}: expected forward, backward and inputs, got no {part}")
-    for part in ("forward", "backward"):
-        if not callable(getattr(found, part)):
-            raise CommandError(f"{target}: {part}: expected a function, got {type(getattr(found, part)).__name__}")
+            raise CommandError(
+                f"{target}: expected forward, backward and inputs, got no {part}{_inside(target, found)}"
+            )
+    for part in PARTS[:2]:
+        function = getattr(found, part)
+        if not callable(function):
+            raise CommandError(f"{target}: {part}: expected a function, got {type(function).__name__}")
+        if inspect.isfunction(function) and [*inspect.signature(function).parameters][:1] == ["self"]:
+            raise CommandError(
+                f"{target}: {part}: expected a static method, got one of self: put @staticmethod above it"
+            )
     if not isinstance(found.inputs, tuple | list):
         raise CommandError(f"{target}: inputs: expected a tuple, got {type(found.inputs).__name__}")
 
     def judged(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
-        inputs = [
-            x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in found.inputs
-        ]
         twin = getattr(found, "twin", None)
         try:
+            inputs = [
+                x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x
+                for x in found.inputs
+            ]
             return crosscheck(found.forward, found.backward, inputs, twin=twin, dtypes=dtypes, seed=seed)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CommandError(_broken(target, f"cannot be judged on {device}", error)) from None
 
     return Subject(target, judged)
+
+
+def _inside(target: str, found: Any) -> str:
+    """The class inside that has all the parts, where there is one."""
+    inside = [
+        name
+        for name, value in getattr(found, "__dict__", {}).items()
+        if isinstance(value, type) and all(hasattr(value, part) for part in PARTS)
+    ]
+    return f": did you mean {target}{'.' if ':' in target else ':'}{inside[0]}?" if inside else ""
 
 
 def _load(target: str) -> Any:
     """The module, or the object in it, that TARGET names."""
     place, colon, name = target.rpartition(":") if ":" in target else (target, "", "")
     path = Path(place)
+    expected = f"{target}: expected file.py, file.py:Object or package.module:Object"
     if path.suffix == ".py":
         if not path.is_file():
             raise CommandError(f"{target}: no such file")
         found: Any = _run(path)
+    elif not all(part.isidentifier() for part in place.split(".")):
+        raise CommandError(f"{expected}, got {'a directory' if path.is_dir() else repr(place)}")
     else:
         sys.path.insert(0, "")
         try:
             found = import_module(place)
         except ModuleNotFoundError as error:
             if error.name and f"{place}.".startswith(f"{error.name}."):
-                raise CommandError(
-                    f"{target}: expected file.py, file.py:Object or package.module:Object, got {error}"
-                ) from None
+                raise CommandError(f"{expected}, got {error}") from None
             raise
     for part in name.split(".") if colon else []:
         if not hasattr(found, part):

@@ -16,11 +16,12 @@ from manual_bp import __version__
 from manual_bp._console import console
 from manual_bp._files import whole
 from manual_bp.commands import CommandError
-from manual_bp.commands._shares import Shares
+from manual_bp.commands._shares import Shares, colour, exit_code
+from manual_bp.commands._writing import can_write, writing
 from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
-from reference import Report, devices
+from reference import Report, Row, devices
 from reference.precision import RUNGS, rungs, unit_roundoff
 from reference.report import dtype_name, shown
 
@@ -39,19 +40,20 @@ def verify(
     start = time.perf_counter()
     if targets and plant:
         raise CommandError("--plant plants a mistake in manual-bp's own code: leave out TARGET to see it caught")
+    if json_file and json_file != "-":
+        can_write(f"--json {json_file}", json_file)
     try:
         places = [devices.device(name) for name in device] if device else devices.available()
         mistake = planted(plant) if plant else nullcontext()
         ladders = {place: _ladder(place, dtype) for place in places}
     except ValueError as error:
         raise CommandError(str(error)) from None
-    things = [subject(target) for target in targets] or list(subjects())
+    things = [subject(target, seed) for target in targets] or list(subjects())
     dtypes = [t for t in RUNGS if any(t in ladder for ladder in ladders.values())]
 
     lines = console(stderr=json_file == "-")
     about = f"manual-bp {__version__}, torch {torch.__version__}, on {_listed(places)}, seed {seed}"
     lines.print(f"{about}, planted: {plant}" if plant else about)
-    lines.print("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n")
     shares = Shares(lines, [thing.name for thing in things], dtypes)
     reports: list[Report] = []
     not_judged: dict[str, str] = {}
@@ -70,19 +72,25 @@ def verify(
 
     for report in reports:
         if not report.ok:
-            lines.print(f"\n{_where(report)}", style="red")
+            lines.print(f"\n{_where(report)}", style=colour(report.rows))
+        if targets:
+            lines.print(f"\n{_said(report)}")
     if json_file:
         about_run = {"manual_bp": __version__, "torch": torch.__version__, "seed": seed, "planted": plant}
         _write(json_file, about_run | _as_dict(reports, not_judged))
     lines.print()
     for name, reason in not_judged.items():
         lines.print(f"Not judged: {name}: {reason}")
-    tensors = len({(report.title, row.name, row.device) for report in reports for row in report.rows})
-    judged = f"{len(reports)} judged, {tensors} tensors, on {_listed(places)} at {_listed(map(dtype_name, dtypes))}"
-    wrong = sum(not report.ok for report in reports)
-    verdict = f"MISMATCH in {wrong}" if wrong else "all agree" if reports else "nothing could be judged"
+    wrong = sum(report.is_mismatch for report in reports)
+    unknown = sum(not report.ok for report in reports) - wrong
+    rows = [(report.title, row) for report in reports for row in report.rows if row.ok or row.is_mismatch]
+    tensors = f"{len({(title, row.name, row.device) for title, row in rows})} tensors"
+    where = f"on {_listed(places)} at {_listed(map(dtype_name, dtypes))}"
+    judged = f"{len(reports) - unknown} judged, {tensors}, {where}"
+    counts = [f"MISMATCH in {wrong}"] * bool(wrong) + [f"NOT JUDGED in {unknown}"] * bool(unknown)
+    verdict = ", ".join(counts) or ("all agree" if reports else "nothing could be judged")
     lines.print(f"{judged}, in {time.perf_counter() - start:.0f} s: {verdict}", style="bold red" if wrong else "bold")
-    return 1 if wrong else 0 if reports else 2
+    return exit_code(reports)
 
 
 def _ladder(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtype]:
@@ -97,17 +105,29 @@ def _ladder(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtyp
 def _verdict(report: Report) -> str:
     if report.ok:
         return "agrees"
-    names = list(dict.fromkeys(row.name for row in report.mismatches))
+    names = list(dict.fromkeys(row.name for row in _wrong(report)))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"MISMATCH in {', '.join(names[:3])}{more}"
+    return f"{'MISMATCH' if report.is_mismatch else 'NOT JUDGED'} in {', '.join(names[:3])}{more}"
+
+
+def _wrong(report: Report) -> list[Row]:
+    """What does not agree or, where there is nothing of the kind, what could not be judged."""
+    return [row for row in report.mismatches if row.is_mismatch or not report.is_mismatch]
 
 
 def _where(report: Report) -> str:
-    """The mismatches at the most precise rung that shows any."""
-    finest = min(report.mismatches, key=lambda row: unit_roundoff(row.dtype)).dtype
-    rows = tuple(row for row in report.mismatches if row.dtype == finest)
+    """What is wrong at the most precise rung that shows any."""
+    wrong = _wrong(report)
+    finest = min(wrong, key=lambda row: unit_roundoff(row.dtype)).dtype
+    rows = tuple(row for row in wrong if row.dtype == finest)
     more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     return f"{report.title}: where, in roundoffs\n{shown(rows[:SHOWN])}{more}"
+
+
+def _said(report: Report) -> str:
+    """The three verdicts on a thing, and what could not be judged of it."""
+    verdicts = (f"formula: {report.formula}", f"numerics: {report.numerics}", f"determinism: {report.determinism}")
+    return "\n  ".join((f"{report.title} on {report.rows[0].device}", *verdicts, *report.notes))
 
 
 def _listed(things: Iterable[object]) -> str:
@@ -124,8 +144,5 @@ def _write(file: str, verdicts: Mapping[str, Any]) -> None:
     if file == "-":
         sys.stdout.write(text)
         return
-    try:
-        with whole(Path(file)) as draft:
-            draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"--json {file}: {error.strerror}") from None
+    with writing(f"--json {file}"), whole(Path(file)) as draft:
+        draft.write_text(text, encoding="utf-8")
