@@ -1,7 +1,7 @@
 """Pictures of small networks: the article's figures, and a round of training frame by frame. Needs matplotlib."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -261,11 +261,14 @@ def sheet(scene: Scene) -> Figure:
 def animate(scene: Scene, file: str | PathLike[str], *, seconds: float = 1.8) -> None:
     """Write the round frame by frame: .gif or .html as an animation, .png or .svg as a sheet of all frames.
 
-    seconds: of each frame. Raises ValueError for another ending, and OSError where the file cannot be written.
+    seconds: of each frame, from 0.01 to 600. Raises ValueError for others, and for another ending; OSError where the
+    file cannot be written.
     """
     path = Path(file)
     if path.suffix not in KINDS:
         raise ValueError(f"{path}: expected a name that ends in {', '.join(KINDS)}")
+    if not 0.01 <= seconds <= 600:  # a GIF counts hundredths of a second, up to 655 seconds
+        raise ValueError(f"seconds: expected a number from 0.01 to 600, got {seconds}")
     with whole(path) as draft, mpl.rc_context(STYLE):
         _write(scene, draft, seconds)
 
@@ -344,10 +347,16 @@ run(!matchMedia("(prefers-reduced-motion: reduce)").matches);
 """
 
 
-def article_figures(two_by_two: Scene, neuron: Scene) -> Iterator[tuple[str, Figure]]:
-    """The article's figures by name: the two networks, δ21 in its neuron, δ11 from both outputs, and the four steps."""
-    depth = 2
-    yield "neuron", still(neuron, Frame("forward", 1, "A neuron"))
+def article_figures(scenes: Mapping[str, Scene]) -> Iterator[tuple[str, Figure]]:
+    """The article's figures by name, of those of its two networks, neuron and two_by_two, that are given.
+
+    The networks themselves, δ21 in its neuron, δ11 from both outputs, and the four steps.
+    """
+    if "neuron" in scenes:
+        yield "neuron", still(scenes["neuron"], Frame("forward", 1, "A neuron"))
+    if "two_by_two" not in scenes:
+        return
+    two_by_two, depth = scenes["two_by_two"], 2
     yield "network", still(two_by_two, Frame("forward", depth, "Two layers, four neurons"))
     yield "delta-21", delta_in_its_neuron(two_by_two)
     yield "delta-11", still(two_by_two, Frame("deltas", 1, "δ11 is collected from both outputs"), only=0)

@@ -64,6 +64,25 @@ def two_by_two(*, x: Tensor, y: Tensor, z_1: Tensor, z_2: Tensor, eta: float, **
     return {name: quantity.detach() for name, quantity in quantities.items()}
 
 
+def literal_order(*, x: Tensor, y: Tensor, z_1: Tensor, z_2: Tensor, eta: float, **w: Tensor) -> Quantities:
+    """What the article's literal order of steps gives: the weights into layer 2 are updated before they carry back.
+
+    The quantities that differ from `two_by_two`, by the same names: δ1j(out) = Σk w2k,1j′ · δ2k(in), and what follows.
+    """
+    right = two_by_two(x=x, y=y, z_1=z_1, z_2=z_2, eta=eta, **w)
+    found: Quantities = {}
+    for j in ("1", "2"):
+        carried = {k: right[f"w_2{k}_1{j}_new"] for k in ("1", "2")}
+        found |= {f"dn_2{k}_in_dn_1{j}_out": w_new for k, w_new in carried.items()}
+        delta_out = carried["1"] * right["delta_21_in"] + carried["2"] * right["delta_22_in"]
+        delta_in = delta_out * right[f"dn_1{j}_out_dn_1{j}_in"]
+        found |= {f"delta_1{j}_out": delta_out, f"delta_1{j}_in": delta_in}
+        for weight in (f"w_1{j}_x", f"w_1{j}_y", f"w_1{j}_b"):
+            gradient = delta_in * right[f"dn_1{j}_in_d{weight}"]
+            found |= {f"dJ_d{weight}": gradient, f"{weight}_new": w[weight] - eta * gradient}
+    return found
+
+
 WEIGHTS = (
     *("w_11_x", "w_11_y", "w_11_b", "w_12_x", "w_12_y", "w_12_b"),
     *("w_21_11", "w_21_12", "w_21_b", "w_22_11", "w_22_12", "w_22_b"),

@@ -56,6 +56,15 @@ def test_stale_weights_are_named(device):
         assert row.diagnosis.startswith("weights updated already, with eta = 0.5, carry the deltas back"), row
 
 
+def test_the_articles_own_mistake_is_named_in_its_own_network(device):
+    with planted("stale-weights"):
+        (subject,) = (subject for subject in subjects() if subject.name == "article.two_by_two")
+        report = subject.judge(device, rungs(device)[:1], 0)
+    assert "delta_11_out" in {row.name for row in report.mismatches}
+    for row in report.mismatches:
+        assert "carry the deltas back: the article's literal order of steps" in row.diagnosis, row
+
+
 def test_nothing_is_left_of_a_mistake(device):
     for mistake in MISTAKES:
         with planted(mistake):

@@ -2,8 +2,9 @@
 
 import html
 import json
+import math
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +15,11 @@ from manual_bp import article as by_hand
 from manual_bp._console import console
 from manual_bp._files import whole
 from manual_bp.commands import CommandError
-from manual_bp.commands._drawing import matplotlib_for
+from manual_bp.commands._shares import exit_code
+from manual_bp.commands._writing import can_write, can_write_into, matplotlib_for, writing
+from manual_bp.commands.subjects import article_network
 from manual_bp.network import Network
-from reference import Report, judge
+from reference import Report
 from reference import article as by_autograd
 from reference.precision import unit_roundoff
 
@@ -51,22 +54,28 @@ def article(
     html_file: str | None, figures: str | None,
 ) -> int:  # fmt: skip
     """Work through the networks; returns the exit code."""
-    given = numbers_given(inputs, weights, eta, file)
-    worked = {name: _work(name, given[name]) for name in DEFAULTS if network in (None, name)}
+    given = numbers_given([network] if network else [*DEFAULTS], inputs, weights, eta, file)
+    if html_file:
+        matplotlib_for(f"--html {html_file}")
+        can_write(f"--html {html_file}", html_file)
+    if figures:
+        matplotlib_for(f"--figures {figures}")
+        can_write_into(f"--figures {figures}", figures)
+    worked = {name: _work(name, numbers) for name, numbers in given.items()}
     if html_file or figures:
-        matplotlib_for(f"--html {html_file}" if html_file else f"--figures {figures}")
         drawn = _figures(given)
         if figures:
             _write_figures(Path(figures), drawn)
         if html_file:
-            _write(Path(html_file), "--html", _page(worked, given, drawn))
+            with writing(f"--html {html_file}"), whole(Path(html_file)) as draft:
+                draft.write_text(_page(worked, given, drawn), encoding="utf-8")
     lines = console()
     for name, (steps, report) in worked.items():
         lines.print(TITLES[name], style="bold")
         lines.print(", ".join(f"{notation.text(n)} = {notation.number(v)}" for n, v in given[name].items()))
         _print(lines, steps)
         lines.print(f"\n{_verdict(name, report)}\n", style="bold" if report.ok else "bold red")
-    return 0 if all(report.ok for _, report in worked.values()) else 1
+    return exit_code([report for _, report in worked.values()])
 
 
 def _verdict(name: str, report: Report) -> str:
@@ -76,17 +85,21 @@ def _verdict(name: str, report: Report) -> str:
 
 
 def numbers_given(
-    inputs: list[str], weights: list[str], eta: float | None, file: str | None
+    networks: Collection[str], inputs: list[str], weights: list[str], eta: float | None, file: str | None
 ) -> dict[str, dict[str, float]]:
-    """The numbers of each network: the defaults, over them those of the file, over them those of the command line."""
-    given = {name: dict(defaults) for name, defaults in DEFAULTS.items()}
+    """The numbers of these networks: the defaults, over them the file's, over them those of the command line.
+
+    The file may have those of another network as well, which then wait for their turn.
+    """
+    every = {name: dict(defaults) for name, defaults in DEFAULTS.items()}
     for name, numbers in (_read(Path(file)) if file else {}).items():
-        if name not in given or not isinstance(numbers, Mapping):
-            raise CommandError(f"{file}: expected tables {' and '.join(given)}, got {name!r}")
+        if name not in every or not isinstance(numbers, Mapping):
+            raise CommandError(f"{file}: expected tables {' and '.join(every)}, got {name!r}")
         for quantity, value in numbers.items():
-            if quantity not in given[name]:
-                raise CommandError(f"{file}: {name}: expected one of {', '.join(given[name])}, got {quantity!r}")
-            given[name][quantity] = _number(f"{file}: {name}: {quantity}", value)
+            if quantity not in every[name]:
+                raise CommandError(f"{file}: {name}: expected one of {', '.join(every[name])}, got {quantity!r}")
+            every[name][quantity] = _number(f"{file}: {name}: {quantity}", value)
+    given = {name: numbers for name, numbers in every.items() if name in networks}
     for option, pairs in (("--inputs", inputs), ("--weights", weights)):
         for pair in pairs:
             quantity, _, value = pair.partition("=")
@@ -108,9 +121,14 @@ def numbers_given(
 
 def _number(what: str, value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise CommandError(f"{what}: expected a number, got {value!r}") from None
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise CommandError(f"{what}: expected a finite number, got {number}")
+    return number
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -146,18 +164,7 @@ def _work(name: str, numbers: Mapping[str, float]) -> tuple[list[Line], Report]:
         )
         for equation in notation.equations(function)
     ]
-
-    def manual(*tensors: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        quantities = vars(function(**dict(zip(scalars, tensors, strict=True)), eta=numbers["eta"]))
-        return {n: q for n, q in quantities.items() if n not in numbers}
-
-    def autograd(*tensors: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        twin: Mapping[str, torch.Tensor] = getattr(by_autograd, name)(
-            **dict(zip(scalars, tensors, strict=True)), eta=numbers["eta"]
-        )
-        return twin
-
-    return lines, judge(manual, autograd, list(scalars.values()), dtypes=[torch.float64])
+    return lines, article_network(name, scalars, numbers["eta"], [torch.float64])
 
 
 def _by_section(lines: list[Line]) -> Iterator[tuple[str, list[Line]]]:
@@ -184,11 +191,8 @@ def _figures(given: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """The article's figures of these networks, by name."""
     from manual_bp import figures
 
-    scenes = []
-    for name in ("two_by_two", "neuron"):
-        net, x, z = as_network(name, given[name])
-        scenes.append(figures.Scene.of(net, x, z, given[name]["eta"]))
-    return dict(figures.article_figures(*scenes))
+    scenes = {name: figures.Scene.of(*as_network(name, numbers), numbers["eta"]) for name, numbers in given.items()}
+    return dict(figures.article_figures(scenes))
 
 
 def as_network(name: str, numbers: Mapping[str, float]) -> tuple[Network, torch.Tensor, torch.Tensor]:
@@ -207,23 +211,13 @@ def as_network(name: str, numbers: Mapping[str, float]) -> tuple[Network, torch.
     return Network(weights, biases), tensor("x", "y"), tensor("z_1", "z_2")
 
 
-def _write(path: Path, option: str, content: str) -> None:
-    try:
-        with whole(path) as draft:
-            draft.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{option} {path}: {error.strerror}") from None
-
-
 def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
     from manual_bp.figures import save
 
-    try:
+    with writing(f"--figures {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in drawn.items():
             save(figure, folder / f"{name}.svg")
-    except OSError as error:
-        raise CommandError(f"--figures {folder}: {error.strerror}") from None
 
 
 STYLE = """

@@ -39,11 +39,8 @@ class Subject(NamedTuple):
 
 def subjects() -> Iterator[Subject]:
     """The article's two networks, every rule, networks of 1 to 6 layers, and one on real data."""
-    # By name at the time of judging: a mistake may be planted by then.
-    yield Subject("article.neuron", lambda *ladder: _article(article.neuron, article_twin.neuron, NEURON, *ladder))
-    yield Subject(
-        "article.two_by_two", lambda *ladder: _article(article.two_by_two, article_twin.two_by_two, TWO_BY_TWO, *ladder)
-    )
+    for name in DOMAINS:
+        yield Subject(f"article.{name}", partial(_random_article, name))
     for name in RULES:
         yield Subject(f"rule {name}", partial(rule, name))
     for depth, (activation, _) in enumerate(NETWORKS, start=1):
@@ -52,10 +49,12 @@ def subjects() -> Iterator[Subject]:
     yield Subject("network on real digits", _digits)
 
 
-NEURON: dict[str, Domain] = {"y": probability()} | dict.fromkeys(("x1", "x2", "w1", "w2", "wb"), normal())
-TWO_BY_TWO: dict[str, Domain] = dict.fromkeys(("z_1", "z_2"), probability()) | dict.fromkeys(
-    ("x", "y", *article_twin.WEIGHTS), normal()
-)
+# Of the article's networks
+DOMAINS: dict[str, dict[str, Domain]] = {
+    "neuron": {"y": probability()} | dict.fromkeys(("x1", "x2", "w1", "w2", "wb"), normal()),
+    "two_by_two": dict.fromkeys(("z_1", "z_2"), probability())
+    | dict.fromkeys(("x", "y", *article_twin.WEIGHTS), normal()),
+}
 
 # The activation of every layer and the cost of the networks, of 1 layer, 2 layers, ...
 NETWORKS = (
@@ -68,28 +67,46 @@ NETWORKS = (
 )
 
 
-ByName = Callable[..., Mapping[str, Tensor]]
-
-
-def _article(
-    by_hand: Callable[..., article.Quantities],
-    by_autograd: ByName,
-    domains: Mapping[str, Domain],
-    device: torch.device,
-    dtypes: Sequence[torch.dtype],
-    seed: int,
-) -> Report:
+def _random_article(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
     generator = torch.Generator().manual_seed(seed)
-    inputs = [domain(generator) for domain in domains.values()]
+    given = {quantity: domain(generator).to(device, rungs(device)[0]) for quantity, domain in DOMAINS[name].items()}
+    return article_network(name, given, ETA, dtypes, seed)
+
+
+def article_network(
+    name: str, given: Mapping[str, Tensor], eta: float, dtypes: Sequence[torch.dtype], seed: int = 0
+) -> Report:
+    """Judge a network of the article: its every quantity, from the inputs, targets and weights that are given."""
+    # By name at the time of judging: a mistake may be planted by then.
+    by_hand, by_autograd = getattr(article, name), getattr(article_twin, name)
+
+    def by_name(values: Sequence[Tensor]) -> dict[str, Any]:
+        return dict(zip(given, values, strict=True)) | {"eta": eta}
 
     def manual(*values: Tensor) -> Mapping[str, Tensor]:
-        quantities = vars(by_hand(**dict(zip(domains, values, strict=True)), eta=ETA))
-        return {name: q for name, q in quantities.items() if name not in domains and name != "eta"}
+        numbers = by_name(values)
+        return {quantity: q for quantity, q in vars(by_hand(**numbers)).items() if quantity not in numbers}
 
     def autograd(*values: Tensor) -> Mapping[str, Tensor]:
-        return by_autograd(**dict(zip(domains, values, strict=True)), eta=ETA)
+        twin: Mapping[str, Tensor] = by_autograd(**by_name(values))
+        return twin
 
-    return judge(manual, autograd, on(device, inputs), dtypes=dtypes, seed=seed)
+    def evidence(deep: bool, *values: Tensor) -> Mapping[str, Evidence]:
+        exact = autograd(*values)
+        stale = article_twin.literal_order(**by_name(values)) if name == "two_by_two" else {}
+        # An updated weight in the place of another quantity is that very order, and said to be.
+        others = {quantity: value for quantity, value in exact.items() if not quantity.endswith("_new")}
+        return _with_literal_order(exact, stale, eta, others=others)
+
+    return judge(manual, autograd, list(given.values()), dtypes=dtypes, seed=seed, evidence=evidence)
+
+
+def _with_literal_order(
+    exact: Mapping[str, Tensor], stale: Mapping[str, Tensor], eta: float, **known: Any
+) -> Mapping[str, Evidence]:
+    """For each quantity what is known, and what it would be in the article's literal order of steps."""
+    cause = f"weights updated already, with eta = {eta}, carry the deltas back: the article's literal order of steps"
+    return {name: Evidence(mistaken=[(cause, stale[name])] if name in stale else (), **known) for name in exact}
 
 
 def rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
@@ -217,13 +234,8 @@ def network(
 
     def evidence(deep: bool, x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Evidence]:
         twin = (x, z, eta, params[:depth], params[depth:], activations, cost)
-        stale = with_steps(network_twin.literal_order(*twin))
-        cause = (
-            f"weights updated already, with eta = {eta}, carry the deltas back: the article's literal order of steps"
-        )
-        exact = with_steps(network_twin.one_round(*twin))
-        sizes = {"samples": len(x)} if x.dim() == 2 else {}
-        return {name: Evidence(sizes=sizes, mistaken=[(cause, stale[name])] if name in stale else ()) for name in exact}
+        exact, stale = with_steps(network_twin.one_round(*twin)), with_steps(network_twin.literal_order(*twin))
+        return _with_literal_order(exact, stale, eta, sizes={"samples": len(x)} if x.dim() == 2 else {})
 
     inputs = on(device, (x, z, *net.weights, *net.biases))
     return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, evidence=evidence)
