@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from manual_bp import __version__
@@ -66,13 +69,15 @@ Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be worked.
 examples:
   manual-bp animate round.gif                         the article's network and its four steps
   manual-bp animate round.html --sizes 3 2 3 1        any network of up to 4 layers of 3 neurons
-  manual-bp animate round.png --eta 3 --seed 7        all frames on one sheet
+  manual-bp animate round.png --sizes 2 3 1 --seed 7  all frames on one sheet
+Exit code: 0 it is drawn, 2 it could not be.
 """,
     "bench": """
 examples:
   manual-bp bench                                  every peer that is installed, in about four minutes
   manual-bp bench --peer "JAX, jit" --rounds 31    ours, autograd and JAX, with more rounds
   manual-bp bench --figure speed.svg               and draw it (needs the extra figures)
+Exit code: 0 it is measured, 2 it could not be.
 """,
 }
 
@@ -87,10 +92,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"manual-bp {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    about = "Judge hand-written gradients against autograd, without a tolerance."
-    verify = commands.add_parser(
-        "verify", help=about, description=about, epilog=EXAMPLES["verify"], formatter_class=verbatim
-    )
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about, epilog=EXAMPLES[name], formatter_class=verbatim)
+
+    verify = command("verify", "Judge hand-written gradients against autograd, without a tolerance.")
     verify.add_argument(
         "targets", nargs="*", metavar="TARGET", help="a gradient of your own; without one, all that is here"
     )
@@ -103,21 +108,17 @@ def parser() -> argparse.ArgumentParser:
         choices=["float64", "float32", "float16", "bfloat16"],
         help="again for more (all four)",
     )
-    verify.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (0)")
+    verify.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything that is drawn (0)")
     verify.add_argument(
         "--json", metavar="FILE", dest="json_file", help="write every verdict to FILE, - for standard output"
     )
     verify.add_argument("--plant", metavar="MISTAKE", help="plant a mistake in the code that is judged")
 
-    about = "The catalogue: list the rules, or show how one is derived, its code and a fresh verdict."
-    rules = commands.add_parser(
-        "rules", help=about, description=about, epilog=EXAMPLES["rules"], formatter_class=verbatim
-    )
+    rules = command("rules", "The catalogue: list the rules, or show how one is derived, its code and a fresh verdict.")
     rules.add_argument("names", nargs="*", metavar="RULE", help="a rule to explain; without one, all are listed")
 
-    about = "Train a network by hand-written backward propagation, beside autograd on the same batches."
-    train = commands.add_parser(
-        "train", help=about, description=about, epilog=EXAMPLES["train"], formatter_class=verbatim
+    train = command(
+        "train", "Train a network by hand-written backward propagation, beside autograd on the same batches."
     )
     train.add_argument("--data", required=True, metavar="DATA", help="digits, or FILE.npz with arrays X and Z")
     train.add_argument(
@@ -133,34 +134,27 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
     train.add_argument("--epochs", type=int, default=20, metavar="N", help="rounds through the data (20)")
     train.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples in a step (16)")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, split and batches (0)")
+    train.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights, split and batches (0)")
     train.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0, mps, xpu (cpu)")
     train.add_argument("--dtype", default="float32", choices=["float64", "float32"], help="of all numbers (float32)")
     train.add_argument("--verify-every", type=int, metavar="K", help="cross-check every K-th step on the way")
     train.add_argument("--figure", metavar="FILE", help="draw cost and accuracy, as .svg, .png or .pdf")
 
-    about = "Work through the article's two networks, equation by equation, beside autograd."
-    article = commands.add_parser(
-        "article", help=about, description=about, epilog=EXAMPLES["article"], formatter_class=verbatim
-    )
+    article = command("article", "Work through the article's two networks, equation by equation, beside autograd.")
     article.add_argument("network", nargs="?", choices=["neuron", "two_by_two"], help="one of them; both without it")
     _numbers(article)
     article.add_argument("--html", metavar="FILE", dest="html_file", help="write it as one page, with the figures")
     article.add_argument("--figures", metavar="DIR", help="write the article's figures, as .svg")
 
-    about = "Draw a round of training of a small network, frame by frame."
-    animate = commands.add_parser(
-        "animate", help=about, description=about, epilog=EXAMPLES["animate"], formatter_class=verbatim
-    )
+    animate = command("animate", "Draw a round of training of a small network, frame by frame.")
     animate.add_argument("out", metavar="OUT", help="the file: .gif or .html moves, .png or .svg has all frames")
     animate.add_argument("--sizes", type=int, nargs="+", metavar="N", help="a random network in place of the article's")
-    animate.add_argument("--seed", type=int, default=0, metavar="N", help="of its weights and sample (0)")
+    animate.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the network of --sizes (0)")
     animate.add_argument("--seconds", type=float, default=1.8, help="of each frame (1.8)")
     _numbers(animate)
 
-    about = "Measure the training step in place against autograd, torch.compile, JAX, scikit-learn and NumPy."
-    bench = commands.add_parser(
-        "bench", help=about, description=about, epilog=EXAMPLES["bench"], formatter_class=verbatim
+    bench = command(
+        "bench", "Measure the training step in place against autograd, torch.compile, JAX, scikit-learn and NumPy."
     )
     bench.add_argument(
         "--peer", action="append", dest="peers", metavar="NAME", help="a peer beside autograd; again for more (all)"
@@ -171,6 +165,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _seed(text: str) -> int:
+    """A seed, as torch takes it."""
+    try:
+        seed = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+    if not -(2**63) <= seed < 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 64 bits, from -2^63 to 2^63 - 1, got {text}")
+    return seed
+
+
 def _numbers(command: argparse.ArgumentParser) -> None:
     """The numbers of the article's networks."""
     command.add_argument("--inputs", nargs="+", default=[], metavar="NAME=X", help="inputs and targets, as x=0.5 z_1=0")
@@ -179,13 +184,33 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--file", metavar="FILE", help="the numbers in TOML or JSON: tables neuron and two_by_two")
 
 
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """Within it, Ctrl-C ends the process: what is imported, as numpy, would swallow its exception or break by it."""
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a job in the background ignores it
+    if not usual or threading.current_thread() is not threading.main_thread():  # no other may set a handler
+        yield
+        return
+
+    def end(*_: object) -> None:
+        os.write(2, b"\nmanual-bp: interrupted\n")
+        os._exit(2)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = vars(parser().parse_args(argv))
     command = arguments.pop("command")
     try:
-        run = getattr(import_module(f"manual_bp.commands.{command}"), command)
-        code: int = run(**arguments)
+        with _ended_at_once():
+            module = import_module(f"manual_bp.commands.{command}")
+        code: int = getattr(module, command)(**arguments)
         sys.stdout.flush()
     except CommandError as error:
         print(f"manual-bp {command}: {error}", file=sys.stderr)

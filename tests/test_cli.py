@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from manual_bp.__main__ import EXAMPLES, main
 from manual_bp.commands.subjects import subjects
+from manual_bp.data import DataError, npz
 from manual_bp.mistakes import MISTAKES, planted
 from manual_bp.rules import RULES, Tanh
 from reference import devices
@@ -151,12 +154,78 @@ def test_a_wrong_target_exits_1_and_says_where(capsys, target):
     assert "x: the sign is flipped" in out
 
 
+def test_a_target_of_which_nothing_is_judged_exits_2(capsys, tmp_path):
+    path = tmp_path / "kink.py"
+    relu = "def forward(x): return torch.relu(x)\ndef backward(grad_out, out, x): return (grad_out * (x >= 0),)\n"
+    path.write_text(f"import torch\n{relu}inputs = (torch.zeros(5),)\n")
+    code, out, _ = run(capsys, "verify", str(path), "--json", str(tmp_path / "verdict.json"))
+    assert code == 2
+    assert "  NOT JUDGED in x\n" in out
+    assert out.splitlines()[-1].startswith("0 judged, 0 tensors, ")
+    assert out.splitlines()[-1].endswith(": NOT JUDGED in 1")
+    assert "MISMATCH" not in out
+    assert json.loads((tmp_path / "verdict.json").read_text())["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ("", "", ["  formula: right, judged at float64\n", "  numerics: as accurate as autograd\n"]),
+        ("", "", ["  determinism: the same call twice gives the same\n"]),
+        (
+            "delta = ",
+            "if x.dtype == torch.float64: raise RuntimeError('no')\n    delta = ",
+            ["float64: not judged, for"],
+        ),
+        (
+            "delta = ",
+            "inputs[0].add_(1)\n    delta = inputs[0].mean() * ",
+            ["determinism: the same call twice differs in"],
+        ),
+    ],
+)
+def test_the_three_verdicts_on_a_target_and_its_notes(right, wrong, says, capsys, target):
+    _, out, _ = run(capsys, "verify", target(right, wrong))
+    for text in says:
+        assert text in out
+
+
+def test_the_inputs_of_a_target_are_those_of_the_seed(capsys, target):
+    path = target("inputs =", "print('drawn', torch.rand(()).item())\ninputs =")
+    state = torch.get_rng_state()
+    drawn = [run(capsys, "verify", path, "--seed", seed)[1].splitlines()[0] for seed in ("3", "3", "4")]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_target_with_a_twin(capsys, tmp_path):
     path = tmp_path / "twinned.py"
     path.write_text(RIGHT + "\ndef twin(x, w):\n    return torch.sigmoid(x @ w)\n")
     code, out, _ = run(capsys, "verify", str(path))
     assert code == 1
     assert "MISMATCH in out" in out
+
+
+INSIDE = "class Mine:\n" + "".join(f"    {line}\n" for line in RIGHT.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("source", "named", "says"),
+    [
+        (INSIDE, "", "got no forward: did you mean {}:Mine?"),
+        (
+            INSIDE.replace("(x", "(self, x"),
+            ":Mine",
+            "{}:Mine: forward: expected a static method, got one of self: put @staticmethod above it",
+        ),
+    ],
+)
+def test_what_a_class_wants_is_said(source, named, says, capsys, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    code, _, err = run(capsys, "verify", f"{path}{named}")
+    assert code == 2
+    assert says.format(path) in err
 
 
 def test_target_in_a_module(capsys, tmp_path, monkeypatch):
@@ -186,6 +255,8 @@ def test_target_in_a_module(capsys, tmp_path, monkeypatch):
         ("import torch", "import torch_of_mine", ["ModuleNotFoundError", "line 2, in <module>"]),
         ("import torch", "import torch\n1 / 0", ["ZeroDivisionError", "line 3, in <module>", "1 / 0"]),
         ("import torch", "import torch\nraise SystemExit(0)", ["SystemExit"]),
+        ("return torch", "raise SystemExit(0)\n    return torch", ["cannot be judged", "SystemExit", "in forward"]),
+        ("delta =", "raise SystemExit(0)\n    delta =", ["cannot be judged", "SystemExit", "in backward"]),
         ("return torch", "return (torch", ["SyntaxError", "line 5"]),
     ],
 )
@@ -195,6 +266,7 @@ def test_a_broken_target_exits_2_with_the_users_line(right, wrong, says, capsys,
     for text in says:
         assert text in err
     assert "Traceback" not in out + err
+    assert "verdict" not in out  # no table without a line
 
 
 @pytest.mark.parametrize(
@@ -208,14 +280,18 @@ def test_a_broken_target_exits_2_with_the_users_line(right, wrong, says, capsys,
         (["verify", "--dtype", "float8"], "invalid choice: 'float8'"),
         (["verify", "--plant", "typo"], "mistake: expected one of stale-weights"),
         (["verify", "--plant", "sign", "json"], "leave out TARGET"),
-        (
-            ["verify", "--json", "no/such/folder/f.json", "--dtype", "float32"],
-            "--json no/such/folder/f.json: No such file",
-        ),
+        (["verify", ".."], "..: expected file.py, file.py:Object or package.module:Object, got a directory"),
+        (["verify", "../README.md"], "expected file.py, file.py:Object or package.module:Object, got '../README.md'"),
+        (["verify", "--json", "no/such/folder/f.json"], "--json no/such/folder/f.json: there is no directory /"),
+        (["verify", "--json", "/"], "--json /: expected a file, got a directory"),
+        (["verify", "--seed", "99999999999999999999"], "--seed: expected a whole number of 64 bits, from -2^63"),
+        (["train", "--data", "digits", "--seed", "-9223372036854775809"], "--seed: expected a whole number of 64 bits"),
+        (["animate", "r.svg", "--seed", "one"], "--seed: expected a whole number, got 'one'"),
         (["rules", "LayrNorm"], "there is no LayrNorm: did you mean LayerNorm"),
         (["rules", "xyz"], "there is no xyz: `manual-bp rules` lists all"),
         (["train"], "the following arguments are required: --data"),
         (["train", "--data", "missing.npz"], "missing.npz"),
+        (["train", "--data", "digit"], "--data digit: expected digits, or a .npz file, got no file of that name"),
         (["train", "--data", "digits", "--eta", "nan"], "eta: expected a finite number, got nan"),
         (["train", "--data", "digits", "--epochs", "0"], "--epochs: expected 1 or more, got 0"),
         (["train", "--data", "digits", "--verify-every", "0"], "--verify-every: expected 1 or more, got 0"),
@@ -223,14 +299,20 @@ def test_a_broken_target_exits_2_with_the_users_line(right, wrong, says, capsys,
     ],
 )
 def test_usage_errors_exit_2(arguments, says, capsys):
-    code, _, err = run(capsys, *arguments)
+    code, out, err = run(capsys, *arguments)
     assert code == 2
     assert says in err
+    assert out == ""  # before any work
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["--cost", "cross_entropy"], "z"), (["--eta", "1e38"], "it diverges, try a smaller --eta than 1e+38")],
+    [
+        (["--cost", "cross_entropy"], "expected Z to hold numbers from 0 to 1: floats [samples, outputs], got class"),
+        (["--hidden", "100000000000"], "network 64-100000000000-10: too large for cpu: "),
+        (["--hidden", "100000000000000000000"], "network 64-100000000000000000000-10: too large for cpu: "),
+        (["--eta", "1e38"], "it diverges, try a smaller --eta than 1e+38"),
+    ],
 )
 def test_what_the_digits_cannot_do_exits_2(arguments, says, capsys, digits):
     code, _, err = run(capsys, "train", "--data", "digits", *arguments)
@@ -304,7 +386,14 @@ def test_train_on_arrays_from_a_file(cost, Z, dtype, capsys, tmp_path):
         ({"X": np.ones(9), "Z": np.ones(9, int)}, "X: expected shape [samples, inputs], got [9]"),
         ({"X": np.ones((9, 2)), "Z": np.ones(8, int)}, "Z: expected whole numbers [9]"),
         ({"X": np.ones((9, 2)), "Z": np.ones(9)}, "Z: expected whole numbers [9] (classes) or floats [9, outputs]"),
-        ({"X": np.full((9, 2), np.nan), "Z": np.ones(9, int)}, "X: expected finite numbers, got nan"),
+        ({"X": np.full((9, 2), np.nan), "Z": np.ones(9, int)}, "X: expected finite numbers in float64, got nan"),
+        (
+            {"X": np.full((9, 2), np.longdouble("1e400")), "Z": np.ones(9, int)},
+            "X: expected finite numbers in float64, got ",
+        ),
+        ({"X": np.ones((9, 2)), "Z": np.array(1)}, "Z: expected whole numbers [9] (classes) or floats [9, outputs]"),
+        ({"X": np.ones((9, 2)), "Z": np.full(9, 2**63, np.uint64)}, "below 2^63, got 9223372036854775808"),
+        ({"X": np.ones((9, 2)), "Z": np.full(9, 10**11)}, "network 2-32-100000000001: too large for cpu: "),
         ({"X": np.array([["a"]]), "Z": np.ones(1, int)}, "X: expected numbers, got dtype <U1"),
         ({"X": np.ones((9, 2)), "Z": np.array([None] * 9)}, "expected a .npz file with arrays X and Z"),
         ({"X": np.ones((9, 2)), "Z": -np.ones(9, int)}, "got -1"),
@@ -318,11 +407,65 @@ def test_bad_files_are_refused(arrays, says, capsys, tmp_path):
     assert says in err
 
 
-def test_a_file_that_is_no_npz_is_refused(capsys, tmp_path):
-    (tmp_path / "text.npz").write_text("not arrays")
-    code, _, err = run(capsys, "train", "--data", str(tmp_path / "text.npz"))
-    assert code == 2
-    assert "expected a .npz file with arrays X and Z" in err
+def no_npz(path: Path) -> None:
+    path.write_text("not arrays")
+
+
+def npy(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+
+
+def damaged(path: Path) -> None:
+    np.savez_compressed(path, X=np.arange(5000.0).reshape(500, 10), Z=np.arange(500))
+    content = bytearray(path.read_bytes())
+    content[100:140] = bytes(40)
+    path.write_bytes(content)
+
+
+def encrypted(path: Path) -> None:
+    """As far as its reader can tell: by the flags of its two files."""
+    np.savez(path, X=np.ones((9, 2)), Z=np.ones(9, int))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        starts = [info.header_offset for info in archive.infolist()]
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 8] |= 1
+    content[starts[0] + 6] |= 1
+    path.write_bytes(content)
+
+
+def other_files(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("X", "text")
+        archive.writestr("Z", "text")
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (no_npz, "expected a .npz file, as numpy.savez writes it, got another kind of file"),
+        (npy, "expected a .npz file, as numpy.savez writes it, got another kind of file"),
+        (damaged, "expected a .npz file with arrays X and Z of numbers, got one that is damaged or holds objects"),
+        (encrypted, "File 'X.npy' is encrypted"),
+        (other_files, "X: expected numbers, got dtype |S4"),
+        (Path.mkdir, "Is a directory"),
+    ],
+)
+def test_a_file_that_is_no_npz_is_refused(write, says, tmp_path):
+    file = tmp_path / "bad.npz"
+    write(file)
+    with pytest.raises(DataError) as refused:
+        npz(str(file))
+    assert str(refused.value).startswith(f"{file}: ")
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("command", [name for name in EXAMPLES if name != "manual-bp"])
+def test_help_tells_the_exit_codes(command, capsys):
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert "\nExit code: 0 " in out
 
 
 def test_help_does_not_import_torch():
