@@ -29,4 +29,6 @@ def report() -> Report:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/picture.py report.svg")
     report().plot().savefig(sys.argv[1])

@@ -8,14 +8,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from reference.ladder import FACTOR
 from reference.precision import unit_roundoff
 from reference.report import Report, Row, dtype_name, highest
 
+Heights = NDArray[np.float64]
+
 # Of Okabe and Ito's colours, which colour-blind people can tell apart.
 RIGHT, WRONG, QUIET = "#0072B2", "#D55E00", "#666666"
 MAPS = 4  # of heat, at most
+# In points: the height of a name on the ladder, the width of a letter, the lines at least, and a leader's
+HEIGHT, LETTER, LINES, LEADER = 11, 5.2, 200, 12
 
 
 def plot(report: Report) -> Figure:
@@ -24,13 +29,20 @@ def plot(report: Report) -> Figure:
     On the ladder a right gradient falls along the diagonal, and a wrong one stays where it is. A map has the error in
     units of the budget, element by element, or the largest of each block of a large tensor.
     """
-    wrong = [row for row in highest(report.mismatches) if row.shares is not None][:MAPS]
+    wrong = [row for row in highest(report.mismatches) if row.shares is not None]
+    mapped = wrong[:MAPS]
+    names = dict.fromkeys(row.name for row in report.rows)
+    beside = LETTER * (max(map(len, names)) + 2) + LEADER
+    widths = [3.8 + beside / 72, *[2.9] * len(mapped)]
+    height = max(3.4, 1.1 + HEIGHT * len(names) / 72)
     with mpl.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(4.4 + 2.9 * len(wrong), 3.4), layout="constrained")
-        axes = figure.subplots(1, 1 + len(wrong), width_ratios=[1.5, *[1.0] * len(wrong)], squeeze=False)[0]
-        _ladder(axes[0], report)
-        for place, row in zip(axes[1:], wrong, strict=True):
+        figure = Figure(figsize=(sum(widths), height), layout="constrained")
+        axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+        _ladder(axes[0], report, beside, HEIGHT / 72 / (height - 1.1))
+        for place, row in zip(axes[1:], mapped, strict=True):
             _map(figure, place, row)
+        if len(wrong) > MAPS:
+            axes[-1].set_title(f"{axes[-1].get_title()}, and {len(wrong) - MAPS} more", color=WRONG)
     return figure
 
 
@@ -42,32 +54,52 @@ def svg(report: Report) -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def _ladder(axes: Axes, report: Report) -> None:
-    """Error against unit roundoff, both relative to the largest number of the tensor."""
+def _ladder(axes: Axes, report: Report, beside: float, gap: float) -> None:
+    """Error against unit roundoff, both relative to the largest number of the tensor.
+
+    beside: the room for the names, in points; gap: from one to the next, as a share of the axes' height.
+    """
     rungs = sorted({row.dtype for row in report.rows}, key=unit_roundoff)
     u = [unit_roundoff(dtype) for dtype in rungs]
-    axes.loglog(u, [FACTOR * each for each in u], "--", color=QUIET, linewidth=1, label=f"{FACTOR} roundoffs")
+    (budget,) = axes.loglog(
+        u, [FACTOR * each for each in u], "--", color=QUIET, linewidth=1, label=f"{FACTOR} roundoffs"
+    )
     wrong = {row.name for row in report.mismatches}
-    named: list[float] = []  # where names stand already
+    starts: dict[str, tuple[float, float]] = {}
     for name in dict.fromkeys(row.name for row in report.rows):
         rows = [row for row in report.rows if row.name == name and math.isfinite(row.error)]
+        if not rows:
+            continue
         # An error of 0 has no place on such an axis: it is drawn at a tenth of a roundoff.
         errors = [unit_roundoff(row.dtype) * max(row.error, 0.1) for row in rows]
-        colour = WRONG if name in wrong else RIGHT
-        axes.loglog([unit_roundoff(row.dtype) for row in rows], errors, "o-", color=colour, markersize=4, linewidth=1.2)
-        if rows:
-            near = sum(abs(math.log10(errors[0] / other)) < 1 for other in named)
-            named.append(errors[0])
-            axes.annotate(
-                name + "," * bool(near), (unit_roundoff(rows[0].dtype), errors[0]), xytext=(-6 - 16 * near, 0),
-                textcoords="offset points", ha="right", va="center", fontsize=8, color=colour,
-            )  # fmt: skip
+        us = [unit_roundoff(row.dtype) for row in rows]
+        axes.loglog(us, errors, "o-", color=WRONG if name in wrong else RIGHT, markersize=4, linewidth=1.2, label=name)
+        starts[name] = us[0], errors[0]
     axes.set_xticks(u, [dtype_name(dtype) for dtype in rungs], fontsize=8, rotation=45, ha="right")
     axes.set_xticks([], minor=True)
-    axes.set_xlim(u[0] / 2e3, u[-1] * 8)
+    point = math.log10(8 * u[-1] / u[0]) / LINES  # in decades
+    axes.set_xlim(u[0] / 10 ** (point * beside), u[-1] * 8)
+    low, high = (math.log10(error) for error in axes.get_ylim())
+    rising = sorted(starts, key=lambda name: starts[name][1])
+    wanted = np.array([(math.log10(starts[name][1]) - low) / (high - low) for name in rising])
+    for name, y in zip(rising, _apart(wanted, gap), strict=True):
+        colour = WRONG if name in wrong else RIGHT
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0, "relpos": (1, 0.5)}
+        axes.annotate(
+            name, starts[name], xytext=(u[0] / 10 ** (point * LEADER), y), textcoords=axes.get_xaxis_transform(),
+            ha="right", va="center", fontsize=8, color=colour, arrowprops=leader,
+        )  # fmt: skip
     axes.set(ylabel="error / largest number", title="the ladder")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.legend(handles=[budget], fontsize=7, frameon=False, loc="lower right")
+
+
+def _apart(wanted: Heights, gap: float) -> Heights:
+    """Rising heights from 0 to 1, near those that are wanted, but this far from one another."""
+    steps = gap * np.arange(len(wanted))
+    free = wanted - steps
+    up, down = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
+    return np.clip((up + down) / 2 + steps, gap / 2 + steps, 1 - gap / 2 - steps[::-1])
 
 
 def _map(figure: Figure, axes: Axes, row: Row) -> None:
@@ -80,4 +112,8 @@ def _map(figure: Figure, axes: Axes, row: Row) -> None:
     image = axes.imshow(values, cmap=colours, norm=LogNorm(1, largest), aspect="auto", interpolation="nearest")
     axes.set_title(f"{row.name} at {dtype_name(row.dtype)}", color=WRONG)
     axes.locator_params(integer=True, nbins=5)
+    if len(values) == 1:  # a vector, or a number, has no rows to count
+        axes.set_yticks([])
+    if values.size == 1:
+        axes.set_xticks([])
     figure.colorbar(image, ax=axes, label="error / budget", extend="min")

@@ -3,7 +3,10 @@
 import importlib.util
 import io
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +19,8 @@ from manual_bp.commands.article import DEFAULTS, as_network
 from reference import crosscheck
 
 pytest.importorskip("matplotlib", reason="the extra figures")
+
+from matplotlib.text import Text
 
 from manual_bp import figures
 from manual_bp.commands import plots
@@ -156,11 +161,19 @@ def test_any_small_network_is_animated(tmp_path):
     ("arguments", "says"),
     [
         (["round.mp4"], "round.mp4: expected a name that ends in .gif, .html, .png, .svg"),
-        (["nowhere/round.svg"], "nowhere/round.svg: No such file or directory"),
+        (["nowhere/round.svg"], "nowhere/round.svg: there is no directory /"),
+        (["round.gif", "--seconds", "0"], "seconds: expected a number from 0.01 to 600, got 0.0"),
+        (["round.gif", "--seconds", "-1"], "seconds: expected a number from 0.01 to 600, got -1.0"),
+        (["round.gif", "--seconds", "1e9"], "seconds: expected a number from 0.01 to 600, got 1000000000.0"),
+        (["round.html", "--seconds", "nan"], "seconds: expected a number from 0.01 to 600, got nan"),
+        (["round.svg", "--sizes", "3", "2", "--inputs", "x=5"], "--inputs is for the article's network, --sizes draws"),
+        (["round.svg", "--sizes", "3", "2", "--weights", "w_11_x=5"], "--weights is for the article's network"),
+        (["round.svg", "--sizes", "3", "2", "--file", "n.toml"], "--file is for the article's network"),
+        (["round.svg", "--inputs", "x1=5"], "--inputs x1=5: expected NAME=NUMBER, NAME one of x, y, z_1, z_2 of two"),
         (["round.svg", "--sizes", "9", "9"], "net: expected at most 4 layers of at most 3 neurons"),
         (
             ["round.svg", "--weights", "w_99=1"],
-            "--weights w_99=1: expected NAME=NUMBER, NAME one of w1, w2, wb of neuron",
+            "--weights w_99=1: expected NAME=NUMBER, NAME one of w_11_x, w_11_y, w_11_b, ",
         ),
     ],
 )
@@ -188,6 +201,15 @@ def test_the_articles_figures(tmp_path, capsys):
     # δ11 alone, over the weights from both outputs
     assert {*shown(q.delta_11_in, q.delta_11_out, q.w_21_11, q.w_22_11)} <= drawn["delta-11"]
     assert not {*shown(q.delta_12_in)} & drawn["delta-11"]
+
+
+def test_only_what_is_worked_is_drawn(tmp_path):
+    """In one of the two networks y is a target, in the other an input."""
+    page = tmp_path / "article.html"
+    assert main(["article", "two_by_two", "--inputs", "y=-2", "--html", str(page)]) == 0
+    assert Page(page.read_text(encoding="utf-8")).tags.count("svg") == 7
+    assert main(["article", "neuron", "--figures", str(tmp_path / "drawn")]) == 0
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["neuron.svg"]
 
 
 def test_the_matrix_form_that_is_drawn_is_the_articles_network():
@@ -235,10 +257,8 @@ def report():
 
 def test_the_ladder_falls_for_what_is_right_and_stays_for_what_is_wrong(report):
     ladder = report.plot().axes[0]
-    curves = {tuple(line.get_xdata()): line for line in ladder.lines}
-    assert curves
-    lines = {text.get_text().rstrip(","): line for text, line in zip(ladder.texts, ladder.lines[1:], strict=True)}
-    assert lines.keys() == {"x", "w", "b"}
+    lines = {line.get_label(): line for line in ladder.lines[1:]}
+    assert lines.keys() == {text.get_text() for text in ladder.texts} == {"x", "w", "b"}
     for name, line in lines.items():
         rows = [row for row in report.rows if row.name == name]
         u = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
@@ -247,6 +267,42 @@ def test_the_ladder_falls_for_what_is_right_and_stays_for_what_is_wrong(report):
         falls = line.get_ydata()[0] < 1e-10
         assert falls == (name != "w")
         assert (line.get_color() == "#D55E00") == (name == "w")
+
+
+@pytest.mark.parametrize("wrong", [0, 2])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["x"],
+        ["x", "w", "b"],
+        ["x", "w1", "b1", "w2", "b2", "w3", "b3"],
+        ["x", "the weights of layer 1", *"abcdefghijklmn"],
+    ],
+    ids=len,
+)
+def test_no_name_on_the_ladder_lies_over_another_or_the_axis(names, wrong):
+    inputs = [torch.randn(3, generator=torch.Generator().manual_seed(i)) for i in range(len(names))]
+    right = lambda g, out, *xs: tuple(g * 2 * x * (1 + (i < wrong)) for i, x in enumerate(xs))  # noqa: E731
+    report = crosscheck(lambda *xs: sum(x * x for x in xs), right, inputs, names=names)
+    figure = report.plot()
+    figure.draw_without_rendering()
+    ladder = figure.axes[0]
+    boxes = {text.get_text(): Text.get_window_extent(text) for text in ladder.texts}
+    assert boxes.keys() == {*names}
+    assert [(one, other) for one, other in combinations(boxes, 2) if boxes[one].overlaps(boxes[other])] == []
+    inside = ladder.get_window_extent()
+    assert [name for name, box in boxes.items() if box.x0 < inside.x0 or box.y0 < inside.y0 or box.y1 > inside.y1] == []
+
+
+def test_the_maps_of_vectors_have_no_rows_and_those_left_out_are_counted():
+    def doubled(grad_out, out, *xs):
+        return tuple(2 * grad_out * x for x in xs)
+
+    inputs = [torch.randn(3, generator=torch.Generator().manual_seed(i)) for i in range(5)]
+    report = crosscheck(lambda a, b, c, d, e: a * a * b * c * d * e, doubled, inputs, dtypes=[torch.float64])
+    maps = [axes for axes in report.plot().axes if axes.images]
+    assert [axes.get_title() for axes in maps] == [f"{n} at float64" for n in "abc"] + ["d at float64, and 1 more"]
+    assert [list(axes.get_yticks()) for axes in maps] == [[]] * 4
 
 
 def test_the_map_shows_where_the_error_is(report):
@@ -295,7 +351,9 @@ def test_training_is_drawn_as_it_was_printed(digits, tmp_path, capsys):
     costs, accuracy = figure.axes
     assert [list(line.get_ydata()) for line in costs.lines] == [[3.0, 2.0], [4.0, 3.0]]
     assert list(accuracy.lines[0].get_ydata()) == [0.5, 0.75]
-    assert len(plots.plot_training([3.0], [4.0], [], "no right and wrong").axes) == 1
+    (alone,) = plots.plot_training([3.0], [4.0], [], "no right and wrong").axes
+    for axes in (costs, accuracy, alone):
+        assert [tick for tick in axes.get_xticks() if tick != round(tick)] == []
 
 
 def test_the_benchmark_is_drawn_as_it_was_measured():
@@ -318,3 +376,6 @@ def test_the_example_of_the_readme(tmp_path):
     module.report().plot().savefig(picture, format="png")
     assert picture.getvalue().startswith(b"\x89PNG")
     assert [row.name for row in module.report().mismatches][:2] == ["x", "w"]
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "usage: python examples/picture.py report.svg\n"

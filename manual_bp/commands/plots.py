@@ -65,6 +65,7 @@ def plot_training(costs: Sequence[float], held_out: Sequence[float], accuracy: S
         axes.plot(epochs, accuracy, "s-", color=VERMILION, markersize=3)
         axes.set(xlabel="epoch", ylabel="held-out accuracy", ylim=(0, 1.02))
     for axes in (left, *right):
+        axes.locator_params(axis="x", integer=True, min_n_ticks=1)  # there is no epoch 2.5
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
     return figure
