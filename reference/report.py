@@ -153,12 +153,18 @@ class Report:
             return f"{title}: agrees"
         return f"{title}: MISMATCH {of}" if self.is_mismatch else f"{title}: NOT JUDGED {of}"
 
-    def _verdicts(self) -> dict[str, str]:
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """The three verdicts, by what they are on."""
         return {"formula": self.formula, "numerics": self.numerics, "determinism": self.determinism}
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The three verdicts, and what could not be judged, a line each."""
+        return *(f"{what}: {verdict}" for what, verdict in self.verdicts.items()), *self.notes
+
     def __str__(self) -> str:
-        said = [f"{what}: {verdict}" for what, verdict in self._verdicts().items()]
-        return "\n".join((self.verdict, shown(self.rows), *said, *self.notes))
+        return "\n".join((self.verdict, shown(self.rows), *self.said))
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
@@ -167,7 +173,7 @@ class Report:
         for row in self.rows:
             style = "" if row.ok else " style='color:#b00020'"
             rows += f"<tr{style}>{''.join(f'<td>{escape(cell)}</td>' for cell in row.cells)}</tr>"
-        said = "".join(f"<div><b>{what}</b>: {escape(verdict)}</div>" for what, verdict in self._verdicts().items())
+        said = "".join(f"<div><b>{what}</b>: {escape(verdict)}</div>" for what, verdict in self.verdicts.items())
         notes = "".join(f"<div>{escape(note)}</div>" for note in self.notes)
         causes = "".join(
             f"<div><b>{escape(name)}</b>: {escape(cause)}<br>&emsp;{escape(evidence)}</div>"
@@ -203,7 +209,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Title, whether all agrees, the rows, the three verdicts and the notes, in JSON's own types."""
         rows = [row.as_dict() for row in self.rows]
-        return {"title": self.title, "ok": self.ok, "rows": rows, **self._verdicts(), "notes": list(self.notes)}
+        return {"title": self.title, "ok": self.ok, "rows": rows, **self.verdicts, "notes": list(self.notes)}
 
     def raise_on_mismatch(self) -> None:
         """Raise GradientMismatch, with the table as its text, unless all agrees."""

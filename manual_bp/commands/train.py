@@ -1,6 +1,5 @@
 """`manual-bp train`: train a network by hand-written backward propagation, beside autograd on the same batches."""
 
-import hashlib
 import math
 import os
 import time
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from manual_bp import _checks, distributed
 from manual_bp._console import Silent, console
+from manual_bp.checkpoint import digest
 from manual_bp.commands import CommandError
 from manual_bp.commands._shares import exit_code
 from manual_bp.commands._writing import can_draw, draw
@@ -81,7 +81,7 @@ def train(
     try:
         with distributed.joined(place) as processes:
             processes.agree(
-                network=setting, weights=_digest(*net.weights, *net.biases), data=_digest(X, Z), eta=eta, epochs=epochs,
+                network=setting, weights=digest(*net.weights, *net.biases), data=digest(X, Z), eta=eta, epochs=epochs,
                 batch_size=batch_size, seed=seed, verify_every=verify_every,
             )  # fmt: skip
             plan = replace(plan, setting=f"{setting}, by {processes.size} processes")
@@ -206,15 +206,6 @@ def _place(device: str) -> torch.device:
     if device == "cuda" and distributed.launched():
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return devices.device(device)
-
-
-def _digest(*tensors: Tensor) -> str:
-    """What differs where the tensors do."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{list(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.cpu().numpy().tobytes())
-    return f"{[list(tensor.shape) for tensor in tensors]} ({digest.hexdigest()[:8]})"
 
 
 class _Run:

@@ -74,7 +74,7 @@ def verify(
         if not report.ok:
             lines.print(f"\n{_where(report)}", style=colour(report.rows))
         if targets:
-            lines.print(f"\n{_said(report)}")
+            lines.print("\n  ".join((f"\n{report.title} on {report.rows[0].device}", *report.said)))
     if json_file:
         about_run = {"manual_bp": __version__, "torch": torch.__version__, "seed": seed, "planted": plant}
         _write(json_file, about_run | _as_dict(reports, not_judged))
@@ -122,12 +122,6 @@ def _where(report: Report) -> str:
     rows = tuple(row for row in wrong if row.dtype == finest)
     more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     return f"{report.title}: where, in roundoffs\n{shown(rows[:SHOWN])}{more}"
-
-
-def _said(report: Report) -> str:
-    """The three verdicts on a thing, and what could not be judged of it."""
-    verdicts = (f"formula: {report.formula}", f"numerics: {report.numerics}", f"determinism: {report.determinism}")
-    return "\n  ".join((f"{report.title} on {report.rows[0].device}", *verdicts, *report.notes))
 
 
 def _listed(things: Iterable[object]) -> str:
