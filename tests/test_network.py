@@ -12,7 +12,7 @@ from torch import nn
 from manual_bp import Network
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.network import ACTIVATIONS, COSTS
-from manual_bp.rules import ReLU, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, Tanh
+from manual_bp.rules import ReLU, SigmoidCrossEntropy, SiLU, SoftmaxCrossEntropy, SquaredError, Tanh
 from reference.network import one_round
 from reference.precision import rungs
 from reference.witnesses import complex_step
@@ -167,13 +167,26 @@ def test_from_module_and_back(module, cost, device):
     assert torch.equal(back[0].weight, theirs[0].weight)
 
 
+def test_a_module_says_its_sizes_and_what_it_cannot_be():
+    linear = Network.random([3, 4]).to_module()[0]
+    assert (linear.in_features, linear.out_features) == (3, 4)
+    with pytest.raises(
+        TypeError, match="^activation: expected one of Sigmoid, Tanh, ReLU, Identity, which torch.nn has too, got SiLU$"
+    ):
+        Network.random([3, 4, 2], activation=[SiLU, "sigmoid"]).to_module()
+
+
 @pytest.mark.parametrize(
     ("module", "error", "says"),
     [
         (nn.Linear(2, 2), TypeError, "module: expected a torch.nn.Sequential, got Linear"),
         (nn.Sequential(nn.Linear(2, 2, bias=False)), TypeError, r"module\[0\]: expected a Linear with a bias"),
         (nn.Sequential(nn.Sigmoid(), nn.Linear(2, 2)), TypeError, r"module\[0\]: expected a Linear"),
-        (nn.Sequential(nn.Linear(2, 2), nn.GELU()), TypeError, r"module\[1\]: expected .* got GELU"),
+        (
+            nn.Sequential(nn.Linear(2, 2), nn.GELU()),
+            TypeError,
+            r"^module\[1\]: expected a Linear, or after one of them one of Sigmoid, Tanh, ReLU, Identity, got GELU\(",
+        ),
         (nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Tanh()), TypeError, r"module\[2\]: expected a Linear"),
         (nn.Sequential(nn.Linear(2, 2)), ValueError, r"activation\[0\]: expected Sigmoid, .* got Identity"),
         (nn.Sequential(), ValueError, "weights: expected one tensor a layer, got none"),
