@@ -130,7 +130,7 @@ def compare(
         o = oracle[name].detach().cpu().to(torch.float64)
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
         m = {name: _detached(manual[name])} if name in manual else {}
-        rows += rung_rows(a.dtype, m, {name: a}, {name: o}, {name: FACTOR * noise}, a.device, {})
+        rows += rung_rows(a.dtype, m, {name: a.detach()}, {name: o}, {name: FACTOR * noise}, a.device, {})
     more = {name: m for name, m in manual.items() if name not in expected}
     rows += rung_rows(rows[0].dtype, more, {}, {}, {}, rows[0].device, {})
     return Report("", tuple(rows))

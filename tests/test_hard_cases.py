@@ -125,20 +125,26 @@ def test_float32_inside_is_found_out_and_judged_as_such(device):
         report = crosscheck(forward, backward, inputs, **options)
         report.raise_on_mismatch()
     assert report.rows[0].verdict == "agrees as far as float32, in which it computes inside"
+    assert report.rows[0].diagnosis == ""
     (row,) = (row for row in crosscheck(forward, wrong, inputs, twin=twin).mismatches if row.dtype == rungs(device)[0])
     assert (row.name, row.verdict) == ("w", "wrong formula")
 
 
-def test_float32_inside_that_loses_more_is_a_right_formula_in_float32(device):
-    """An error that rounds in float32 and is beyond what float32 explains."""
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("shift", "inside"), [(64, "float32"), (4096, "half precision")])
+def test_float32_inside_that_loses_more_is_a_right_formula(shift, inside, scale, device):
+    """An error that rounds, and is beyond what float32 explains."""
+
+    def forward(x):
+        return scale * torch.sin(x)
 
     def backward(grad_out, out, x):
-        shifted = (x.float() + 4096) - 4096  # its last twelve bits are gone
-        return (grad_out * torch.cos(shifted).to(x.dtype),)
+        shifted = (x.float() + shift) - shift  # its last bits are gone
+        return (scale * grad_out * torch.cos(shifted).to(x.dtype),)
 
-    report = crosscheck(torch.sin, backward, (normal(device, 50, 3),), dtypes=rungs(device)[:2])
+    report = crosscheck(forward, backward, (normal(device, 50, 3),), dtypes=rungs(device)[:2])
     assert report.rows[0].verdict.startswith("right formula, ")
-    assert report.rows[0].diagnosis.startswith("as if computed in ")
+    assert report.rows[0].diagnosis == f"as if computed in {inside}"
 
 
 def test_bfloat16_inside_is_a_right_formula_in_low_precision(device):
@@ -235,6 +241,7 @@ def test_one_low_rung_alone(dtype, device):
 
     report = crosscheck(Sigmoid.forward, inaccurate, (x,), dtypes=[dtype])
     assert [row.verdict[:13] for row in report.mismatches] == ["right formula"]
+    assert report.mismatches[0].diagnosis == ""
     report = crosscheck(Sigmoid.forward, wrong, (x,), dtypes=[dtype])
     assert [row.verdict for row in report.mismatches] == ["wrong formula"]
 

@@ -353,6 +353,7 @@ def test_compare(device):
     report = compare({"x": x, "y": -x}, {"x": x, "y": x})
     assert [(row.name, row.ok) for row in report.rows] == [("x", True), ("y", False)]
     assert str(report).startswith("gradient: MISMATCH in 1 of 2\n")
+    assert compare({"x": x.clone().requires_grad_()}, {"x": x.clone().requires_grad_()}).ok
     report = compare({"x": x, "y": x}, {"x": x})
     assert [row.verdict for row in report.mismatches] == ["no such tensor: none of that name was expected"]
     assert compare({"x": None}, {"x": x}).rows[0].verdict == "missing: expected a tensor of shape [1000, 3], got None"
@@ -366,6 +367,7 @@ def test_compare(device):
         (({}, {"x": X}, {"x": X[:1]}), ValueError, r"^oracle\['x'\]: expected shape \[3\], got \[1\]$"),
         (([X], {"x": X}), TypeError, r"^manual: expected a mapping, as in {'x': grad_x}, got list$"),
         (({}, X), TypeError, "^expected: expected a mapping, .* got Tensor$"),
+        (({}, {"x": X}, X), TypeError, "^oracle: expected a mapping, .* got Tensor$"),
         (({}, {"x": X.long()}), TypeError, r"^expected\['x'\]: expected a floating-point .* got one of torch.int64$"),
         (({}, {"x": 1.0}), TypeError, r"^expected\['x'\]: expected a floating-point tensor, got float$"),
         (({}, {"x": X}, {"x": X.to(torch.complex64)}), TypeError, r"^oracle\['x'\]: expected a real, dense tensor"),
