@@ -270,6 +270,14 @@ X = torch.ones(5, 3)
         (
             "softmax_cross_entropy",
             X,
+            None,
+            0.1,
+            TypeError,
+            "^z: expected a torch tensor of class indices, got NoneType$",
+        ),
+        (
+            "softmax_cross_entropy",
+            X,
             torch.ones(5, 2).long(),
             0.1,
             ValueError,
@@ -291,7 +299,7 @@ def test_bad_input_is_refused_and_changes_nothing(cost, x, z, eta, error, says, 
     says = says.replace("on cpu", f"on {device.type}")
     x = x if x.is_meta else x.detach().to(device).requires_grad_(x.requires_grad)
     with pytest.raises(error, match=says):
-        net.step(x, z.to(device), eta)
+        net.step(x, z if z is None else z.to(device), eta)
     assert torch.equal(net.weights[0], weights)
     assert torch.equal(net.biases[0], biases)
 

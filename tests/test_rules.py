@@ -7,7 +7,16 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
-from torch.nn.functional import conv1d, conv2d, conv_transpose1d, conv_transpose2d, scaled_dot_product_attention
+from torch.nn.functional import (
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    conv_transpose1d,
+    conv_transpose2d,
+    max_pool2d,
+    normalize,
+    scaled_dot_product_attention,
+)
 
 from manual_bp import rules
 from manual_bp.commands.subjects import on
@@ -347,15 +356,39 @@ def test_costs_are_of_each_sample(device, samples, outputs, seed):
 def test_leading_dimensions_are_samples(name, device):
     """Whatever their number: the cost of [2, 3, k] is that of its six rows."""
     rule, twin = RULES[name], TWINS[name][0]
+    options = {"z_loss": 0.1, "label_smoothing": 0.2} if name == "SoftmaxCrossEntropy" else {}
+    forward, backward = partial(rule.forward, **options), partial(rule.backward, **options)
     drawn = on(device, twin.draw(0))
     inputs = [torch.stack([x[:3], x[-3:]]) for x in drawn]
     rows = [x.flatten(0, 1) for x in inputs]
-    out, grad_out = rule.forward(*inputs), torch.randn(2, 3, device=device, dtype=inputs[0].dtype)
-    torch.testing.assert_close(out.flatten(), rule.forward(*rows))
-    ours = rule.backward(grad_out, out, *inputs)
-    theirs = rule.backward(grad_out.flatten(), out.flatten(), *rows)
+    out, grad_out = forward(*inputs), torch.randn(2, 3, device=device, dtype=inputs[0].dtype)
+    torch.testing.assert_close(out.flatten(), forward(*rows))
+    ours = backward(grad_out, out, *inputs)
+    theirs = backward(grad_out.flatten(), out.flatten(), *rows)
     for gradient, of_rows in zip(ours, theirs, strict=True):
         assert gradient is None or torch.equal(gradient.flatten(0, 1), of_rows)
+
+
+@pytest.mark.parametrize("lead", [(3,), (2, 1, 3)], ids=str)
+def test_images_rows_and_heads_have_any_leading_dimensions(lead, device):
+    x = torch.randn(*lead, 6, 5, device=device) - 2  # of such the zeros of a padding would be the largest
+
+    rule = rules.L2Normalize
+    crosscheck(rule.forward, rule.backward, (x,), twin=partial(normalize, dim=-1)).raise_on_mismatch()
+    options = {"kernel_size": 3, "stride": 2, "padding": 1}
+    for rule, pool in ((rules.MaxPool2d, max_pool2d), (rules.AvgPool2d, avg_pool2d)):
+        forward, backward = (partial(f, **options) for f in (rule.forward, rule.backward))
+        twin = lambda x, pool=pool: pool(x.flatten(0, -3), **options).unflatten(0, lead)  # noqa: E731
+        crosscheck(forward, backward, (x,), twin=twin).raise_on_mismatch()
+    ours = rules.ScaledDotProductAttention.forward(x, x, x, is_causal=True)
+    torch.testing.assert_close(ours, scaled_dot_product_attention(x, x, x, is_causal=True))
+
+
+@pytest.mark.parametrize(("name", "gates", "states"), [("LSTMCell", 4, 2), ("GRUCell", 3, 1), ("RNNCell", 1, 1)])
+def test_cells_of_any_width(name, gates, states, device):
+    shapes = (5, 3), *[(5, 6)] * states, (gates * 6, 3), (gates * 6, 6), (gates * 6,), (gates * 6,)
+    inputs = [torch.randn(shape, device=device) for shape in shapes]
+    crosscheck(RULES[name].forward, RULES[name].backward, inputs, twin=TWINS[name][0]).raise_on_mismatch()
 
 
 def test_a_cosine_of_short_rows_has_its_eps_in_both_norms(device):

@@ -50,6 +50,18 @@ def of_every_network(test):
     return pytest.mark.parametrize("samples", [(), (1,), (7,)], ids=["sample", "batch of 1", "batch of 7"])(test)
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("by", [Calls, Products])
+def test_every_eta_counts_from_the_first_step(by, eta, monkeypatch):
+    monkeypatch.setattr(in_place, "form", lambda *_: by)
+    net = Network.random([4, 3])
+    before = net.weights[0].clone()
+    x, z = batch([4, 3], (5,), "cross_entropy", torch.device("cpu"), torch.float32)
+    assert_steps_are_rounds(net, (x, z, eta))
+    assert torch.equal(net.weights[0], before) == (eta == 0)
+    assert_steps_are_rounds(net, (x[:2], z[:2], eta), (x, z, 0.5), (x, z, eta))
+
+
 @of_every_network
 def test_a_step_by_products_is_a_round(activation, cost, samples, device, dtype, monkeypatch):
     monkeypatch.setattr(in_place, "form", lambda *_: Products)

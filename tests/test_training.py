@@ -1,12 +1,17 @@
 """Gradient descent over mini-batches."""
 
+from contextlib import nullcontext
+from itertools import count
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manual_bp import Network
+from manual_bp import Network, training
 from manual_bp.training import minibatches
+from reference.precision import rungs
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 4), st.integers(0, 2**31))
@@ -55,6 +60,58 @@ def test_fit_online_as_the_article_trains(device):
     net = Network.random([2, 2, 1], device=device)
     history = net.fit(X, Z, eta=2.0, epochs=200, batch_size=1)
     assert history[-1] < 0.05
+
+
+def test_fit_shows_how_far_it_is(monkeypatch):
+    """On stderr, a line for each step, at most ten in a second; nothing of it without progress."""
+    shown, clock = [], count()
+
+    class Bar:
+        def __init__(self, *, stderr):
+            shown.append(stderr)
+
+        def progress(self):
+            return nullcontext(self)
+
+        def add_task(self, description, *, total):
+            shown.append((description, total))
+            return "the task"
+
+        def update(self, task, *, description, completed):
+            assert task == "the task"
+            shown.append((description, completed))
+
+    def fit(seconds, **options):
+        shown.clear()
+        monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: 0.5 + seconds * next(clock)))
+        return Network.random([3, 2], activation="tanh", cost="softmax_cross_entropy").fit(
+            X, Z, eta=0.5, epochs=2, batch_size=30, **options
+        )
+
+    X, Z = data(torch.device("cpu"))
+    monkeypatch.setattr(training, "console", Bar)
+    history = fit(seconds=1.0)
+    then = f", cost {history[0]:.4g}"
+    assert shown == [
+        True, ("training", 100),
+        ("epoch 1 of 2", 30), (f"epoch 1 of 2{then}", 50),
+        (f"epoch 2 of 2{then}", 80), (f"epoch 2 of 2, cost {history[1]:.4g}", 100),
+    ]  # fmt: skip
+    clock = count()
+    assert fit(seconds=0.06, seed=0) == history  # every other step
+    assert len(shown) == 2 + 2
+    assert fit(seconds=1.0, progress=False) == history
+    assert shown == []
+
+
+def test_costs_are_added_up_in_float64(device, monkeypatch):
+    costs = []
+    monkeypatch.setattr(Network, "step", lambda net, x, z, eta, *, cost: costs.append(cost))
+    monkeypatch.setattr(Network, "_graph", lambda *args: costs.append(args[-1]) or (lambda x, z: None))
+    X, Z = data(device)
+    net = Network.random([3, 2], activation="tanh", cost="softmax_cross_entropy", device=device)
+    net.fit(X, Z, eta=0.1, epochs=1, batch_size=50)
+    assert [(cost.dtype, cost.device) for cost in costs] == [(rungs(device)[0], X.device)]
 
 
 @pytest.mark.parametrize(
