@@ -26,7 +26,7 @@ def constant_factor(slopes: Sequence[tuple[float, float]], error: float) -> str:
         return ""
     if not factor:
         return "zero where a gradient is due"
-    return "the sign is flipped" if abs(factor + 1) < 1e-6 else f"off by the constant factor {_short(factor)}"
+    return "the sign is flipped" if abs(factor + 1) < 1e-6 else f"off by the constant factor {_readable(factor, {})}"
 
 
 Family = tuple[str, float, Callable[[float], Tensor | None]]
@@ -63,10 +63,14 @@ def diagnose(
     Not deep: only causes for which the two values and the sizes are enough.
     """
 
-    def agrees(corrected: Tensor) -> bool:
-        return corrected.shape == oracle.shape and bool(((corrected - oracle).abs() <= budget).all())
+    # Where one of them is not finite there is nothing to explain.
+    finite = torch.isfinite(manual) & torch.isfinite(oracle)
+    manual, oracle = torch.where(finite, manual, 0), torch.where(finite, oracle, 0)
 
-    error = (manual - oracle).abs().nan_to_num(nan=0.0)
+    def agrees(corrected: Tensor) -> bool:
+        return corrected.shape == oracle.shape and bool((((corrected - oracle).abs() <= budget) | ~finite).all())
+
+    error = (manual - oracle).abs()
     evidence = evidence or Evidence()
     cause = UNKNOWN
     if float(error.max()) > CLEAR * budget:
@@ -184,7 +188,7 @@ def _by_number(m: Tensor, o: Tensor, families: Iterable[Family]) -> Hypotheses:
     """A number of the forward is another one: those that people mistake it for, then as Newton's method finds it."""
     for text, right, value in families:
         likely = [0.0, -right, 10 * right, right / 10, 2 * right, right / 2, right + 1, right - 1]
-        likely += [1 / right, right**2, math.sqrt(abs(right))] if right else [1.0]
+        likely += [1 / right, right**2, math.sqrt(abs(right))] if right else []
         for c in likely:
             if (v := value(c)) is not None:
                 yield text.format(_short(c)), o + (m - v)
@@ -341,8 +345,12 @@ def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypoth
 def _ratio(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor | None:
     """The c with x ≈ c y over these dimensions, over all without any; none where y is zero there, or nearly all."""
     every, least = dims or tuple(range(x.dim())), LEAST if dims else 1
-    size, count = (y * y).sum(every, keepdim=True), (y != 0).sum(every, keepdim=True)
-    return (x * y).sum(every, keepdim=True) / size if bool((count >= least).all()) else None
+    if not bool(((y != 0).sum(every) >= least).all()):
+        return None
+    largest = y.abs().max()  # by which the squares neither overflow nor vanish
+    y = y / largest
+    ratio = (x * y).sum(every, keepdim=True) / (y * y).sum(every, keepdim=True) / largest
+    return ratio if bool(torch.isfinite(ratio).all()) else None
 
 
 def _readable(factor: float, sizes: Mapping[str, int]) -> str:
@@ -355,15 +363,16 @@ def _readable(factor: float, sizes: Mapping[str, int]) -> str:
             what = " and ".join((large or small)[:3])
             do = "divide" if large else "multiply"
             return f"{_short(factor)}: {do} by {_short(max(factor, 1 / factor))}, which is {what}"
-    return _short(factor)
+    near = abs(factor - 1)
+    return f"1 {'+' if factor > 1 else '−'} {near:.3g}" if 0 < near < 1e-5 else _short(factor)
 
 
 def _short(factor: float) -> str:
+    if not math.isfinite(factor):
+        return str(factor)
     simple = Fraction(factor).limit_denominator(1024)
     small = 1 in (abs(simple.numerator), simple.denominator) or max(abs(simple.numerator), simple.denominator) <= 16
-    if small and _same(factor, float(simple)) and simple != 1:
-        return str(simple)
-    return f"{factor:.6g}" if abs(factor - 1) > 1e-5 else f"1 {'+' if factor > 1 else '−'} {abs(factor - 1):.3g}"
+    return str(simple) if small and _same(factor, float(simple)) else f"{factor:.6g}"
 
 
 def _same(x: float, y: float) -> bool:

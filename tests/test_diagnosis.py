@@ -237,6 +237,19 @@ def test_of_one_mistake_in_several_gradients_one_name_hints_at_the_others(device
     assert said == {"x": f"{UNKNOWN}, perhaps the same as in w", "w": "the sign is flipped"}
 
 
+def test_infinities_on_both_sides_do_not_count(device):
+    """The derivative of a square root at 0, of which autograd has an infinity, too."""
+    (x,) = at_home((torch.tensor([0.0, 1, 4, 7, 5], dtype=torch.float64),), device)
+    report = crosscheck(torch.sqrt, lambda g, out, x: (g / out,), (x,))
+    assert report.mismatches[0].diagnosis.startswith("off by the constant factor 2")
+
+
+def test_numbers_whose_squares_overflow_or_vanish_have_a_factor():
+    for size in (1e200, 1e-200):
+        o = size * normal(4, 3)
+        assert diagnose(2 * o, o, 1e-14 * size).startswith("off by the constant factor 2\n")
+
+
 def test_what_was_not_tried_is_said(device):
     def backward(grad_out, out, x):
         return (grad_out * (1 - out**2) + 1e-3 * x**3,)

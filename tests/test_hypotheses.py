@@ -96,10 +96,10 @@ SLICE = "in the slice 1 of dimension 0 alone"
         (math.pi, "3.14159"),
         (1 + 2e-5, "1.00002"),
         (1 - 2e-5, "0.99998"),
-        (1 + 9e-6, "1 + 9e-06"),
-        (1 - 9e-6, "1 − 9e-06"),
-        (1 + 1.2345e-7, "1 + 1.23e-07"),
-        (1 - 1.2345e-7, "1 − 1.23e-07"),
+        (1 + 5e-7, "1"),
+        (1.0, "1"),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
     ],
 )
 def test_a_number_is_said_as_short_as_it_can_be(factor, text):
@@ -130,6 +130,12 @@ SIZES = {"x.shape[0]": 6, "w.shape[0]": 1, "w.numel()": 12, "b.numel()": 2}
         (3.0, {"a": 3, "b": 3, "c": 9, "d": 3}, "3: divide by 3, which is a and b and d"),
         (3.0, dict.fromkeys("abcde", 3), "3: divide by 3, which is a and b and c"),  # three are enough
         (1 / 3, dict.fromkeys("abcde", 3), "1/3: multiply by 3, which is a and b and c"),
+        (1 + 9e-6, SIZES, "1 + 9e-06"),
+        (1 - 9e-6, {}, "1 − 9e-06"),
+        (1 + 1.2345e-7, {}, "1 + 1.23e-07"),
+        (1 - 1.2345e-7, {}, "1 − 1.23e-07"),
+        (1 + 2e-5, {}, "1.00002"),
+        (1.0, {}, "1"),
     ],
 )
 def test_a_factor_is_said_with_all_that_it_can_come_from(factor, sizes, text):
