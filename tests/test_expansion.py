@@ -54,6 +54,18 @@ def test_without_autograd():
     assert report.determinism == "the same call twice gives the same"
 
 
+@pytest.mark.parametrize("options", [{"witness": "tailor"}, {"witness": "taylor", "twin": forward}])
+def test_another_witness_is_refused(options):
+    says = f"^witness: expected None, or 'taylor' without a twin, got {options['witness']!r}$"
+    with pytest.raises(ValueError, match=says):
+        crosscheck(forward, backward, INPUTS, **options)
+
+
+def test_the_highest_of_the_dtypes_is_taken():
+    report = crosscheck(forward, backward, INPUTS, witness="taylor", dtypes=[torch.float32])
+    assert [row.dtype for row in report.rows] == [torch.float32] * 2
+
+
 def test_rounding_is_not_judged():
     report = crosscheck(forward, backward, INPUTS, witness="taylor")
     assert report.numerics == "not judged"

@@ -1,0 +1,196 @@
+"""The numbers of the ladder and the words of its verdicts, from tensors that are made by hand."""
+
+import math
+
+import pytest
+import torch
+
+from reference import crosscheck, judge
+from reference.ladder import BLOCK, BLOCK_FACTOR, fault_of, infinity_of, rung_rows
+from reference.precision import RUNGS, unit_roundoff
+
+CPU = torch.device("cpu")
+U = unit_roundoff(torch.float32)
+ORACLE = torch.tensor([[4.0, 0.0, 1.0], [-8.0, 2.0, -1.0]], dtype=torch.float64)
+
+
+def only_row(m, *, a=None, o=ORACLE, budget=1.0, right=None):
+    a = o.float() if a is None else a
+    (row,) = rung_rows(torch.float32, {"x": m}, {"x": a}, {"x": o}, {"x": budget}, CPU, {} if right is None else right)
+    return row
+
+
+def test_error_and_budget_are_in_roundoffs_of_the_largest_number():
+    row = only_row((ORACLE + torch.tensor([[0.0, 0.5, 0.0], [0.0, 0.0, -0.25]])).float(), budget=2.0)
+    assert (row.error, row.budget) == (0.5 / (8 * U), 2.0 / (8 * U))
+    assert (row.ok, row.verdict, row.diagnosis, row.shares) == (True, "agrees", "", None)
+    assert (row.name, row.device, row.dtype) == ("x", CPU, torch.float32)
+    zero = torch.zeros(2, dtype=torch.float64)
+    rows = rung_rows(
+        torch.float32, {"x": ORACLE.float(), "zero": zero.float() + 0.5}, {"x": ORACLE.float(), "zero": zero.float()},
+        {"x": ORACLE, "zero": zero}, {"x": 1.0, "zero": 2.0}, CPU, {},
+    )  # fmt: skip
+    assert [row.error for row in rows] == [0.0, 0.5 / (8 * U)]  # of a zero, of the largest of all
+    assert only_row(zero.float() + 0.5, o=zero, budget=2.0).error == 0.5 / U  # and of one where all is zero
+
+
+def test_of_what_is_wrong_there_is_a_map_in_units_of_the_budget():
+    off = torch.tensor([[0.0, 0.5, 0.0], [0.0, 0.0, -2.0]])
+    assert torch.equal(only_row((ORACLE + off).float(), budget=0.25).shares, off.abs() / 0.25)
+    assert torch.equal(only_row((ORACLE + off).float(), budget=0.0).shares, off.abs() / (8 * U))
+
+
+@pytest.mark.parametrize(("budget", "times"), [(1.0, "32"), (32.0, "inf"), (0.5, "64")])
+def test_how_much_less_accurate(budget, times):
+    row = only_row((ORACLE + 2.0).float(), budget=budget if times != "inf" else 0.0, right={"x": True})
+    assert (row.ok, row.verdict) == (False, f"right formula, {times} times less accurate than autograd")
+    assert row.diagnosis == ""
+
+
+def test_what_is_remembered_of_the_highest_rung():
+    right = {}
+    only_row((ORACLE + 2.0).float(), right=right)
+    assert right == {"x": False}
+    only_row(ORACLE.float(), right=right)
+    assert right == {"x": False}
+    right = {}
+    only_row(ORACLE.float(), right=right)
+    assert right == {"x": True}
+
+
+NAN = torch.tensor([1.0, math.nan, 3.0])
+INF = torch.tensor([1.0, math.inf, 3.0])
+ONES = torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("m", "a", "right", "says"),
+    [
+        (ONES, ONES, False, ""),
+        (NAN, ONES, False, "nan at [1], where autograd has 1"),
+        (-INF, ONES, True, "right formula, but -inf at [1], where autograd has 1"),
+        (NAN, INF, False, ""),
+        (ONES, NAN, False, ""),
+        (ONES, ONES * math.nan, True, "not judged: autograd itself is nowhere finite"),
+        (torch.ones(0), torch.ones(0), False, ""),
+        (None, ONES, False, ""),
+        (ONES, None, False, ""),
+    ],
+)
+def test_what_is_not_finite(m, a, right, says):
+    assert infinity_of(m, a, right) == says
+
+
+@pytest.mark.parametrize(
+    ("m", "a", "says"),
+    [
+        (ONES, None, "no such tensor: none of that name was expected"),
+        (None, ONES, "missing: expected a tensor of shape [3], got None"),
+        (3.0, ONES, "missing: expected a tensor of shape [3], got 3.0"),
+        (torch.ones(1, 3), ONES, "wrong shape: expected [3], got [1, 3]"),
+        (ONES.double(), ONES, "wrong dtype: expected torch.float32, got torch.float64"),
+        (ONES.clone().requires_grad_(), ONES, "not outside of autograd: expected requires_grad=False, got True"),
+        (ONES.to("meta"), ONES, "wrong device: expected cpu, got meta"),
+        (ONES, ONES, ""),
+    ],
+)
+def test_what_is_wrong_before_any_number_is_compared(m, a, says):
+    assert fault_of(m, a, CPU) == says
+    if says:
+        (row,) = rung_rows(torch.float32, {"x": m}, {"x": a} if a is not None else {}, {}, {}, CPU, {})
+        assert (row.ok, row.verdict, row.diagnosis, row.error, row.budget) == (False, says, "", math.inf, 16)
+
+
+def test_what_agrees_though_little_was_seen():
+    nothing = torch.zeros(0, dtype=torch.float64)
+    assert only_row(nothing.float(), o=nothing).said == "not judged: it has no elements"
+    assert only_row(torch.zeros(3), o=torch.zeros(3).double()).said == (
+        "agrees, but it is zero everywhere, where no wrong factor shows"
+    )
+    row = only_row(NAN, a=NAN, o=torch.tensor([1.0, 2.0, 3.0]).double())
+    assert row.said == "agrees, but autograd is not finite at [1], and nothing is judged there"
+
+
+def judged(m=lambda x: x, *, n=9, **options):
+    """A function without any rounding error."""
+    x = torch.linspace(1, 2, n, dtype=torch.float64).float().double()
+    x[-1] = 2
+    return judge(lambda x: {"x": m(x)}, lambda x: {"x": 1 * x}, (x,), **options)
+
+
+def test_the_budget_is_16_roundoffs_and_at_float64_those_of_a_sum():
+    report = judged()
+    assert [(row.dtype, row.budget) for row in report.rows] == [
+        (torch.float64, 16 * math.sqrt(9)), *((dtype, 16.0) for dtype in (torch.float32, torch.float16, torch.bfloat16))
+    ]  # fmt: skip
+    assert (report.title, report.notes, report.repeats) == ("", (), "gives the same")
+    assert judged(title="mine").title == "mine"
+
+
+def test_at_float64_the_error_by_hand_in_float32_counts():
+    """What is 100 roundoffs off in float32 may be it in float64, too: 16 times as many."""
+    report = judged(lambda x: x + 200 * unit_roundoff(x.dtype), n=4)
+    assert report.rows[0].budget == pytest.approx(16 * 100, rel=1e-3)
+    assert report.rows[0].ok
+
+
+@pytest.mark.parametrize("works", [(), (torch.float32,), (torch.float64,)])
+def test_where_it_raises_is_said(works):
+    def m(x):
+        if x.dtype not in works:
+            raise RuntimeError(f"no {x.dtype}")
+        return x
+
+    if not works:
+        with pytest.raises(RuntimeError, match="^no torch.float64$"):  # in which it was given
+            judged(m)
+        return
+    report = judged(m)
+    assert {row.dtype for row in report.rows} == set(works)
+    others = [str(t).removeprefix("torch.") for t in sorted(RUNGS, key=unit_roundoff) if t not in works]
+    assert list(report.notes) == [f"{t}: not judged, for it raises RuntimeError: no torch.{t}" for t in others]
+
+
+def test_of_several_failures_that_of_the_last_inputs_dtype_is_raised():
+    def m(x, y):
+        raise RuntimeError(f"no {y.dtype}")
+
+    with pytest.raises(RuntimeError, match="^no torch.float32$"):
+        judge(m, lambda x, y: {"x": x}, (torch.ones(3).double(), torch.ones(3)))
+
+
+def test_a_judge_needs_floating_numbers():
+    with pytest.raises(TypeError, match="^inputs: expected at least one floating-point tensor, got none$"):
+        judge(lambda x: {}, lambda x: {}, (torch.ones(3).long(), 2))
+
+
+def blocked(change, rows=8):
+    """A factor for each row, the last so small that the rounding of the others would hide all that happens there."""
+    scale = torch.ones(rows, 1, dtype=torch.float64)
+    scale[-1] = 2.0**-16
+    x = torch.linspace(1, 2, rows * BLOCK, dtype=torch.float64).view(rows, BLOCK)
+
+    def forward(x):
+        return x * scale.to(x.dtype)
+
+    def backward(grad_out, out, x):
+        gradient = grad_out * scale.to(x.dtype)
+        gradient[-1] = change(gradient[-1])
+        return (gradient,)
+
+    return lambda **options: crosscheck(forward, backward, (x,), **options)
+
+
+def test_a_block_by_itself_has_its_own_budget():
+    """Some thousands of its own roundoffs are wrong, some hundreds are not."""
+    by = unit_roundoff(torch.float32) * BLOCK_FACTOR
+    lone = {"dtypes": [torch.float32]}
+    assert not blocked(lambda g: g * (1 + 4 * by))(**lone).ok
+    assert blocked(lambda g: g * (1 + by / 4))(**lone).ok
+
+
+def test_where_float64_was_judged_blocks_are_not():
+    """The formula is right, and in float32 alone the small numbers are less accurate than they could be."""
+    change = blocked(lambda g: g * (1 + 1e4 * unit_roundoff(g.dtype)))
+    assert change(dtypes=[torch.float64, torch.float32]).ok
+    assert not change(dtypes=[torch.float32]).ok
