@@ -45,7 +45,7 @@ examples:
   manual-bp rules                     every rule by family, with its formula
   manual-bp rules LayerNorm           its derivation, what is often wrong, shapes, source, code, verdict
   manual-bp rules GRUCell LSTMCell    several
-Exit code: 0 all agrees, 1 a mismatch, 2 no such rule.
+Exit code: 0 all agrees, 1 a mismatch, 2 no such rule, or it could not be judged.
 """,
     "train": """
 examples:

@@ -11,10 +11,11 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """A draft beside the file, that takes its place at once when it is done; until then, the one before stays.
 
-    An interruption, a full disk or an exception leaves no trace. A link stays a link, and a file keeps its mode. What
-    is no regular file, as /dev/stdout, is written to directly. Raises OSError where the draft cannot be written.
+    An interruption, a full disk or an exception leaves no trace. A symbolic link stays one, and a file keeps its mode.
+    What is no regular file, or a name of one that is open, as /dev/stdout, is written to directly. Raises OSError where
+    the draft cannot be written.
     """
-    if path.exists() and not path.is_file():
+    if str(path).startswith(("/dev/", "/proc/")) or (path.exists() and not path.is_file()):
         yield path
         return
     path = Path(os.path.realpath(path))

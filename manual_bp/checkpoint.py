@@ -46,7 +46,7 @@ def digest(*tensors: Tensor) -> str:
     found = hashlib.sha256()
     for tensor in tensors:
         found.update(f"{list(tensor.shape)} {tensor.dtype}".encode())
-        found.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        found.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return f"{' and '.join(str(list(tensor.shape)) for tensor in tensors)} ({found.hexdigest()[:8]})"
 
 

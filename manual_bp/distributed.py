@@ -32,7 +32,7 @@ def joined(device: torch.device, *, timeout: float = 60.0) -> "Iterator[Processe
 
     timeout: seconds that one waits for another, at most. Raises DistributedError where one does not come.
     """
-    if device.type == "cuda":
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # by which NCCL knows whose it is
     try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))

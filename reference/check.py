@@ -81,7 +81,7 @@ def crosscheck(
         grad_outs = _drawn_like(outs, seed)
         report = judge(
             pair.by_hand, pair.by_autograd, (*grad_outs, *inputs), title=title, dtypes=dtypes, seed=seed,
-            evidence=partial(gather, pair),
+            evidence=partial(gather, pair), grads_out=len(grad_outs),
         )  # fmt: skip
     return _with_changes(report, pair)
 
@@ -128,6 +128,8 @@ def compare(
         if oracle[name].shape != a.shape:
             raise ValueError(f"oracle[{name!r}]: expected shape {list(a.shape)}, got {list(oracle[name].shape)}")
         o = oracle[name].detach().cpu().to(torch.float64)
+        if bool((a.detach().cpu().isfinite() & ~o.isfinite()).any()):
+            raise ValueError(f"oracle[{name!r}]: expected finite numbers where expected[{name!r}] has them")
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
         m = {name: _detached(manual[name])} if name in manual else {}
         rows += rung_rows(a.dtype, m, {name: a.detach()}, {name: o}, {name: FACTOR * noise}, a.device, {})

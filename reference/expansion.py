@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from reference.diagnosis import UNKNOWN, constant_factor
-from reference.ladder import FACTOR, fault_of, infinity_of, raised
+from reference.ladder import FACTOR, fault_of, raised
 from reference.pair import Pair, device_of
-from reference.precision import is_floating, ladder, norm, rounded, unit_roundoff
+from reference.precision import first, is_finite, is_floating, norm, rounded, rungs_of, unit_roundoff, widened
 from reference.report import NOT_JUDGED, WRONG, ZERO, Report, Row, dtype_name
 from reference.witnesses import DIRECTION, limit_at_zero
 
@@ -30,9 +30,9 @@ def judge_by_taylor(
     highest dtype in which the two functions run; only a wrong formula can be seen so, no numerics.
     """
     device = device_of(inputs)
-    rungs = ladder(dtypes, device)
+    ladder = rungs_of(dtypes, device)
     failures: dict[torch.dtype, Exception] = {}
-    for dtype in rungs:
+    for dtype in ladder:
         try:
             outs, outs_again = (pair.outs_of(pair.forward, rounded(inputs, dtype)) for _ in range(2))
             pair.outs = len(outs)
@@ -44,14 +44,14 @@ def judge_by_taylor(
             continue
         rows = tuple(_rows(pair, given, dtype, manual, is_steady=pair.same(outs, outs_again)))
         repeats = "gives the same" if _alike(manual, again) else "differs"
-        lower = rungs[rungs.index(dtype) + 1 :]
+        lower = ladder[ladder.index(dtype) + 1 :]
         notes = raised(failures)
         notes += [f"judged by Taylor's expansion in {dtype_name(dtype)}, without autograd: the formula alone"]
         notes += [
             f"{dtype_name(t)}: {NOT_JUDGED}, for there is no autograd to compare its rounding with" for t in lower
         ]
         return Report(title, rows, tuple(notes), repeats, formula_alone=True)
-    if not rungs:
+    if not ladder:
         return Report(title, (), formula_alone=True)
     raise failures.get(next(filter(is_floating, inputs)).dtype, next(iter(failures.values())))
 
@@ -75,7 +75,9 @@ def _rows(
 
     for i in pair.judged:
         name, x, m = pair.names[i], xs[i], manual.get(pair.names[i])
-        fault = fault_of(m, torch.zeros_like(x), device) or infinity_of(m, torch.zeros_like(x), False)
+        fault = fault_of(m, x.detach(), device)
+        if not fault and m is not None and not is_finite(m):
+            fault = f"not finite at {first(~torch.isfinite(m))}"
         if fault or m is None:
             yield Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
             continue
@@ -129,8 +131,8 @@ def _along(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], generator: t
 
 
 def _wide(x: Tensor) -> Tensor:
-    """In float64, which not every device has."""
-    return x.cpu().double()
+    wide: Tensor = widened([x])[0]
+    return wide
 
 
 def _dot(x: Tensor, y: Tensor) -> float:

@@ -44,15 +44,16 @@ from torch import Tensor
 from reference.diagnosis import UNKNOWN, Evidence, diagnose, got_and_expected, misshapen
 from reference.precision import (
     apart,
+    comparable,
     distance,
     first,
     in_blocks,
     is_finite,
     is_floating,
-    ladder,
     nearby,
     norm,
     rounded,
+    rungs_of,
     unit_roundoff,
     widened,
 )  # fmt: skip
@@ -64,6 +65,7 @@ BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error i
 BLOCK = 64  # elements
 DRAWS = 3
 SINGLE, HALF = 2.0**-24, 2.0**-11  # roundoffs
+NOWHERE = f"{NOT_JUDGED}: autograd itself is nowhere finite"
 NOTHING = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
 
 Computation = Callable[..., Mapping[str, Tensor]]
@@ -78,13 +80,15 @@ def judge(
     dtypes: Sequence[torch.dtype] | None = None,
     seed: int = 0,
     evidence: Callable[..., Mapping[str, Evidence]] | None = None,
+    grads_out: int = 0,
 ) -> Report:
     """Judge every named tensor that `manual(*inputs)` returns by the one of that name from `autograd(*inputs)`.
 
     inputs: floating-point tensors are rounded to each rung, anything else is handed through untouched; every call
     gets fresh copies. dtypes: the rungs, all that the inputs' device has unless given. The seed is that of the draws.
     evidence(deep, *inputs): for the diagnosis, by name, from the oracle's inputs; called if something is wrong, and
-    deep if that takes more than a look.
+    deep if that takes more than a look. grads_out: how many of the inputs, the first, come back from above; what is
+    truly zero has the rounding errors of these, however large the others are.
     Returns a report with a row for each name and rung; a rung on which `manual` raises is noted and left out, unless
     it raises on every one. Raises TypeError without a floating-point tensor among the inputs, ValueError for a dtype
     that is no rung or that their device has not.
@@ -95,7 +99,7 @@ def judge(
     device = floating[0].device
 
     def climb(dtype: torch.dtype) -> _Rung:
-        return climbed.pop(dtype, None) or _Rung(manual, autograd, inputs, dtype, seed)
+        return climbed.pop(dtype, None) or _Rung(manual, autograd, inputs, dtype, seed, grads_out)
 
     climbed: dict[torch.dtype, _Rung] = {}  # no more than needed again: their tensors may be large
     rows: list[Row] = []
@@ -103,7 +107,7 @@ def judge(
     right: dict[str, bool] = {}  # does the formula hold at the highest rung?
     causes: dict[str, str] = {}  # of what is wrong, found at the highest rung
     repeats = ""
-    for dtype in ladder(dtypes, device):
+    for dtype in rungs_of(dtypes, device):
         rung = climb(dtype)
         if rung.failure:
             failures[dtype] = rung.failure
@@ -152,7 +156,9 @@ def rung_rows(
     for name in {**oracle, **manual}:
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
         fault = fault_of(m, a, device) or infinity_of(m, a, right.get(name, False))
-        if fault or m is None or a is None or o is None:
+        if fault == NOWHERE and right.get(name):  # an overflow that autograd has, too
+            row = Row(name, device, dtype, 0.0, FACTOR, True, fault, "")
+        elif fault or m is None or a is None or o is None:
             told = _told_by_numbers(name, m, o, budgets.get(name, 0.0), look)
             row = Row(name, device, dtype, math.inf, FACTOR, False, fault, told)
         else:
@@ -315,10 +321,11 @@ class _Rung:
     """The two sides at one rung, and autograd's noise there."""
 
     def __init__(
-        self, by_hand: Computation, by_autograd: Computation, inputs: Sequence[Any], dtype: torch.dtype, seed: int
-    ) -> None:
+        self, by_hand: Computation, by_autograd: Computation, inputs: Sequence[Any], dtype: torch.dtype, seed: int,
+        grads_out: int,
+    ) -> None:  # fmt: skip
         self.by_hand, self.by_autograd, self.dtype, self.seed = by_hand, by_autograd, dtype, seed
-        self.inputs = rounded(inputs, dtype)
+        self.inputs, self.grads_out = rounded(inputs, dtype), grads_out
 
     @cached_property
     def failure(self) -> Exception | None:
@@ -368,13 +375,19 @@ class _Rung:
 
     @cached_property
     def _largest(self) -> float:
-        """The largest number around."""
-        return max(map(norm, (*self.oracle.values(), *filter(is_floating, self.inputs))))
+        """The largest number around, of which a zero may be what is left."""
+        given = self.inputs[: self.grads_out] or self.inputs
+        return max(map(norm, (*self.oracle.values(), *filter(is_floating, given))))
 
     @cached_property
     def zeros(self) -> list[str]:
-        """What is truly zero, but for rounding."""
-        return [name for name, o in self.oracle.items() if norm(o) <= NOTHING * self._largest]
+        """What is truly zero but for rounding: next to nothing, and lost by autograd as well where it rounds."""
+        small = [name for name, o in self.oracle.items() if norm(o) <= NOTHING * self._largest]
+        if not small:
+            return []
+        in_float32 = self.dtype == torch.float64
+        a = self.by_autograd(*rounded(self.inputs, torch.float32)) if in_float32 else self.autograd
+        return [name for name in small if 4 * distance(a[name], self.oracle[name]) >= norm(self.oracle[name])]
 
     def _seen(self, values: Mapping[str, Tensor], oracle: Mapping[str, Tensor]) -> dict[str, float]:
         return {name: max(distance(values[name], o), unit_roundoff(self.dtype) * norm(o)) for name, o in oracle.items()}
@@ -382,7 +395,7 @@ class _Rung:
     def error(self, name: str) -> float:
         """‖m − o‖, and 0 where m cannot be compared: it is missing, or of another shape or kind."""
         m, o = None if self.failure else self.manual.get(name), self.oracle[name]
-        return distance(m, o) if is_floating(m) and m.shape == o.shape else 0.0
+        return distance(m, o) if m is not None and comparable(m, o) else 0.0
 
     @cached_property
     def _again(self) -> Sequence[Mapping[str, Tensor]]:
@@ -392,10 +405,9 @@ class _Rung:
     def wobble(self, name: str) -> float:
         """How far the same call again is apart."""
         one = self.manual.get(name)
-        others = (again.get(name) for again in self._again)
+        others = [again[name] for again in self._again if name in again]
         return max(
-            distance(one, other) if is_floating(one) and is_floating(other) and one.shape == other.shape else 0.0
-            for other in others
+            (distance(one, other) for other in others if one is not None and comparable(one, other)), default=0.0
         )
 
 
@@ -409,6 +421,8 @@ def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
         return f"wrong shape: expected {list(a.shape)}, got {list(m.shape)}"
     if m.dtype != a.dtype:
         return f"wrong dtype: expected {a.dtype}, got {m.dtype}"
+    if m.layout != a.layout:
+        return f"wrong layout: expected {a.layout}, got {m.layout}"
     if m.requires_grad:
         return "not outside of autograd: expected requires_grad=False, got True"
     if m.device != a.device:
@@ -425,5 +439,5 @@ def infinity_of(m: Tensor | None, a: Tensor | None, right: bool) -> str:
         found = f"{m[tuple(place)].item()} at {place}, where autograd has {a[tuple(place)].item():.3g}"
         return f"{INACCURATE}, but {found}" if right else found
     if a.numel() and not is_finite(a) and not torch.isfinite(a).any():
-        return f"{NOT_JUDGED}: autograd itself is nowhere finite"
+        return NOWHERE
     return ""

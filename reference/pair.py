@@ -146,7 +146,7 @@ class Pair:
         """Remember whose backward autograd believes. Raises TypeError where it is the one that is judged."""
         if self.believed is None:
             functions = _functions_in(outs)
-            if self.backward in functions:
+            if any(function is self.backward for function in functions):
                 raise TypeError(
                     f"{self.what}: expected torch's own operations, got {self.backward.__name__} itself, which would "
                     f"be judged by its own backward: give the function that it computes, as forward or as twin"

@@ -31,7 +31,7 @@ def rungs(device: torch.device) -> tuple[torch.dtype, ...]:
     return tuple(filter(runs, RUNGS))
 
 
-def ladder(dtypes: Sequence[torch.dtype] | None, device: torch.device) -> list[torch.dtype]:
+def rungs_of(dtypes: Sequence[torch.dtype] | None, device: torch.device) -> list[torch.dtype]:
     """These rungs, all without any, the most precise first. Raises ValueError for what is none that the device has."""
     here = rungs(device)
     for dtype in dtypes or ():
@@ -42,6 +42,11 @@ def ladder(dtypes: Sequence[torch.dtype] | None, device: torch.device) -> list[t
 
 def is_floating(x: object) -> TypeGuard[Tensor]:
     return isinstance(x, Tensor) and x.dtype.is_floating_point
+
+
+def comparable(x: object, y: object) -> bool:
+    """Whether their difference can be computed."""
+    return is_floating(x) and is_floating(y) and x.shape == y.shape and x.layout == y.layout == torch.strided
 
 
 def rounded(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
@@ -72,10 +77,10 @@ def _copy(x: Tensor, dtype: torch.dtype, change: Callable[[Tensor], Tensor] = la
         once = x.detach()[tuple(slice(1) if dim in expanded else slice(None) for dim in range(x.dim()))]
         return _copy(once, dtype, change).expand(x.shape)
     extent = 1 + sum((length - 1) * stride for length, stride in zip(x.shape, x.stride(), strict=True))
-    if extent > SPARSE * x.numel():  # as a column of a wide matrix: its strides without the gaps between them
-        copy = torch.empty_like(x, dtype=dtype)
-    else:
-        copy = torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=x.device)
+    strides = x.stride()
+    if extent > SPARSE * x.numel():  # as a column of a wide matrix: its gaps grow small, but there they are
+        strides = tuple(2 * stride for stride in torch.empty_like(x).stride())
+    copy = torch.empty_strided(x.shape, strides, dtype=dtype, device=x.device)
     return copy.copy_(change(x.detach()))
 
 

@@ -104,27 +104,31 @@ class Report:
 
     @property
     def mismatches(self) -> tuple[Row, ...]:
-        """The rows that do not agree; those with a tensor of which nothing could be judged are among them."""
-        return tuple(row for row in self.rows if not row.ok)
+        """The rows that were judged and do not agree."""
+        return tuple(row for row in self.rows if row.is_mismatch)
+
+    @property
+    def not_judged(self) -> tuple[Row, ...]:
+        """The rows of which nothing can be said."""
+        return tuple(row for row in self.rows if row.verdict.startswith(NOT_JUDGED))
 
     @property
     def is_mismatch(self) -> bool:
         """Whether something was judged and does not agree; what is neither this nor ok could not be judged."""
-        return any(row.is_mismatch for row in self.rows)
+        return bool(self.mismatches)
 
     @property
     def formula(self) -> str:
         """The verdict on the formula: does the error fall as the precision rises?"""
-        another = (INACCURATE, UNSTEADY, CHANGED, NOT_JUDGED)
-        wrong = [row.name for row in self.mismatches if not row.verdict.startswith(another)]
+        wrong = [row.name for row in self.mismatches if not row.verdict.startswith((INACCURATE, UNSTEADY, CHANGED))]
         if wrong:
             return f"wrong in {_listed(wrong)}"
-        judged = [row for row in highest(self.rows) if not row.verdict.startswith(NOT_JUDGED)]
+        judged = [row for row in highest(self.rows) if not row.verdict.startswith((NOT_JUDGED, UNSTEADY))]
         if not judged:
             return NOT_JUDGED
         right = [f"right, judged at {dtype_name(judged[0].dtype)}"]
-        for what, verdict in (("zero everywhere", ZERO), (NOT_JUDGED, NOT_JUDGED)):
-            names = [row.name for row in highest(self.rows) if row.verdict.startswith(verdict)]
+        for what, verdicts in (("zero everywhere", ZERO), (NOT_JUDGED, (NOT_JUDGED, UNSTEADY))):
+            names = [row.name for row in highest(self.rows) if row.verdict.startswith(verdicts)]
             right += [f"{what} in {_listed(names)}"] * bool(names)
         return ", ".join(right)
 
@@ -138,7 +142,7 @@ class Report:
             return f"less accurate than autograd in {_listed(less)}"
         if self.formula_alone or self.formula == NOT_JUDGED or not any(row.ok for row in self.rows):
             return NOT_JUDGED
-        return "where the formula is right, " * (not self.ok) + "as accurate as autograd"
+        return "where the formula is right, " * self.formula.startswith("wrong") + "as accurate as autograd"
 
     @property
     def determinism(self) -> str:
@@ -148,10 +152,12 @@ class Report:
     @property
     def verdict(self) -> str:
         """The first line of the table: what was judged, and whether it agrees."""
-        title, of = self.title or "gradient", f"in {len(self.mismatches)} of {len(self.rows)}"
+        title, of = self.title or "gradient", f"of {len(self.rows)}"
         if self.ok:
             return f"{title}: agrees"
-        return f"{title}: MISMATCH {of}" if self.is_mismatch else f"{title}: NOT JUDGED {of}"
+        if self.is_mismatch:
+            return f"{title}: MISMATCH in {len(self.mismatches)} {of}"
+        return f"{title}: NOT JUDGED in {len(self.not_judged)} {of}"
 
     @property
     def verdicts(self) -> dict[str, str]:

@@ -311,7 +311,7 @@ def test_usage_errors_exit_2(arguments, says, capsys):
     ("arguments", "says"),
     [
         (["--cost", "cross_entropy"], "expected Z to hold numbers from 0 to 1: floats [samples, outputs], got class"),
-        (["--hidden", "100000000000"], "network 64-100000000000-10: too large for cpu: "),
+        (["--hidden", "100000000000000"], "network 64-100000000000000-10: too large for cpu: "),
         (["--hidden", "100000000000000000000"], "network 64-100000000000000000000-10: too large for cpu: "),
         (["--eta", "1e38"], "it diverges, try a smaller --eta than 1e+38"),
     ],
@@ -395,7 +395,7 @@ def test_train_on_arrays_from_a_file(cost, Z, dtype, capsys, tmp_path):
         ),
         ({"X": np.ones((9, 2)), "Z": np.array(1)}, "Z: expected whole numbers [9] (classes) or floats [9, outputs]"),
         ({"X": np.ones((9, 2)), "Z": np.full(9, 2**63, np.uint64)}, "below 2^63, got 9223372036854775808"),
-        ({"X": np.ones((9, 2)), "Z": np.full(9, 10**11)}, "network 2-32-100000000001: too large for cpu: "),
+        ({"X": np.ones((9, 2)), "Z": np.full(9, 10**14)}, "network 2-32-100000000000001: too large for cpu: "),
         ({"X": np.array([["a"]]), "Z": np.ones(1, int)}, "X: expected numbers, got dtype <U1"),
         ({"X": np.ones((9, 2)), "Z": np.array([None] * 9)}, "expected a .npz file with arrays X and Z"),
         ({"X": np.ones((9, 2)), "Z": -np.ones(9, int)}, "got -1"),

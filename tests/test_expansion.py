@@ -66,6 +66,11 @@ def test_the_highest_of_the_dtypes_is_taken():
     assert [row.dtype for row in report.rows] == [torch.float32] * 2
 
 
+def test_what_is_not_finite_is_said():
+    report = crosscheck(forward, lambda *args: (backward(*args)[0] / 0, backward(*args)[1]), INPUTS, witness="taylor")
+    assert [row.verdict for row in report.mismatches] == ["not finite at [0, 0]"]
+
+
 def test_rounding_is_not_judged():
     report = crosscheck(forward, backward, INPUTS, witness="taylor")
     assert report.numerics == "not judged"

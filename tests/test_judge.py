@@ -5,7 +5,9 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -370,6 +372,7 @@ def test_compare(device):
         (({}, {"x": X}, X), TypeError, "^oracle: expected a mapping, .* got Tensor$"),
         (({}, {"x": X.long()}), TypeError, r"^expected\['x'\]: expected a floating-point .* got one of torch.int64$"),
         (({}, {"x": 1.0}), TypeError, r"^expected\['x'\]: expected a floating-point tensor, got float$"),
+        (({}, {"x": X}, {"x": X / 0}), ValueError, r"^oracle\['x'\]: expected finite numbers where expected"),
         (({}, {"x": X}, {"x": X.to(torch.complex64)}), TypeError, r"^oracle\['x'\]: expected a real, dense tensor"),
     ],
 )  # fmt: skip
@@ -449,6 +452,74 @@ def test_zeros_and_no_elements_are_no_proof(device):
     assert {row.verdict for row in report.rows} == {"not judged: it has no elements"}
     assert (report.formula, report.numerics) == ("not judged", "not judged")
     assert compare({"x": x * 0}, {"x": x * 0}).formula == "right, judged at float32, zero everywhere in x"
+
+
+@pytest.mark.parametrize("sentinel", [torch.finfo(torch.float32).min, 1.7e18])
+def test_a_huge_input_hides_no_wrong_factor(sentinel, device):
+    """As a mask that is added to scores, or a time in nanoseconds."""
+
+    def forward(scores, mask):
+        return torch.softmax(scores + mask.clamp(max=0), -1)
+
+    def backward(grad_out, out, scores, mask):
+        grad = out * (grad_out - (grad_out * out).sum(-1, keepdim=True))
+        return grad, torch.where(mask < 0, grad, 0)
+
+    mask = torch.zeros(5, 3, device=device)
+    mask[0, 1] = sentinel
+    scores = inputs(device, (5, 3))[0]
+    crosscheck(forward, backward, (scores, mask), dtypes=rungs(device)[:2]).raise_on_mismatch()
+    for wrong in (lambda x, m: (-3 * x, m), lambda x, m: (x, torch.where(mask.to(m) < 0, m, 1000.0))):
+        report = crosscheck(forward, lambda *a, w=wrong: w(*backward(*a)), (scores, mask), dtypes=rungs(device)[:2])
+        assert report.mismatches[0].verdict == "wrong formula"
+
+
+def test_what_is_small_is_not_zero(device):
+    (x,) = inputs(device, (5, 3))
+    x = 100 + x
+    assert crosscheck(lambda x: 1e-14 * x, lambda g, out, x: (1e-14 * g,), (x,), dtypes=rungs(device)[:2]).ok
+    assert not crosscheck(lambda x: 1e-14 * x, lambda g, out, x: (5e-14 * g,), (x,), dtypes=rungs(device)[:2]).ok
+
+
+def test_a_kernel_that_takes_no_heed_of_strides_is_caught(device):
+    for width in (2, 64, 128, 1000):
+        x = inputs(device, (100, width))[0][:, 0]
+        blind = lambda g, out, x: (g * x.as_strided(x.shape, (1,)).cos(),)  # noqa: E731
+        assert crosscheck(torch.sin, lambda g, out, x: (g * x.cos(),), (x,)).ok
+        assert not crosscheck(torch.sin, blind, (x,)).ok
+
+
+def test_a_backward_is_any_callable(device):
+    @dataclass
+    class Cosine:
+        factor: float
+
+        def __call__(self, grad_out, out, x):
+            return (self.factor * grad_out * x.cos(),)
+
+    assert crosscheck(torch.sin, Cosine(1.0), inputs(device, (5, 3))).ok
+    assert not crosscheck(torch.sin, Cosine(2.0), inputs(device, (5, 3))).ok
+
+
+def test_a_sparse_gradient_is_refused_by_its_layout(device):
+    report = crosscheck(torch.sin, lambda g, out, x: ((g * x.cos()).to_sparse(),), inputs(device, (5, 3)))
+    assert report.mismatches[0].verdict == "wrong layout: expected torch.strided, got torch.sparse_coo"
+
+
+def test_where_autograd_overflows_everywhere_too_nothing_is_wrong(device):
+    report = crosscheck(torch.exp, lambda g, out, x: (g * out,), (torch.full((5,), 12.0, device=device),))
+    report.raise_on_mismatch()
+    (row,) = report.not_judged
+    assert (row.dtype, row.verdict) == (torch.float16, "not judged: autograd itself is nowhere finite")
+    assert report.formula.startswith("right, judged at ")
+    assert report.numerics == "as accurate as autograd"
+
+
+def test_of_what_differs_from_call_to_call_no_formula_is_right(device):
+    draws = cycle((1.5, 3.0, 2.0))
+    report = crosscheck(torch.sin, lambda g, out, x: (next(draws) * g * x.cos(),), inputs(device, (5, 3)))
+    assert report.is_mismatch
+    assert report.formula == "not judged"
 
 
 def test_what_could_not_be_judged_is_no_wrong_formula(device):

@@ -57,6 +57,17 @@ def test_a_link_stays_a_link_and_a_file_keeps_its_mode(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link", "out.txt"]
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="has no /dev/stdout")
+def test_standard_output_is_written_to_not_replaced(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("kept\n")
+    code = "import sys; from pathlib import Path; from manual_bp._files import whole\n"
+    code += "with whole(Path('/dev/stdout')) as out: out.open('a').write('added')"
+    with log.open("a") as out:
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=out)
+    assert log.read_text() == "kept\nadded"
+
+
 def started(command):
     return subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

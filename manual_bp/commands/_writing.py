@@ -1,5 +1,6 @@
 """What the commands that write files have in common, pictures above all."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ def can_write(what: str, file: str) -> None:
         raise CommandError(f"{what}: expected a file, got a directory")
     if not path.parent.is_dir():
         raise CommandError(f"{what}: there is no directory {path.parent}")
+    if not (os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK)):
+        raise CommandError(f"{what}: it may not be written there")
 
 
 def can_write_into(what: str, folder: str) -> None:

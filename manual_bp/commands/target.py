@@ -1,5 +1,6 @@
 """A gradient of the user's own, from a file or a module, and what is wrong with it where it cannot be judged."""
 
+import functools
 import importlib.util
 import inspect
 import sys
@@ -22,7 +23,10 @@ from reference import Report, crosscheck
 PARTS = ("forward", "backward", "inputs")
 
 # The directories whose frames in a traceback are not the user's
-NOT_THEIRS = tuple(str(Path(str(package.__file__)).parent) for package in (torch, manual_bp, reference))
+NOT_THEIRS = (
+    *(str(Path(str(package.__file__)).parent) for package in (torch, manual_bp, reference)),
+    str(Path(functools.__file__).parent / "functools.py"),
+)
 
 
 def subject(target: str, seed: int) -> Subject:

@@ -16,12 +16,12 @@ from manual_bp import __version__
 from manual_bp._console import console
 from manual_bp._files import whole
 from manual_bp.commands import CommandError
-from manual_bp.commands._shares import Shares, colour, exit_code
+from manual_bp.commands._shares import Shares, colour, exit_code, is_known
 from manual_bp.commands._writing import can_write, writing
 from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
-from reference import Report, Row, devices
+from reference import Report, devices
 from reference.precision import RUNGS, rungs, unit_roundoff
 from reference.report import dtype_name, shown
 
@@ -82,8 +82,8 @@ def verify(
     for name, reason in not_judged.items():
         lines.print(f"Not judged: {name}: {reason}")
     wrong = sum(report.is_mismatch for report in reports)
-    unknown = sum(not report.ok for report in reports) - wrong
-    rows = [(report.title, row) for report in reports for row in report.rows if row.ok or row.is_mismatch]
+    unknown = sum(not is_known(report) for report in reports)
+    rows = [(report.title, row) for report in reports for row in report.rows if row not in report.not_judged]
     tensors = f"{len({(title, row.name, row.device) for title, row in rows})} tensors"
     where = f"on {_listed(places)} at {_listed(map(dtype_name, dtypes))}"
     judged = f"{len(reports) - unknown} judged, {tensors}, {where}"
@@ -103,21 +103,16 @@ def _ladder(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtyp
 
 
 def _verdict(report: Report) -> str:
-    if report.ok:
+    if report.ok and is_known(report):
         return "agrees"
-    names = list(dict.fromkeys(row.name for row in _wrong(report)))
+    names = list(dict.fromkeys(row.name for row in report.mismatches or report.not_judged))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{'MISMATCH' if report.is_mismatch else 'NOT JUDGED'} in {', '.join(names[:3])}{more}"
 
 
-def _wrong(report: Report) -> list[Row]:
-    """What does not agree or, where there is nothing of the kind, what could not be judged."""
-    return [row for row in report.mismatches if row.is_mismatch or not report.is_mismatch]
-
-
 def _where(report: Report) -> str:
     """What is wrong at the most precise rung that shows any."""
-    wrong = _wrong(report)
+    wrong = report.mismatches or report.not_judged
     finest = min(wrong, key=lambda row: unit_roundoff(row.dtype)).dtype
     rows = tuple(row for row in wrong if row.dtype == finest)
     more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
