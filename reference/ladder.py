@@ -117,7 +117,7 @@ def judge(
         budgets = _budgets(rung, below)
         if any(rung.error(name) > budget for name, budget in budgets.items()):
             budgets = _budgets(rung, below, surely=True)
-        look = _Look(rung, below, by_blocks=not right and not below, evidence=evidence, causes=causes)
+        look = _Look(rung, below, is_first=not right, evidence=evidence, causes=causes)
         rows += _connected(rung_rows(dtype, rung.manual, rung.autograd, rung.oracle, budgets, device, right, look))
         repeats = repeats or _repeats(rung)
     if failures and not rows:
@@ -164,7 +164,7 @@ def rung_rows(
         else:
             error, budget = distance(m, o), budgets[name]
             if error <= budget:
-                found = _within(name, m, a, o, look)
+                found = _within(name, m, a, o, budget, look)
             else:
                 found = _beyond(name, m, o, error, budget, right.get(name, False), look)
             ok, verdict, diagnosis = found
@@ -186,16 +186,18 @@ def _told_by_numbers(name: str, m: object, o: Tensor | None, budget: float, look
 Found = tuple[bool, str, str]  # ok, verdict, diagnosis
 
 
-def _within(name: str, m: Tensor, a: Tensor, o: Tensor, look: "_Look | None") -> Found:
+def _within(name: str, m: Tensor, a: Tensor, o: Tensor, budget: float, look: "_Look | None") -> Found:
     """What is said of a tensor whose error is within its budget."""
     overflow = None if is_finite(a) else first(~torch.isfinite(a))
     if overflow is not None:
         return True, f"agrees, but autograd is not finite at {overflow}, and nothing is judged there", ""
+    if look and look.is_first and look.rung.wobble(name) > budget:
+        return False, UNSTEADY, ""
     if not o.numel():
         return True, f"{NOT_JUDGED}: it has no elements", ""
     if name in look.rung.zeros if look else not norm(o):
         return True, f"{ZERO}, where no wrong factor shows", ""
-    block = _wrong_block(name, m, a, o, look) if look and look.by_blocks else ""
+    block = _wrong_block(name, m, a, o, look) if look and look.is_first and not look.below else ""
     return (False, WRONG, block) if block else (True, "agrees", "")
 
 
@@ -233,11 +235,11 @@ class _Look:
         self,
         rung: "_Rung",
         below: "_Rung | None",
-        by_blocks: bool,
+        is_first: bool,
         evidence: Callable[..., Mapping[str, Evidence]] | None,
         causes: dict[str, str],
     ) -> None:
-        self.rung, self.below, self.by_blocks, self.causes = rung, below, by_blocks, causes
+        self.rung, self.below, self.is_first, self.causes = rung, below, is_first, causes
         self._evidence, self._known = evidence, dict[bool, Mapping[str, Evidence]]()
         self.second = SecondLook(rung.by_hand, rung.by_autograd, rung.inputs, rung.dtype, rung.seed)
 
