@@ -62,7 +62,7 @@ def test_another_subgradient_at_a_kink_is_a_convention(device):
     report = crosscheck(torch.relu, lambda grad_out, out, x: (torch.where(x >= 0, grad_out, 0),), (x,))
     report.raise_on_mismatch()
     assert "agrees, but for a convention at a kink, first at [1, 2]: autograd takes 0, " in report.rows[0].verdict
-    assert all("at a kink" in row.verdict for row in report.rows)
+    assert all("at a kink" in row.verdict and row.diagnosis == "" for row in report.rows)
     report = crosscheck(torch.relu, lambda grad_out, out, x: (torch.where(x >= 0, 2 * grad_out, 0),), (x,))
     assert not report.ok
 
@@ -84,6 +84,7 @@ def test_all_at_a_kink_is_not_judged(device):
     report = crosscheck(torch.relu, lambda grad_out, out, x: (grad_out,), (torch.zeros(5, 3, device=device),))
     assert not report.ok
     assert "not judged: every element lies at a kink" in report.rows[0].verdict
+    assert report.rows[0].diagnosis == ""
 
 
 def test_a_neuron_that_rounding_carries_over_its_kink(device):
@@ -184,7 +185,7 @@ def test_a_kernel_for_some_dtypes_is_judged_in_those(runs_in, device):
     assert "not judged, for it raises RuntimeError: no kernel for torch." in report.notes[0]
     assert not crosscheck(forward, wrong, (x,), twin=torch.sigmoid).ok
     with pytest.raises(
-        TypeError, match="forward: expected to run in float64, .* give a twin in torch's own operations"
+        TypeError, match="forward: expected to run in float64, .* it raises RuntimeError: no kernel .* give a twin"
     ):
         crosscheck(forward, backward, (x.to(runs_in[0]),))
 
@@ -304,6 +305,20 @@ def test_what_is_changed_in_place_is_named(victim, device):
     report = crosscheck(Sigmoid.forward, backward, (normal(device, 5, 3),))
     (row,) = report.mismatches
     assert (row.name, row.verdict, row.diagnosis) == (victim, "changed in place by backward", "")
+
+
+def test_what_the_forward_changes_in_place_is_named(device):
+    def forward(x):
+        out = torch.sigmoid(x)
+        return out if x.requires_grad else (x.mul_(2), out)[1]  # where autograd would not let it
+
+    report = crosscheck(forward, Sigmoid.backward, (normal(device, 5, 3),), twin=torch.sigmoid)
+    assert [(row.name, row.verdict) for row in report.mismatches][-1] == ("x", "changed in place by forward")
+
+
+def test_a_complex_result_is_refused(device):
+    with pytest.raises(TypeError, match="^forward's result: expected a real, dense tensor, got a complex one"):
+        crosscheck(torch.fft.fft, lambda g, out, x: (g,), (normal(device, 5),))
 
 
 def test_memory_layouts_reach_the_two_functions(device):

@@ -1,0 +1,113 @@
+"""What the judge looks at twice: how far it moves the inputs, how often, and what it then calls rounding."""
+
+import pytest
+import torch
+
+from reference import judge
+from reference.ladder import DRAWS, _Rung
+from reference.precision import unit_roundoff
+from reference.second_look import COARSEST, STEPS, SecondLook
+
+X = torch.linspace(-1, 1, 1001, dtype=torch.float64)  # with a zero in the middle
+
+
+def look(manual=None, autograd=None, inputs=(X,), dtype=torch.float32):
+    return SecondLook(manual, autograd, inputs, dtype, 0)
+
+
+def steps(draw: int, seed: int = 0) -> torch.Tensor:
+    """By how many roundoffs each element is moved."""
+    moved = look()._stepped(X, draw, torch.Generator().manual_seed(seed))
+    return (moved - X) / unit_roundoff(torch.float32) / torch.where(X == 0, 1.0, X.abs())
+
+
+def test_all_is_moved_down_then_up_then_as_it_falls():
+    down, up, both, again = (steps(draw) for draw in range(4))
+    assert down.max() <= 1e-6
+    assert up.min() >= -1e-6
+    for moved in (down, up, both, again):
+        assert 0.98 * STEPS < moved.abs().max() <= STEPS * (1 + 1e-6)
+    for moved in (both, again):
+        assert moved.min() < -0.98 * STEPS
+        assert moved.max() > 0.98 * STEPS
+    torch.testing.assert_close(up, -down, rtol=0, atol=1e-6)  # by the same draw
+    assert torch.equal(steps(2), both)  # of a generator of its own
+    assert not torch.equal(steps(2, seed=1), both)
+    assert up[500] != 0  # a zero, by a share of the largest
+    index = torch.arange(3)
+    assert look()._stepped(index, 0, torch.Generator()) is index
+
+
+def test_the_inputs_are_moved_three_times():
+    calls = []
+
+    def count(x):
+        calls.append(x)
+        return {"x": x}
+
+    look(count, lambda x: {"x": x})._change("x", torch.zeros(1001).double(), 1e-3, slice(None))
+    assert len(calls) == 3
+    assert len({x.sum().item() for x in calls}) == 3
+
+
+def of_rounding(manual, dtype, x=X):
+    """Whether the error of manual by x itself is called rounding."""
+    x = x.to(dtype)
+    seen = look(lambda x: {"x": manual(x)}, lambda x: {"x": x}, (x,), dtype)
+    exact = x.double()
+    return seen.is_rounding("x", manual(x).double() - exact, exact)
+
+
+def hashed(x: torch.Tensor, size: float) -> torch.Tensor:
+    """As rough as rounding, and as large as one likes."""
+    return x + size * torch.sin(1e9 * x.double()).to(x.dtype) * x.abs().max()
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_rough_is_rounding_and_smooth_is_not(dtype, scale):
+    x = scale * X
+    assert of_rounding(lambda x: (x.bfloat16()).to(x.dtype), dtype, x)
+    assert not of_rounding(lambda x: 1.001 * x, dtype, x)
+    assert not of_rounding(lambda x: x + 1e-3 * x.abs().max(), dtype, x)
+
+
+def test_what_is_too_large_is_no_rounding_but_in_half_precision():
+    assert of_rounding(lambda x: hashed(x, COARSEST / 2), torch.float64)
+    assert not of_rounding(lambda x: hashed(x, COARSEST * 2), torch.float64)
+    assert not of_rounding(lambda x: hashed(x, COARSEST * 2), torch.float32)
+    assert of_rounding(lambda x: hashed(x, COARSEST * 2), torch.bfloat16)
+
+
+def calls_of_autograd(dtype: torch.dtype, *, surely: bool) -> int:
+    calls = []
+
+    def autograd(x):
+        calls.append(x.dtype)
+        return {"x": 1 * x}
+
+    _Rung(lambda x: {"x": x}, autograd, (X,), dtype, 0, 0).noise(surely)
+    return len(calls)
+
+
+def test_noise_is_of_one_sample_or_surely_of_several():
+    """Each of them in the dtype of the rung and in float64; at float64 there is nothing to sample."""
+    assert calls_of_autograd(torch.float32, surely=False) == 2
+    assert calls_of_autograd(torch.float32, surely=True) == 2 * DRAWS
+    assert calls_of_autograd(torch.float64, surely=False) == 1
+    assert calls_of_autograd(torch.float64, surely=True) == 1
+
+
+def test_what_has_no_difference_differs_in_nothing():
+    for value in (3.0, torch.ones(1), None):
+        report = judge(
+            lambda x, value=value: {"x": value}, lambda x: {"x": x}, (torch.ones(3),), dtypes=[torch.float32]
+        )
+        assert (report.ok, report.repeats) == (False, "gives the same")
+
+
+def test_a_judge_knows_of_swapped_names_by_itself():
+    report = judge(lambda x, y: {"a": y, "b": x}, lambda x, y: {"a": x, "b": y}, (X, X**2 + 1), dtypes=[torch.float64])
+    assert [row.diagnosis.partition("\n")[0] for row in report.rows] == [
+        "it is the gradient of b", "it is the gradient of a"
+    ]  # fmt: skip
