@@ -1,6 +1,7 @@
 """The network: against autograd at every rung, against the complex step, and its contract."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from manual_bp import Network
+from manual_bp import Network, _checks
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import ReLU, SigmoidCrossEntropy, SiLU, SoftmaxCrossEntropy, SquaredError, Tanh
@@ -227,7 +228,12 @@ W, B = torch.ones(2, 3), torch.ones(2)
             "activation: expected one of sigmoid, tanh, relu, identity, .* got 'sigmod'",
         ),
         (([W], [B], ["tanh", "tanh"], "squared_error"), ValueError, "activation: expected 1, one a layer, got 2"),
-        (([W], [B], ["tanh"]), ValueError, r"activation\[0\]: expected Sigmoid, .* got Tanh"),
+        (
+            ([W], [B], ["tanh"]),
+            ValueError,
+            r"^activation\[0\]: expected Sigmoid, with which the cost SigmoidCrossEntropy is fused, got Tanh: choose "
+            "another cost of cross_entropy, softmax_cross_entropy, squared_error$",
+        ),
         (([W], [B], "tanh", "entropy"), ValueError, "cost: expected one of cross_entropy, .* got 'entropy'"),
         (([W], [B], "tanh", Tanh), ValueError, "cost: expected one of cross_entropy, .* or a Loss, got"),
     ],
@@ -263,10 +269,34 @@ X = torch.ones(5, 3)
         ("cross_entropy", X.double(), torch.ones(5, 2), 0.1, TypeError, "x: expected dtype torch.float32"),
         ("cross_entropy", X.to("meta"), torch.ones(5, 2), 0.1, ValueError, "x: expected a tensor on cpu"),
         ("cross_entropy", X.clone().requires_grad_(), torch.ones(5, 2), 0.1, TypeError, "x: .*requires_grad"),
-        ("cross_entropy", X, torch.ones(5), 0.1, ValueError, r"z: expected shape \[5, 2\] .* got \[5\]"),
+        (
+            "cross_entropy",
+            X,
+            torch.ones(5),
+            0.1,
+            ValueError,
+            r"^z: expected shape \[5, 2\] \(that of the network's outputs\), got \[5\]$",
+        ),
         ("cross_entropy", X, torch.ones(5, 2), math.nan, ValueError, "eta: expected a finite number, got nan"),
         ("cross_entropy", X, torch.ones(5, 2), None, TypeError, "eta: expected a number, got NoneType"),
-        ("softmax_cross_entropy", X, torch.ones(5), 0.1, TypeError, "z: expected class indices of an integer dtype"),
+        (
+            "softmax_cross_entropy",
+            X,
+            torch.ones(5),
+            0.1,
+            TypeError,
+            "^z: expected class indices of an integer dtype, got torch.float32$",
+        ),
+        ("softmax_cross_entropy", X, torch.ones(5).bool(), 0.1, TypeError, "^z: expected class .* got torch.bool$"),
+        ("softmax_cross_entropy", X, torch.ones(5).cfloat(), 0.1, TypeError, "^z: expected class .* torch.complex64$"),
+        (
+            "softmax_cross_entropy",
+            X,
+            torch.ones(5).long().to("meta"),
+            0.1,
+            ValueError,
+            "^z: expected a tensor on cpu, ",
+        ),
         (
             "softmax_cross_entropy",
             X,
@@ -281,7 +311,7 @@ X = torch.ones(5, 3)
             torch.ones(5, 2).long(),
             0.1,
             ValueError,
-            r"z: expected shape \[5\] .* got \[5, 2\]",
+            r"^z: expected shape \[5\] \(one class index a sample\), got \[5, 2\]$",
         ),
         (
             "squared_error",
@@ -299,7 +329,7 @@ def test_bad_input_is_refused_and_changes_nothing(cost, x, z, eta, error, says, 
     says = says.replace("on cpu", f"on {device.type}")
     x = x if x.is_meta else x.detach().to(device).requires_grad_(x.requires_grad)
     with pytest.raises(error, match=says):
-        net.step(x, z if z is None else z.to(device), eta)
+        net.step(x, z if z is None or z.is_meta else z.to(device), eta)
     assert torch.equal(net.weights[0], weights)
     assert torch.equal(net.biases[0], biases)
 
@@ -352,6 +382,28 @@ def test_one_sample_with_its_cost(device):
         assert float(J) == pytest.approx(float(expected))
 
 
+def test_a_rule_without_a_form_in_place_steps_as_the_others(device):
+    """One sample counts once, a batch as often as it has samples; eta is a number of any kind."""
+    for x, z in ((X[0], torch.tensor([0.0, 1.0])), (X, torch.ones(5, 2))):
+        net = Network.random([3, 4, 2], activation=[SiLU, "sigmoid"], device=device)
+        expected, J = net.cost(x.to(device), z.to(device)), torch.zeros((), device=device)
+        for eta in (0, torch.tensor(0.0), 0.0):
+            net.step(x.to(device), z.to(device), eta, cost=J)
+        assert float(J) == pytest.approx(3 * float(expected) * (5 if x.dim() == 2 else 1))
+
+
+def test_the_last_of_equal_etas_counts():
+    ours, theirs = Network.random([3, 2]), Network.random([3, 2])
+    for eta in (1, 1.0, torch.tensor(1.0)):
+        ours.step(X, torch.ones(5, 2), eta)
+        theirs.step(X, torch.ones(5, 2), 1.0)
+    assert torch.equal(ours.weights[0], theirs.weights[0])
+
+
+def test_of_an_error_the_first_line_is_told():
+    assert _checks.first_line(ValueError("\nwhat it says\nand the stack below it")) == "what it says"
+
+
 def test_a_module_is_made_without_a_random_number(device):
     state = torch.get_rng_state()
     assert Network.random([3, 2], device=device).to_module()[0].weight.device.type == device.type
@@ -370,6 +422,9 @@ def test_update_refuses_the_gradients_of_another_network(device):
     before = net.weights[0].clone()
     with pytest.raises(ValueError, match=r"grads.weight\[0\]: expected shape \[2, 3\] .* got \[4, 3\]"):
         net.update(grads, 0.1)
+    right = net.backward(net.forward(X.to(device)), torch.ones(5, 2, device=device))
+    with pytest.raises(ValueError, match=r"^grads.bias: expected 1, one a layer, got 0$"):
+        net.update(replace(right, bias=()), 0.1)
     assert torch.equal(net.weights[0], before)
 
 
