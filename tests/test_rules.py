@@ -391,6 +391,12 @@ def test_cells_of_any_width(name, gates, states, device):
     crosscheck(RULES[name].forward, RULES[name].backward, inputs, twin=TWINS[name][0]).raise_on_mismatch()
 
 
+def test_half_is_dropped_unless_told_otherwise(device):
+    x, mask = torch.ones(3, device=device), torch.tensor([True, False, True], device=device)
+    assert rules.Dropout.forward(x, mask).tolist() == [2, 0, 2]
+    assert rules.Dropout.backward(x, x, x, mask)[0].tolist() == [2, 0, 2]
+
+
 def test_a_cosine_of_short_rows_has_its_eps_in_both_norms(device):
     def cosine(a, b):
         a_hat, b_hat = (x / x.norm(dim=-1, keepdim=True).clamp(min=3) for x in (a, b))
