@@ -90,7 +90,7 @@ def norm(x: Tensor) -> float:
         return 0.0
     low, high = map(float, torch.aminmax(x))  # one pass over the memory; the rest is for what is not finite
     if math.isfinite(low) and math.isfinite(high):
-        return max(high, -low)  # in this order zero is no −0
+        return max(0.0, high, -low)  # of equal ones the first: never −0
     return float(torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0).abs().max())
 
 
