@@ -10,7 +10,8 @@ At the rung of dtype t, with the unit roundoff u(t), the inputs are rounded to t
     m agrees when ‖m − o‖ ≤ 16 · noise(t)
 
 where ‖·‖ is the largest magnitude of a tensor's elements: autograd's own rounding error is the yardstick, tensor by
-tensor. A draw moves the inputs by about a roundoff, for a single sample of autograd's error can be small by luck.
+tensor. A draw moves the inputs by up to √u, for one sample of autograd's error can be small by luck; and by less
+the output of a saturated neuron would be rounded as before.
 
 At float64 autograd is its own oracle; the noise there is carried down from float32, where it is seen:
 
@@ -365,7 +366,7 @@ class _Rung:
         u, noise = unit_roundoff(self.dtype), self._noise
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(0 if self.dtype == torch.float64 else DRAWS - 1):
-            moved = nearby(self.inputs, self.dtype, 2 * u, generator)
+            moved = nearby(self.inputs, self.dtype, math.sqrt(u), generator)
             seen = self._seen(self.by_autograd(*rounded(moved, self.dtype)), self.by_autograd(*widened(moved)))
             noise = {name: max(noise[name], seen[name]) for name in noise}
         return noise
