@@ -167,15 +167,11 @@ def _takes(what: str, function: Callable[..., Any], names: Sequence[str]) -> Non
 @contextmanager
 def _isolated(device: torch.device) -> Iterator[None]:
     """No random state, grad mode or autocast comes in from outside, and none goes out."""
-    kinds = {"cpu", device.type}
+    every = range(0 if device.type == "cpu" else torch.accelerator.device_count())
     with ExitStack() as stack:
-        if device.type == "cpu":
-            stack.enter_context(torch.random.fork_rng(devices=[]))
-        else:
-            every = list(range(torch.accelerator.device_count()))
-            stack.enter_context(torch.random.fork_rng(devices=every, device_type=device.type))
+        stack.enter_context(torch.random.fork_rng(devices=every, device_type=device.type))
         stack.enter_context(torch.inference_mode(False))
-        for kind in kinds:
+        for kind in {"cpu", device.type}:
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 

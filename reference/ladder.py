@@ -138,7 +138,7 @@ def _connected(rows: Iterator[Row]) -> Iterator[Row]:
     for row in found:
         if named and row.diagnosis.startswith(UNKNOWN):
             hint = f"{UNKNOWN}, perhaps the same as in {named[-1]}"
-            row = replace(row, diagnosis=row.diagnosis.replace(UNKNOWN, hint, 1))
+            row = replace(row, diagnosis=row.diagnosis.replace(UNKNOWN, hint))
         yield row
 
 

@@ -27,7 +27,7 @@ STEPS = 4  # roundoffs that the inputs are moved in search of a kink
 # some 10⁻², and up to 0.4 where the error is nearly zero. Inputs of half precision cannot be moved far enough for all.
 ROUGH, ROUGH_IN_HALF = 0.55, 0.3
 FINER, FINEST = 8, 2.0**-7
-COARSEST = 2.0**-4  # a larger relative error is not called rounding, unless in half precision
+COARSEST = 2.0**-4  # a larger relative error is not called rounding, unless in bfloat16
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,7 @@ def test_dropout_is_judged_from_the_same_random_state(device):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("size", [1.0, 0.3])
+@pytest.mark.parametrize("size", [1.0, 0.3, 0.1])
 def test_random_numbers_that_hang_on_the_dtype_are_refused(size, device):
     def forward(x):
         return x * (1 + size * torch.randn_like(x))
@@ -288,6 +288,31 @@ def test_random_numbers_that_hang_on_the_dtype_are_refused(size, device):
     if device.type == "cpu":
         with pytest.raises(TypeError, match="draw them outside, and hand them in"):
             crosscheck(forward, lambda grad_out, out, x: (grad_out * out / x,), (normal(device, 50),))
+
+
+def test_numbers_that_are_drawn_in_no_dtype_but_those_that_are_judged(device):
+    """In float64 alone there is no other dtype in which they could be others."""
+
+    def forward(x):
+        return x * (1 + torch.randn_like(x))
+
+    if device.type == "cpu":
+        options = {"dtypes": [torch.float64]}
+        assert crosscheck(forward, lambda grad_out, out, x: (grad_out * out / x,), (normal(device, 50),), **options).ok
+
+
+def test_a_mask_that_hangs_on_the_dtype_is_refused(device):
+    def forward(x):
+        keep = torch.rand_like(x) > 0.4
+        return x * keep, keep
+
+    def backward(grad_out, out, x):
+        return (grad_out[0] * out[1],)
+
+    if device.type == "cpu":
+        assert crosscheck(forward, backward, (normal(device, 50),), dtypes=[torch.float64]).ok
+        with pytest.raises(TypeError, match="draw them outside, and hand them in"):
+            crosscheck(forward, backward, (normal(device, 50),))
 
 
 def test_what_differs_from_call_to_call_is_said(device):
@@ -318,6 +343,41 @@ def test_what_is_changed_in_place_is_named(victim, device):
     report = crosscheck(Sigmoid.forward, backward, (normal(device, 5, 3),))
     (row,) = report.mismatches
     assert (row.name, row.verdict, row.diagnosis) == (victim, "changed in place by backward", "")
+
+
+def test_of_several_grads_out_the_one_that_is_changed_is_named(device):
+    def backward(grad_out, out, x):
+        gradient = 2 * grad_out[0] + 3 * grad_out[1]
+        grad_out[1].zero_()
+        return (gradient,)
+
+    report = crosscheck(lambda x: (2 * x, 3 * x), backward, (normal(device, 5),))
+    assert [(row.name, row.verdict) for row in report.mismatches] == [("grad_out[1]", "changed in place by backward")]
+
+
+def test_what_is_not_finite_is_not_changed_in_place(device):
+    x = normal(device, 5)
+    x[2] = torch.nan
+    report = crosscheck(torch.nan_to_num, lambda g, out, x: (torch.where(x.isnan(), 0, g),), (x,))
+    report.raise_on_mismatch()
+    assert {row.verdict for row in report.rows} == {"agrees"}
+
+
+def test_a_graph_of_very_many_paths(device):
+    """Forty layers, each with two ways through it: as many paths as 2 to the 40."""
+
+    def forward(x):
+        for _ in range(40):
+            x = x / 2 + torch.sin(x) / 2
+        return x
+
+    def backward(grad_out, out, x):
+        for _ in range(40):
+            grad_out = grad_out * (1 + x.cos()) / 2
+            x = x / 2 + torch.sin(x) / 2
+        return (grad_out,)
+
+    assert_crosscheck(forward, backward, (normal(device, 5),))
 
 
 def test_what_the_forward_changes_in_place_is_named(device):
@@ -385,6 +445,13 @@ def test_what_is_not_judged_is_refused_by_name(inputs, says):
         crosscheck(lambda x: x * 2, lambda g, out, x: (g * 2,), inputs)
 
 
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation:UserWarning")
+def test_what_is_quantized_is_refused():
+    x = torch.empty(3, dtype=torch.quint8)
+    with pytest.raises(TypeError, match="^x: expected a real, dense tensor, got a quantized one, which is not judged$"):
+        crosscheck(lambda x: x, lambda g, out, x: g, (x,))
+
+
 def test_it_works_in_any_mode(device):
     x = normal(device, 5, 3)
     for mode in (torch.inference_mode(), torch.no_grad(), torch.autocast(device.type, torch.bfloat16)):
@@ -424,6 +491,31 @@ def test_a_function_of_autograd(device, monkeypatch):
     report = crosscheck(forward, Cube, inputs)
     assert "off by the constant factor 2/3" in report.mismatches[0].diagnosis
     assert not crosscheck(lambda x, power: x ** (power + 1), Cube, inputs).ok
+
+
+class Careless(Function):
+    """Returns None for what it has to return, or what it saved."""
+
+    returned = "nothing"
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x)
+        return x * w
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        return None if Careless.returned == "nothing" else ctx.saved_tensors[0], grad_out * ctx.saved_tensors[0]
+
+
+@pytest.mark.parametrize(
+    ("returned", "verdict"),
+    [("nothing", "missing: expected a tensor of shape [5], got None"), ("what was saved", "wrong formula")],
+)
+def test_what_a_function_of_autograd_returns(returned, verdict, device, monkeypatch):
+    monkeypatch.setattr(Careless, "returned", returned)
+    report = crosscheck(torch.mul, Careless, (normal(device, 5), normal(device, 5)), names=("x", "w"))
+    assert {(row.name, row.verdict) for row in report.mismatches} == {("x", verdict)}
 
 
 # Size

@@ -397,6 +397,11 @@ def test_compare_takes_autograds_error_for_the_yardstick(device):
     assert not compare(off_by(40), off_by(4)).ok
 
 
+def test_compare_computes_in_float64():
+    x = torch.full((3,), 6e4, dtype=torch.float16)
+    assert compare({"x": -x}, {"x": x}).rows[0].verdict == "wrong formula"  # their difference is no float16
+
+
 def test_options_of_assert_crosscheck_are_those_of_crosscheck():
     def backward(grad_out, out, x):
         return (grad_out * x.cos(),)
@@ -472,6 +477,20 @@ def test_a_huge_input_hides_no_wrong_factor(sentinel, device):
     for wrong in (lambda x, m: (-3 * x, m), lambda x, m: (x, torch.where(mask.to(m) < 0, m, 1000.0))):
         report = crosscheck(forward, lambda *a, w=wrong: w(*backward(*a)), (scores, mask), dtypes=rungs(device)[:2])
         assert report.mismatches[0].verdict == "wrong formula"
+
+
+def test_a_huge_input_makes_no_zero_of_another(device):
+    """Of what is truly zero the rounding errors are those of grad_out, however large an input is."""
+    given = (inputs(device, (3,))[0], torch.full((3,), -3e38, device=device))
+    report = crosscheck(lambda x, y: 0 * x + y, lambda g, out, x, y: (3 * g, g), given, dtypes=rungs(device)[:2])
+    assert {(row.name, row.verdict) for row in report.mismatches} == {("x", "wrong formula")}
+
+
+def test_a_single_gradient_needs_no_tuple(device):
+    (x,) = inputs(device, (5, 3))
+    assert crosscheck(torch.sin, lambda g, out, x: g * x.cos(), (x,)).ok
+    report = crosscheck(torch.sin, lambda g, out, x: None, (x,))
+    assert report.mismatches[0].verdict == "missing: expected a tensor of shape [5, 3], got None"
 
 
 def test_what_is_small_is_not_zero(device):

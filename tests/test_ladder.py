@@ -8,7 +8,7 @@ import torch
 
 from reference import crosscheck, judge
 from reference.diagnosis import Evidence
-from reference.ladder import BLOCK, BLOCK_FACTOR, fault_of, infinity_of, rung_rows
+from reference.ladder import BLOCK, BLOCK_FACTOR, _Rung, fault_of, infinity_of, rung_rows
 from reference.precision import RUNGS, unit_roundoff
 
 CPU = torch.device("cpu")
@@ -145,6 +145,19 @@ def test_the_budget_of_what_is_wrong_is_that_of_its_error_in_float32():
     assert judged(lambda x: 2 * x).rows[0].budget == pytest.approx(16 * 2**24)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_of_a_large_error_the_cause_is_looked_for_before_it_is_taken_for_rounding(dtype, scale):
+    """It changes altogether when the inputs move by as much; but one factor explains it to the last digit."""
+    x = torch.linspace(1, 2, 1001, dtype=torch.float64)
+
+    def autograd(x):
+        return {"x": scale * torch.sin(1000 * x)}
+
+    (row,) = judge(lambda x: {"x": 1.03 * autograd(x)["x"]}, autograd, (x,), dtypes=[dtype]).rows
+    assert row.said.startswith("wrong formula: off by the constant factor 1.03")
+
+
 @pytest.mark.parametrize(
     ("m", "calls", "cause"),
     [
@@ -178,8 +191,8 @@ def test_all_that_differs_from_call_to_call_is_listed():
     report = judge(unsteady, lambda x: dict.fromkeys("abc", x), (torch.ones(3),), dtypes=[torch.float32])
     assert report.repeats == "differs in a by 2, c by 0.667"
     # The first of the calls was right: what one cannot rely on is not.
-    assert [row.verdict for row in report.rows] == [
-        "not the same from call to call", "agrees", "not the same from call to call",
+    assert [(row.ok, row.said) for row in report.rows] == [
+        (False, "not the same from call to call"), (True, "agrees"), (False, "not the same from call to call"),
     ]  # fmt: skip
 
 
@@ -206,6 +219,37 @@ def test_of_several_failures_that_of_the_last_inputs_dtype_is_raised():
 
     with pytest.raises(RuntimeError, match="^no torch.float32$"):
         judge(m, lambda x, y: {"x": x}, (torch.ones(3).double(), torch.ones(3)))
+
+
+def test_where_autograd_is_nowhere_finite_nothing_is_said_of_the_error():
+    row = only_row(NAN, a=torch.full((3,), math.nan), o=ONES.double(), right={"x": True})
+    assert (row.ok, row.said, row.error) == (True, "not judged: autograd itself is nowhere finite", 0)
+
+
+def test_of_zeros_alone_there_is_nothing_to_see():
+    (row,) = judge(lambda x: {"x": x}, lambda x: {"x": x}, (torch.zeros(3),), dtypes=[torch.float32]).rows
+    assert (row.ok, row.verdict) == (True, "agrees, but it is zero everywhere, where no wrong factor shows")
+
+
+@pytest.mark.parametrize(("grads_out", "ok"), [(0, True), (1, False), (2, True)])
+def test_a_zero_is_what_the_largest_number_from_above_leaves(grads_out, ok):
+    """Without any from above, of all the inputs."""
+    report = judge(
+        lambda x, y: {"x": (x + y) - y - x}, lambda x, y: {"x": 0 * x}, (torch.ones(3) / 3, torch.full((3,), 1e6)),
+        dtypes=[torch.float32], grads_out=grads_out,
+    )  # fmt: skip
+    assert report.ok == ok
+
+
+def test_zero_is_what_autograd_loses_in_the_dtype_that_is_judged():
+    """(x + 1) - 1 of what is small beside 1: in bfloat16 nothing is left of it, in float32 all but some digits."""
+
+    def autograd(x):
+        return {"x": 2.0**-42 * (x + 1 - 1), "one": x + 1}
+
+    x = torch.tensor([2.0**-10], dtype=torch.float64)
+    for dtype, zeros in ((torch.bfloat16, ["x"]), (torch.float32, []), (torch.float64, [])):
+        assert _Rung(autograd, autograd, (x,), dtype, 0, 0).zeros == zeros
 
 
 def test_a_judge_needs_floating_numbers():
@@ -236,6 +280,29 @@ def test_a_block_by_itself_has_its_own_budget():
     lone = {"dtypes": [torch.float32]}
     assert not blocked(lambda g: g * (1 + 1.5 * by))(**lone).ok
     assert blocked(lambda g: g * (1 + 0.7 * by))(**lone).ok
+
+
+def test_of_a_block_the_worst_place_is_named_though_larger_errors_are_elsewhere():
+    def change(gradient):
+        gradient[BLOCK // 2] *= 1.1
+        return gradient
+
+    (row,) = blocked(change)(dtypes=[torch.float32]).mismatches
+    assert row.diagnosis.startswith("unknown cause, among numbers far smaller than the rest\nat [3, 32]: got ")
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_what_is_nothing_beside_the_largest_number_is_wrong_in_no_block(size):
+    """So small are the numbers in one block that autograd has none of them, and no error there."""
+    x = size * torch.cat([torch.linspace(1, 2, BLOCK), torch.zeros(BLOCK)])
+    more = torch.cat([torch.zeros(BLOCK), torch.full((BLOCK,), size * 2.0**-42)])
+    assert judge(lambda x: {"x": x + more}, lambda x: {"x": x}, (x,), dtypes=[torch.float32]).ok
+    assert not judge(lambda x: {"x": x + 16 * more}, lambda x: {"x": x}, (x,), dtypes=[torch.float32]).ok
+
+
+def test_in_a_block_what_cancels_leaves_rounding_and_nothing_wrong():
+    assert blocked(lambda g: (g + 1 / 16) - 1 / 16)(dtypes=[torch.float32]).ok
+    assert not blocked(lambda g: g + 1e-8)(dtypes=[torch.float32]).ok
 
 
 def test_where_float64_was_judged_blocks_are_not():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reference import precision
-from reference.precision import nearby, norm, rounded, rungs_of, widened
+from reference.precision import SIDE, in_blocks, nearby, norm, rounded, rungs_of, widened
 
 INF, NAN = math.inf, math.nan
 
@@ -34,9 +34,9 @@ def test_a_copy_has_the_strides_of_what_was_copied(dtype):
         assert copy.data_ptr() != x.data_ptr()
 
 
-@pytest.mark.parametrize(("gap", "stride"), [(64, 64), (65, 2)])
-def test_of_a_wide_gap_a_small_one_is_left(gap, stride):
-    x = torch.arange(1000.0 * gap).view(1000, gap)[:, 0]
+@pytest.mark.parametrize(("n", "gap", "stride"), [(1000, 64, 64), (1000, 65, 2), (2, 127, 127), (2, 128, 2)])
+def test_of_a_wide_gap_a_small_one_is_left(n, gap, stride):
+    x = torch.arange(float(n * gap)).view(n, gap)[:, 0]
     (copy,) = rounded([x], torch.bfloat16)
     assert (copy.stride(), copy.dtype) == ((stride,), torch.bfloat16)
     assert torch.equal(copy, x.bfloat16())
@@ -71,3 +71,15 @@ def test_what_has_no_float64_is_widened_on_the_cpu(monkeypatch):
     assert (wide.device.type, wide.dtype, index) == ("cpu", torch.float64, 2)
     assert rungs_of(None, torch.device("meta")) == [torch.float32, torch.float16, torch.bfloat16]
     assert set(asked) == {"meta"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4), (0, 3), (300, 200)], ids=str)
+def test_a_picture_has_the_largest_magnitudes(shape, dtype):
+    x = -torch.arange(math.prod(shape), dtype=dtype).reshape(shape)
+    matrix = in_blocks(x)
+    assert (matrix.dtype, matrix.dim()) == (torch.float32, 2)
+    assert max(matrix.shape, default=0) <= SIDE
+    assert norm(matrix) == norm(x)
+    if x.numel() < SIDE:
+        assert torch.equal(matrix, x.abs().float().reshape(matrix.shape))

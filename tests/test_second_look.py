@@ -72,11 +72,25 @@ def test_rough_is_rounding_and_smooth_is_not(dtype, scale):
     assert not of_rounding(lambda x: x + 1e-3 * x.abs().max(), dtype, x)
 
 
-def test_what_is_too_large_is_no_rounding_but_in_half_precision():
-    assert of_rounding(lambda x: hashed(x, COARSEST / 2), torch.float64)
-    assert not of_rounding(lambda x: hashed(x, COARSEST * 2), torch.float64)
-    assert not of_rounding(lambda x: hashed(x, COARSEST * 2), torch.float32)
-    assert of_rounding(lambda x: hashed(x, COARSEST * 2), torch.bfloat16)
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_what_is_too_large_is_no_rounding_but_in_bfloat16(scale):
+    assert of_rounding(lambda x: hashed(x, COARSEST / 2), torch.float64, scale * X)
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        assert not of_rounding(lambda x: hashed(x, COARSEST * 2), dtype, scale * X)
+    assert of_rounding(lambda x: hashed(x, COARSEST * 2), torch.bfloat16, scale * X)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("frequency", "size"), [(30, 0.04), (300, 1e-4)])
+def test_what_is_curved_is_smooth_where_the_inputs_move_by_little_enough(frequency, size, scale):
+    """By a sixteenth of its argument a sine has changed altogether, by less it has not."""
+    x = torch.linspace(0.5, 1.5, 1001, dtype=torch.float64)
+
+    def exact(x):
+        return scale * torch.sin(frequency * x)
+
+    seen = look(lambda x: {"x": (1 + size) * exact(x)}, lambda x: {"x": exact(x)}, (x,), torch.float64)
+    assert not seen.is_rounding("x", size * exact(x), exact(x))
 
 
 def calls_of_autograd(dtype: torch.dtype, *, surely: bool) -> int:
