@@ -74,11 +74,11 @@ def crosscheck(
     title = _name(backward)
     with _isolated(device):
         if witness:
-            report = judge_by_taylor(pair, inputs, dtypes, partial(_drawn_like, seed=seed), title)
+            report = judge_by_taylor(pair, inputs, dtypes, partial(_drawn_like, device=device, seed=seed), title)
             return _with_changes(report, pair)
         outs = pair.tried(inputs, rungs(device) if dtypes is None else dtypes)
         pair.outs = len(outs)
-        grad_outs = _drawn_like(outs, seed)
+        grad_outs = _drawn_like(outs, device, seed)
         report = judge(
             pair.by_hand, pair.by_autograd, (*grad_outs, *inputs), title=title, dtypes=dtypes, seed=seed,
             evidence=partial(gather, pair), grads_out=len(grad_outs),
@@ -176,14 +176,15 @@ def _isolated(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _drawn_like(outs: Sequence[Tensor], seed: int) -> list[Tensor | None]:
+def _drawn_like(outs: Sequence[Tensor], device: torch.device, seed: int) -> list[Tensor | None]:
     """Standard normal tensors of the floating outs' shapes: a grad_out of ones hides whole classes of mistakes.
 
     So does one that equals an input: the salt keeps it off the numbers that the caller drew with the same seed.
     """
     generator = torch.Generator().manual_seed(seed + SALT)
     drawn = [torch.randn(out.shape, generator=generator, dtype=torch.float64) for out in outs]
-    return [g.to(out.device, out.dtype) if is_floating(out) else None for g, out in zip(drawn, outs, strict=True)]
+    highest = rungs(device)[0]
+    return [g.to(device, highest) if is_floating(out) else None for g, out in zip(drawn, outs, strict=True)]
 
 
 def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:

@@ -148,14 +148,20 @@ def test_the_budget_of_what_is_wrong_is_that_of_its_error_in_float32():
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_of_a_large_error_the_cause_is_looked_for_before_it_is_taken_for_rounding(dtype, scale):
-    """It changes altogether when the inputs move by as much; but one factor explains it to the last digit."""
+    """It changes altogether when the inputs move by as much; but one cause explains it to the last digit."""
     x = torch.linspace(1, 2, 1001, dtype=torch.float64)
 
     def autograd(x):
         return {"x": scale * torch.sin(1000 * x)}
 
-    (row,) = judge(lambda x: {"x": 1.03 * autograd(x)["x"]}, autograd, (x,), dtypes=[dtype]).rows
-    assert row.said.startswith("wrong formula: off by the constant factor 1.03")
+    def manual(x):
+        return {"x": scale * (torch.sin(1000 * x) + 0.03 * torch.sin(1000 * x) ** 3)}
+
+    def evidence(deep, x):
+        return {"x": Evidence(mistaken=[("as if it were a cube", manual(x)["x"])] if deep else ())}
+
+    (row,) = judge(manual, autograd, (x,), dtypes=[dtype], evidence=evidence).rows
+    assert row.said.startswith("wrong formula: as if it were a cube")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +258,13 @@ def test_zero_is_what_autograd_loses_in_the_dtype_that_is_judged():
         assert _Rung(autograd, autograd, (x,), dtype, 0, 0).zeros == zeros
 
 
+@pytest.mark.parametrize(("change", "cause"), [(lambda x: x.T, "transposed"), (lambda x: x.T.square(), "")])
+def test_small_numbers_of_another_shape_are_told_apart(change, cause):
+    x = torch.linspace(1, 2, 12, dtype=torch.float64).view(3, 4)
+    (row,) = judge(lambda x: {"x": 1e-9 * change(x)}, lambda x: {"x": 1e-9 * x}, (x,), dtypes=[torch.float64]).rows
+    assert (row.verdict, row.diagnosis) == ("wrong shape: expected [3, 4], got [4, 3]", cause)
+
+
 def test_a_judge_needs_floating_numbers():
     with pytest.raises(TypeError, match="^inputs: expected at least one floating-point tensor, got none$"):
         judge(lambda x: {}, lambda x: {}, (torch.ones(3).long(), 2))
@@ -283,12 +296,13 @@ def test_a_block_by_itself_has_its_own_budget():
 
 
 def test_of_a_block_the_worst_place_is_named_though_larger_errors_are_elsewhere():
-    def change(gradient):
-        gradient[BLOCK // 2] *= 1.1
-        return gradient
-
-    (row,) = blocked(change)(dtypes=[torch.float32]).mismatches
-    assert row.diagnosis.startswith("unknown cause, among numbers far smaller than the rest\nat [3, 32]: got ")
+    x = torch.linspace(1, 2, 3 * BLOCK, dtype=torch.float64)
+    x[BLOCK : 2 * BLOCK] *= 2.0**-16
+    wrong, rounding = BLOCK + 7, 2 * BLOCK + 9
+    more = torch.zeros_like(x)
+    more[wrong], more[rounding] = x[wrong] / 100, 8 * U
+    (row,) = judge(lambda x: {"x": x + more.to(x.dtype)}, lambda x: {"x": x}, (x,), dtypes=[torch.float32]).rows
+    assert row.diagnosis.startswith(f"unknown cause, among numbers far smaller than the rest\nat [{wrong}]: got ")
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
