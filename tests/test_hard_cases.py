@@ -301,6 +301,13 @@ def test_numbers_that_are_drawn_in_no_dtype_but_those_that_are_judged(device):
         assert crosscheck(forward, lambda grad_out, out, x: (grad_out * out / x,), (normal(device, 50),), **options).ok
 
 
+def test_a_zero_beside_random_numbers_hangs_on_no_dtype(device):
+    def forward(x):
+        return F.dropout(x, 0.4), 0 * x
+
+    assert_crosscheck(forward, lambda g, out, x: (g[0] * (out[0] != 0) / 0.6,), (normal(device, 50),))
+
+
 def test_a_mask_that_hangs_on_the_dtype_is_refused(device):
     def forward(x):
         keep = torch.rand_like(x) > 0.4
