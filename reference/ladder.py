@@ -10,8 +10,8 @@ At the rung of dtype t, with the unit roundoff u(t), the inputs are rounded to t
     m agrees when ‖m − o‖ ≤ 16 · noise(t)
 
 where ‖·‖ is the largest magnitude of a tensor's elements: autograd's own rounding error is the yardstick, tensor by
-tensor. A draw moves the inputs by up to √u, for one sample of autograd's error can be small by luck; and by less
-the output of a saturated neuron would be rounded as before.
+tensor. A draw moves the inputs by up to 2⁻⁵ of themselves, for one sample of autograd's error can be small by luck; by
+little the output of a saturated neuron would not move, and be rounded as before.
 
 At float64 autograd is its own oracle; the noise there is carried down from float32, where it is seen:
 
@@ -65,6 +65,7 @@ FACTOR = 16  # right gradients stay below 6, the weakest mistakes begin at 10⁴
 BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error is small by luck in some
 BLOCK = 64  # elements
 DRAWS = 3
+MOVED = 2.0**-5  # the share of themselves that a draw moves the inputs by, at most
 SINGLE, HALF = 2.0**-24, 2.0**-11  # roundoffs
 NOWHERE = f"{NOT_JUDGED}: autograd itself is nowhere finite"
 NOTHING = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
@@ -363,10 +364,10 @@ class _Rung:
 
     @cached_property
     def _noise_of_draws(self) -> dict[str, float]:
-        u, noise = unit_roundoff(self.dtype), self._noise
+        noise = self._noise
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(0 if self.dtype == torch.float64 else DRAWS - 1):
-            moved = nearby(self.inputs, self.dtype, math.sqrt(u), generator)
+            moved = nearby(self.inputs, self.dtype, MOVED, generator)
             seen = self._seen(self.by_autograd(*rounded(moved, self.dtype)), self.by_autograd(*widened(moved)))
             noise = {name: max(noise[name], seen[name]) for name in noise}
         return noise

@@ -60,7 +60,7 @@ def test_the_rounding_of_one_saturated_neuron(device):
         delta = grad_out * (1 - out * out)
         return delta @ w.T, x.T @ delta
 
-    for seed in (90, 197, 254, 444, 548, 1248, 1379, 1451, 1859, 2039, 2044, 2449):  # some of 13 in 2,500
+    for seed in (90, 197, 254, 444, 548, 1248, 1379, 1451, 1859, 1982, 2039, 2044, 2449):  # in 2,500
         generator = torch.Generator().manual_seed(seed)
         x, w = torch.randn(1, 16, generator=generator).to(device), torch.randn(16, 1, generator=generator).to(device)
         assert_crosscheck(lambda x, w: torch.tanh(x @ w), backward, (x, w), dtypes=rungs(device)[:2])
