@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from manual_bp import Network
 from manual_bp.network import ACTIVATIONS, COSTS
+from manual_bp.rules import ReLU
 from manual_bp.training import one_round
 from reference import crosscheck
 from reference.precision import distance, norm, rungs, unit_roundoff
@@ -84,7 +85,11 @@ def test_a_network_takes_anything(case):
     assert torch.equal(z, kept[1])
     moderate = all(bool((t.abs() < 100).all()) for t in (x, *trace.n_in)) and abs(eta) <= 1
     if moderate and net.dtype != torch.float64:  # in float64 there is nothing more precise to measure by
-        one_round(exact, x.double(), z.double() if z.is_floating_point() else z, eta)
+        true, _ = one_round(exact, x.double(), z.double() if z.is_floating_point() else z, eta)
+        for rule, n_in, n_in_true in zip(net.activations, trace.n_in, true.n_in, strict=True):
+            # On which side of the kink a number lies may hang on its rounding: either derivative is right.
+            if rule is ReLU and n_in_true.abs().min() <= 16 * distance(n_in, n_in_true):
+                return
         parameters = [[*n.weights, *n.biases] for n in (net, rounds, exact)]
         summands = abs(eta) * max(map(norm, grads.delta_in)) * max(map(norm, (x, *trace.n_out, torch.ones(1))))
         for before, ours, theirs, oracle in zip(started, *parameters, strict=True):
