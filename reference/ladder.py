@@ -59,7 +59,7 @@ from reference.precision import (
     widened,
 )  # fmt: skip
 from reference.report import INACCURATE, NOT_JUDGED, UNSTEADY, WRONG, ZERO, Report, Row, dtype_name
-from reference.second_look import SecondLook
+from reference.second_look import Computation, SecondLook
 
 FACTOR = 16  # right gradients stay below 6, the weakest mistakes begin at 10⁴
 BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error is small by luck in some
@@ -69,8 +69,6 @@ MOVED = 2.0**-5  # the share of themselves that a draw moves the inputs by, at m
 SINGLE, HALF = 2.0**-24, 2.0**-11  # roundoffs
 NOWHERE = f"{NOT_JUDGED}: autograd itself is nowhere finite"
 NOTHING = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
-
-Computation = Callable[..., Mapping[str, Tensor]]
 
 
 def judge(

@@ -69,6 +69,26 @@ def test_the_rounding_of_one_saturated_neuron(device):
 # Kinks
 
 
+@pytest.mark.parametrize("seed", [80, 85, 89])
+def test_a_kink_is_crossed_by_rounding(seed, device):
+    """A sum in bfloat16, term by term: by its rounding a few of the 2,048 hidden numbers are of the other sign."""
+
+    def forward(x, w, v):
+        return torch.relu(x @ w) @ v
+
+    def backward(grad_out, out, x, w, v):
+        hidden = x[:, :1] * w[:1]
+        for i in range(1, len(w)):
+            hidden = hidden + x[:, i : i + 1] * w[i : i + 1]
+        delta = grad_out @ v.T * (hidden > 0)
+        return delta @ w.T, x.T @ delta, hidden.relu().T @ grad_out
+
+    generator = torch.Generator().manual_seed(seed)
+    sizes = ((64, 32, 1), (32, 32, 6), (32, 8, 6))
+    x, w, v = ((torch.randn(n, m, generator=generator) / size).to(device) for n, m, size in sizes)
+    assert_crosscheck(forward, backward, (x, w, v), dtypes=[torch.float32, torch.bfloat16])
+
+
 def test_another_subgradient_at_a_kink_is_a_convention(device):
     x = normal(device, 5, 3)
     x[1, 2] = x[3, 0] = 0

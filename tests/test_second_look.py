@@ -6,7 +6,7 @@ import torch
 from reference import judge
 from reference.ladder import DRAWS, _Rung
 from reference.precision import unit_roundoff
-from reference.second_look import COARSEST, STEPS, SecondLook
+from reference.second_look import COARSEST, FEW, MANY, STEPS, SecondLook
 
 X = torch.linspace(-1, 1, 1001, dtype=torch.float64)  # with a zero in the middle
 
@@ -48,6 +48,22 @@ def test_the_inputs_are_moved_three_times():
     look(count, lambda x: {"x": x})._change("x", torch.zeros(1001).double(), 1e-3, slice(None))
     assert len(calls) == 3
     assert len({x.sum().item() for x in calls}) == 3
+
+
+@pytest.mark.parametrize(("off", "draws"), [(0, FEW), (400, MANY), (600, FEW)])
+def test_where_most_is_right_a_kink_is_looked_for_longer(off, draws):
+    calls = []
+
+    def autograd(x):
+        calls.append(x)
+        return {"x": torch.ones_like(x)}
+
+    right = torch.ones_like(X)
+    value = torch.where(torch.arange(len(X)) < off, 2.0, right)
+    at = look(autograd=autograd).kinks("x", value, right, 0.5)
+    assert (at is None) == (off > 0)
+    assert len(calls) == 1 + draws  # and that at rest
+    assert len({x.sum().item() for x in calls}) == 1 + draws
 
 
 def of_rounding(manual, dtype, x=X):
