@@ -16,7 +16,7 @@ from reference.evidence import gather
 from reference.expansion import judge_by_taylor
 from reference.ladder import FACTOR, judge, rung_rows
 from reference.pair import Pair, refuse
-from reference.precision import distance, is_floating, norm, rungs, unit_roundoff
+from reference.precision import RUNGS, distance, is_floating, norm, rungs, unit_roundoff
 from reference.report import CHANGED, Report, Row
 
 
@@ -123,8 +123,9 @@ def compare(
     for name, a in expected.items():
         for what, tensor in ((f"expected[{name!r}]", a), (f"oracle[{name!r}]", oracle[name])):
             refuse(what, tensor)
-            if not is_floating(tensor):
-                raise TypeError(f"{what}: expected a floating-point tensor, got {_kind(tensor)}")
+            if not is_floating(tensor) or tensor.dtype not in RUNGS:
+                expected_one = f"one of {', '.join(map(str, RUNGS))}"
+                raise TypeError(f"{what}: expected a floating-point tensor, {expected_one}, got {_kind(tensor)}")
         if oracle[name].shape != a.shape:
             raise ValueError(f"oracle[{name!r}]: expected shape {list(a.shape)}, got {list(oracle[name].shape)}")
         o = oracle[name].detach().cpu().to(torch.float64)

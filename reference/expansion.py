@@ -2,21 +2,34 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from reference.diagnosis import UNKNOWN, constant_factor
-from reference.ladder import FACTOR, fault_of, raised
+from reference.ladder import FACTOR, LEAST, fault_of, raised
 from reference.pair import Pair, device_of
-from reference.precision import first, is_finite, is_floating, norm, rounded, rungs_of, unit_roundoff, widened
+from reference.precision import (
+    comparable,
+    distance,
+    first,
+    is_finite,
+    is_floating,
+    norm,
+    rounded,
+    rungs_of,
+    unit_roundoff,
+    widened,
+)  # fmt: skip
 from reference.report import NOT_JUDGED, WRONG, ZERO, Report, Row, dtype_name
 from reference.witnesses import DIRECTION, limit_at_zero
 
 DIRECTIONS = 3
 FARTHEST = 2.0**-6  # the first step, as a share of each number: then none changes its sign, and few kinks are crossed
-ROUGHEST = 2.0**-6  # the largest error of the expansion, as a share of the slope, with which it still judges
+ROUGHEST = 2.0**-10  # the largest error of the expansion, as a share of the slope, with which it still judges
+UNSMOOTH = f"{NOT_JUDGED}: the forward has a kink there, or rounds too much inside: give other inputs"
 Draw = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
 
 
@@ -35,6 +48,7 @@ def judge_by_taylor(
     for dtype in ladder:
         try:
             outs, outs_again = (pair.outs_of(pair.forward, rounded(inputs, dtype)) for _ in range(2))
+            pair.check(outs)
             pair.outs = len(outs)
             given = rounded((*draw(outs), *inputs), dtype)
             manual = pair.by_hand(*rounded(given, dtype))
@@ -42,11 +56,16 @@ def judge_by_taylor(
         except Exception as error:
             failures[dtype] = error
             continue
-        rows = tuple(_rows(pair, given, dtype, manual, is_steady=pair.same(outs, outs_again)))
+        rows = (
+            *_rows_of_values(device, dtype, manual, outs),
+            *_rows(pair, given, dtype, manual, is_steady=pair.same(outs, outs_again)),
+        )
         repeats = "gives the same" if _alike(manual, again) else "differs"
         lower = ladder[ladder.index(dtype) + 1 :]
         notes = raised(failures)
-        notes += [f"judged by Taylor's expansion in {dtype_name(dtype)}, without autograd: the formula alone"]
+        seen = [row.budget * unit_roundoff(dtype) for row in rows if not row.verdict.startswith(NOT_JUDGED)]
+        digits = f", to {max(0, int(-math.log10(max(seen))))} digits" if seen else ""
+        notes += [f"judged by Taylor's expansion in {dtype_name(dtype)}, without autograd: the formula alone{digits}"]
         notes += [
             f"{dtype_name(t)}: {NOT_JUDGED}, for there is no autograd to compare its rounding with" for t in lower
         ]
@@ -81,25 +100,49 @@ def _rows(
         if fault or m is None:
             yield Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
             continue
-        slopes = [_along(x, m, of(i), generator) for _ in range(DIRECTIONS if x.numel() else 0)]
-        scale = max((slope.scale for slope in slopes), default=0.0) or 1.0
+        slopes = [_along(x, m, of(i), d) for d in _directions(x, m, generator)]
         worst = max(slopes, key=lambda slope: abs(slope.off) / slope.doubt, default=Slope(0.0, u, 0.0, 0.0, 0.0))
-        error, budget = abs(worst.off), FACTOR * worst.doubt
+        scale = max((slope.scale for slope in slopes), default=0.0) or 1.0
+        error, budget, roundoff = abs(worst.off), FACTOR * worst.doubt, max(u * scale, LEAST)
         ok, verdict, diagnosis = True, "agrees", ""
         if not x.numel():
             verdict = f"{NOT_JUDGED}: it has no elements"
         elif not is_steady:
             ok, verdict = False, f"{NOT_JUDGED}: the forward is not the same from call to call"
         elif not budget <= FACTOR * ROUGHEST * scale:
-            ok, verdict = False, f"{NOT_JUDGED}: the forward is not smooth around the inputs: give other inputs"
-        elif error > budget and all(abs(slope.off) <= 0.51 * slope.jump + FACTOR * slope.doubt for slope in slopes):
-            verdict = "agrees, but for a convention at a kink"
+            ok, verdict = False, UNSMOOTH
         elif error > budget:
-            diagnosis = constant_factor([(slope.got, slope.got + slope.off) for slope in slopes], budget) or UNKNOWN
-            ok, verdict = False, WRONG
+            # Most kinks are at a zero, or where two numbers are the same. With these at rest all else has to agree.
+            alone, in_jumps = _alone(x), all(slope.is_within_a_jump for slope in slopes)
+            rest = [_along(x, m, of(i), d * alone) for d in _directions(x, m, generator) if alone.any()]
+            if in_jumps and rest and all(abs(s.off) <= FACTOR * s.doubt <= FACTOR * ROUGHEST * scale for s in rest):
+                verdict = "agrees, but for a convention at a kink"
+            elif in_jumps and all(slope.is_within_a_jump for slope in rest):
+                ok, verdict = False, UNSMOOTH
+            else:
+                ok, verdict, diagnosis = False, WRONG, _cause(rest or slopes)
         elif not m.any():
             verdict = f"{ZERO}, where no wrong factor shows"
-        yield Row(name, device, dtype, error / (u * scale), budget / (u * scale), ok, verdict, diagnosis)
+        yield Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis)
+
+
+def _rows_of_values(
+    device: torch.device, dtype: torch.dtype, manual: dict[str, Tensor], outs: Sequence[Tensor]
+) -> Iterator[Row]:
+    """Of an autograd.Function its own forward, to half of the digits; and what is the gradient of no input."""
+    for name, m in manual.items():
+        if name.startswith("gradient "):
+            yield Row(name, device, dtype, math.inf, FACTOR, False, fault_of(m, None, device), "")
+    named = {f"out[{i}]": out for i, out in enumerate(outs)} | {"out": outs[0]}
+    for name in named.keys() & manual.keys():
+        m, o, u = manual[name], named[name], unit_roundoff(dtype)
+        fault = fault_of(m, o, device)
+        error, budget = math.inf if fault else distance(m, o), math.sqrt(u) * norm(o)
+        ok = not fault and error <= budget
+        roundoff = u * norm(o) or u
+        yield Row(
+            name, device, dtype, error / roundoff, budget / roundoff, ok, fault or ("agrees" if ok else WRONG), ""
+        )
 
 
 class Slope(NamedTuple):
@@ -111,21 +154,60 @@ class Slope(NamedTuple):
     got: float
     scale: float
 
+    @property
+    def is_within_a_jump(self) -> bool:
+        """Whether some subgradients would be as far off from the slope between both sides."""
+        return abs(self.off) <= 0.51 * self.jump + FACTOR * self.doubt
 
-def _along(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], generator: torch.Generator) -> Slope:
-    """In a random direction, in which no number changes its sign, and few kinks are crossed."""
-    d = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, x.dtype)
-    d = d * torch.where(x == 0, norm(x) or 1.0, x.abs())
+
+def _cause(slopes: Sequence[Slope]) -> str:
+    """A factor, if it is one; between both sides of a kink there is none to be told."""
+    budget = FACTOR * max(slope.doubt for slope in slopes)
+    if any(slope.jump > budget for slope in slopes):
+        return UNKNOWN
+    return constant_factor([(slope.got, slope.got + slope.off) for slope in slopes], budget) or UNKNOWN
+
+
+def _directions(x: Tensor, m: Tensor, generator: Generator) -> Iterator[Tensor]:
+    """Random ones in which no number changes its sign, so that few kinks are crossed, the first along the gradient.
+
+    There all of its elements add up, and a factor shows; in the others they cancel for the most part.
+    """
+    for direction in range(DIRECTIONS if x.numel() else 0):
+        d = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, x.dtype)
+        d = d * torch.where(x == 0, norm(x) or 1.0, x.abs())
+        yield d if direction else torch.where(m == 0, d, d.abs() * m.sign())
+
+
+def _alone(x: Tensor) -> Tensor:
+    """Where a number is no zero, and there is no other like it."""
+    _, place, count = x.unique(return_inverse=True, return_counts=True)
+    alone: Tensor = (count[place] == 1) & (x != 0)
+    return alone
+
+
+def _along(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], d: Tensor) -> Slope:
+    """The slope in a direction."""
     at_rest = terms(x)
 
     def off(h: float) -> float:
         ahead, behind = x + h * d, x - h * d  # as they are after rounding
         return (float((terms(ahead) - terms(behind)).sum()) - _dot(m, _wide(ahead) - _wide(behind))) / (2 * h)
 
+    def bend(h: float) -> float:
+        """How far the terms are from a straight line: as h² where they are smooth, as h at a kink."""
+        return float((terms(x + h * d) + terms(x - h * d) - 2 * at_rest).abs().sum())
+
     u, size = unit_roundoff(x.dtype), float((_wide(m) * _wide(d)).abs().sum())
-    error, doubt = limit_at_zero(off, FARTHEST, u * float(at_rest.abs().sum()))
-    h = FARTHEST * u ** (1 / 3)
-    jump = float((terms(x + h * d) + terms(x - h * d) - 2 * at_rest).abs().sum()) / h
+    finer = u ** (1 / 9)
+    steps = [FARTHEST * finer**k for k in range(4)]
+    bends = [bend(h) for h in steps]
+    # Rounding inside of the forward does not fall even as h, or is gone where the inputs move by less than it can see.
+    inside = max(far if near < finer**2 / 2 * far else near - 1.1 * finer * far for far, near in pairwise(bends))
+    rounding = max(u * float(at_rest.abs().sum()), inside)
+    error, doubt = limit_at_zero(off, FARTHEST, rounding)
+    rising = [max(b - rounding, 0.0) / h for b, h in zip(bends, steps, strict=True)]
+    jump = min(rising) if rising[-1] > math.sqrt(finer) * rising[-2] else 0.0
     # No doubt at all there is where all that was computed is zero.
     return Slope(error, doubt + u * size or u, jump, _dot(m, d), max(size, abs(error)))
 
@@ -140,5 +222,4 @@ def _dot(x: Tensor, y: Tensor) -> float:
 
 
 def _alike(ones: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
-    tensors = {name for name, value in ones.items() if isinstance(value, Tensor)}
-    return all(torch.equal(ones[name].nan_to_num(), others[name].nan_to_num()) for name in tensors)
+    return all(torch.equal(x.nan_to_num(), others[n].nan_to_num()) for n, x in ones.items() if comparable(x, others[n]))

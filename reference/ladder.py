@@ -68,6 +68,7 @@ DRAWS = 3
 MOVED = 2.0**-5  # the share of themselves that a draw moves the inputs by, at most
 SINGLE, HALF = 2.0**-24, 2.0**-11  # roundoffs
 NOWHERE = f"{NOT_JUDGED}: autograd itself is nowhere finite"
+LEAST = math.ulp(0.0)
 NOTHING = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
 
 
@@ -168,7 +169,7 @@ def rung_rows(
             else:
                 found = _beyond(name, m, o, error, budget, right.get(name, False), look)
             ok, verdict, diagnosis = found
-            roundoff = unit_roundoff(dtype) * (norm(o) or scale)
+            roundoff = max(unit_roundoff(dtype) * (norm(o) or scale), LEAST)
             shares = None if ok else in_blocks(apart(m, o) / (budget or roundoff))
             row = Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis, shares)
         right.setdefault(name, row.ok or row.verdict.startswith(INACCURATE))

@@ -45,13 +45,20 @@ class Pair:
                 f"{what}: expected to run in float64, where the oracle is computed, it raises {type(error).__name__}: "
                 f"{error}: give a twin in torch's own operations"
             ) from error
-        for out in outs:
-            if not isinstance(out, Tensor):
-                raise TypeError(f"{what}: expected to return a tensor or a tuple of tensors, got {type(out).__name__}")
-            refuse(f"{what}'s result", out)
+        self.check(outs)
         if not self.same(outs, self.outs_of(self.truth, widened(inputs), self.seed + 1)):
             self._draws_alike(what, inputs, outs, dtypes)
         return outs
+
+    def check(self, outs: Sequence[Any]) -> None:
+        """Raises TypeError for what the truth may not return."""
+        for out in outs:
+            if not isinstance(out, Tensor):
+                kind = type(out).__name__
+                raise TypeError(f"{self.what}: expected to return a tensor or a tuple of tensors, got {kind}")
+            refuse(f"{self.what}'s result", out)
+        if not any(map(is_floating, outs)):
+            raise TypeError(f"{self.what}: expected to return a floating-point tensor, got none")
 
     def _draws_alike(self, what: str, inputs: Sequence[Any], outs: Sequence[Tensor], dtypes: Sequence[Any]) -> None:
         """Raises TypeError for random numbers that are others in each dtype: no two rungs would judge the same."""
@@ -81,7 +88,6 @@ class Pair:
             return self._by_function(grads_out, xs)
         device = device_of(xs)
         before = [rounded(given, dtype_of(xs))] if self.unwatched else []
-        self.unwatched = False
         with torch.no_grad():
             set_seed(device, self.seed)
             out = self.forward(*xs)
@@ -89,6 +95,7 @@ class Pair:
             set_seed(device, self.seed)
             gradients = self.backward(grads_out if isinstance(out, tuple | list) else grads_out[0], out, *xs)
             self._watch(before, given, "backward")
+        self.unwatched = False  # not before: where it raises, the next dtype is watched
         values: dict[str, Any] = dict(_named_outs(out)) if self.values else {}
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
         given_back = gradients if isinstance(gradients, tuple | list) else (gradients,)
@@ -121,25 +128,23 @@ class Pair:
         for i in self.judged:
             xs[i].requires_grad_()
         set_seed(device_of(xs), self.seed)
-        what = self.what
-        instead = "give such a function as twin, or witness='taylor'"
         try:
             with torch.enable_grad():
                 out = self.truth(*xs)
+            if not any(value.requires_grad for value in _tensors(as_tuple(out))):
+                raise self._opaque("got a result that hangs on no input")
+            self._see_through(as_tuple(out))
+            gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged], materialize_grads=True)
         except RuntimeError as error:
-            raise TypeError(
-                f"{what}: expected torch operations that autograd can go through, it raises in {dtype_of(xs)}: "
-                f"{error}: {instead}"
-            ) from error
-        if not any(value.requires_grad for value in _tensors(as_tuple(out))):
-            raise TypeError(
-                f"{what}: expected torch operations that autograd can go through, got a result that hangs on no input: "
-                f"{instead}"
-            )
-        self._see_through(as_tuple(out))
-        gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged], materialize_grads=True)
+            raise self._opaque(f"it raises in {dtype_of(xs)}: {error}") from error
         values = {name: value.detach() for name, value in _named_outs(out).items()} if self.values else {}
         return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
+
+    def _opaque(self, why: str) -> TypeError:
+        return TypeError(
+            f"{self.what}: expected torch operations that autograd can go through, {why}: "
+            f"give such a function as twin, or witness='taylor'"
+        )
 
     def _see_through(self, outs: Sequence[Any]) -> None:
         """Remember whose backward autograd believes. Raises TypeError where it is the one that is judged."""

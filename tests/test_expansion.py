@@ -23,6 +23,10 @@ def backward(grad_out, out, x, w):
     return grad_out * w * (1 - t * t), grad_out * t
 
 
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 INPUTS = (torch.linspace(-2, 2, 12).view(4, 3), torch.linspace(1, 3, 12).view(4, 3))
 
 
@@ -31,7 +35,9 @@ def test_right_gradients_agree(owner, device):
     for seed in range(3):
         for case in cases(owner):
             inputs = on(device, case.draw(seed))
-            crosscheck(case.forward, case.backward, inputs, seed=seed, witness="taylor").raise_on_mismatch()
+            report = crosscheck(case.forward, case.backward, inputs, seed=seed, witness="taylor")
+            assert not report.is_mismatch
+            assert report.ok or owner == "MaxPool2d", report  # in whose windows the largest number is there twice
 
 
 @pytest.mark.parametrize("mistake", [m for m in CORPUS if m.owner in OWNERS and m.kind != "precision"], ids=str)
@@ -41,6 +47,7 @@ def test_mistakes_are_caught(mistake, device):
             crosscheck(case.forward, case.backward, on(device, case.draw(0)), witness="taylor")
             for case in cases(mistake.owner)
         ]
+    assert any(report.is_mismatch for report in reports) or mistake.owner == "MaxPool2d"
     assert not all(report.ok for report in reports)
 
 
@@ -134,6 +141,128 @@ def test_a_kink_is_a_convention(device):
     report = crosscheck(torch.relu, lambda g, out, x: (g * (x >= 0),), (x,), witness="taylor")
     assert report.ok
     assert report.rows[0].verdict == "agrees, but for a convention at a kink"
+
+
+def ramp(x):
+    return torch.from_numpy(np.maximum(x.numpy(), 0))
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 1.001, 1.2, 2.0])
+@pytest.mark.parametrize("zeros", [1, 100])
+def test_kinks_hide_no_mistake_elsewhere(zeros, factor):
+    """As many zeros as stand behind a relu."""
+    x = torch.linspace(-2, 2, 200, dtype=torch.float64)
+    x[:zeros] = 0
+    assert crosscheck(ramp, lambda g, out, x: (g * (x > 0),), (x,), witness="taylor").ok
+    report = crosscheck(ramp, lambda g, out, x: (factor * g * (x > 0),), (x,), witness="taylor")
+    assert report.rows[0].verdict == "wrong formula"
+    assert "factor" in report.rows[0].diagnosis or factor <= 0
+
+
+def test_at_kinks_everywhere_nothing_is_judged():
+    report = crosscheck(ramp, lambda g, out, x: (g * (x >= 0),), (torch.zeros(5),), witness="taylor")
+    assert report.rows[0].verdict.startswith("not judged: the forward has a kink there")
+    assert not crosscheck(ramp, lambda g, out, x: (2 * g * (x >= 0),), (torch.zeros(5),), witness="taylor").ok
+
+
+def tanh_in(dtype):
+    return lambda x: torch.tanh(x.to(dtype)).to(x.dtype)
+
+
+@pytest.mark.parametrize("size", [15, 1000])
+@pytest.mark.parametrize("factor", [-1.0, 0.5, 1.01, 1.0])
+def test_rounding_inside_hides_no_mistake_and_is_none(size, factor):
+    x = normal(size)
+    report = crosscheck(tanh_in(torch.float32), lambda g, out, x: (factor * g * (1 - out**2),), (x,), witness="taylor")
+    assert report.rows[0].verdict == ("agrees" if factor == 1 else "wrong formula")
+
+
+@pytest.mark.parametrize("size", [15, 1000])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_where_half_precision_is_inside_nothing_is_judged(dtype, size):
+    for seed in range(3):
+        report = crosscheck(tanh_in(dtype), lambda g, out, x: (g * (1 - out**2),), (normal(size, seed=seed),),
+                            witness="taylor")  # fmt: skip
+        assert report.rows[0].verdict.endswith("or rounds too much inside: give other inputs")
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-10, 1 + 1e-8, 1 + 1e-6])
+def test_ten_digits_of_what_is_smooth(factor):
+    x = normal(100)
+    for scale, ok in ((factor, False), (1, True)):
+        report = crosscheck(
+            lambda x: torch.from_numpy(np.tanh(x.numpy())), lambda g, out, x, s=scale: (s * g * (1 - out**2),), (x,),
+            witness="taylor",
+        )  # fmt: skip
+        assert report.ok == ok
+        assert "the formula alone, to 1" in report.notes[0]  # 10 to 19 digits
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_a_factor_shows_however_many_numbers_there_are(size):
+    """In random directions they cancel; along the gradient they add up."""
+
+    def only_float32(x):
+        assert x.dtype == torch.float32
+        return torch.tanh(x)
+
+    for factor, ok in ((1.01, False), (1, True)):
+        report = crosscheck(
+            only_float32, lambda g, out, x, k=factor: (k * g * (1 - out**2),), (normal(size),), witness="taylor"
+        )
+        assert report.ok == ok
+
+
+def test_what_is_too_large_to_see_a_slope_is_not_judged():
+    report = crosscheck(
+        lambda x: torch.from_numpy(2 * x.numpy() + 1e12), lambda g, out, x: (2 * g,), (normal(50),), witness="taylor"
+    )
+    assert report.rows[0].verdict.startswith("not judged")
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return 2 * x**3
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        return 3 * grad_out * ctx.saved_tensors[0] ** 2
+
+
+def test_the_own_forward_of_a_function_is_judged():
+    for factor, wrong in ((1, ["out"]), (2, ["x"])):
+        report = crosscheck(
+            lambda x, k=factor: torch.from_numpy(k * x.numpy() ** 3), Doubled, (normal(3),), names=("x",),
+            witness="taylor",
+        )  # fmt: skip
+        assert [(row.name, row.verdict) for row in report.mismatches] == [(name, "wrong formula") for name in wrong]
+
+
+def test_a_gradient_of_no_input_is_a_row():
+    report = crosscheck(torch.sin, lambda g, out, x: (g * torch.cos(x), g), (normal(3),), witness="taylor")
+    assert [row.verdict for row in report.mismatches] == ["no such tensor: none of that name was expected"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        (lambda x: 3.0, "^forward: expected to return a tensor or a tuple of tensors, got float$"),
+        (lambda x: x.numpy(), "^forward: expected to return a tensor or a tuple of tensors, got ndarray$"),
+        (lambda x: x.long(), "^forward: expected to return a floating-point tensor, got none$"),
+        (torch.fft.fft, "^forward's result: expected a real, dense tensor, got a complex one"),
+    ],
+)
+@pytest.mark.parametrize("witness", [None, "taylor"])
+def test_what_a_forward_may_not_return(forward, says, witness):
+    with pytest.raises(TypeError, match=says):
+        crosscheck(forward, lambda g, out, x: (g,), (normal(3),), witness=witness)
+
+
+def test_a_sparse_gradient_is_refused_by_its_layout():
+    report = crosscheck(lambda x: 2 * x, lambda g, out, x: ((2 * g).to_sparse(),), (normal(3, 3),), witness="taylor")
+    assert [row.verdict for row in report.rows] == ["wrong layout: expected torch.strided, got torch.sparse_coo"]
 
 
 def test_what_cannot_be_judged_is_said():

@@ -407,6 +407,19 @@ def test_a_graph_of_very_many_paths(device):
     assert_crosscheck(forward, backward, (normal(device, 5),))
 
 
+def test_what_is_changed_in_place_is_named_where_float64_is_not_run(device):
+    def backward(grad_out, out, x):
+        if x.dtype == torch.float64:
+            raise RuntimeError("no kernel")
+        gradient = grad_out * x.cos()
+        x.zero_()
+        return (gradient,)
+
+    for options in ({}, {"witness": "taylor"}):
+        report = crosscheck(torch.sin, backward, (normal(device, 5),), names=("x",), **options)
+        assert [(row.name, row.verdict) for row in report.mismatches] == [("x", "changed in place by backward")]
+
+
 def test_what_the_forward_changes_in_place_is_named(device):
     def forward(x):
         out = torch.sigmoid(x)

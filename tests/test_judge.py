@@ -371,7 +371,7 @@ def test_compare(device):
         (({}, X), TypeError, "^expected: expected a mapping, .* got Tensor$"),
         (({}, {"x": X}, X), TypeError, "^oracle: expected a mapping, .* got Tensor$"),
         (({}, {"x": X.long()}), TypeError, r"^expected\['x'\]: expected a floating-point .* got one of torch.int64$"),
-        (({}, {"x": 1.0}), TypeError, r"^expected\['x'\]: expected a floating-point tensor, got float$"),
+        (({}, {"x": 1.0}), TypeError, r"^expected\['x'\]: expected a floating-point tensor, .*, got float$"),
         (({}, {"x": X}, {"x": X / 0}), ValueError, r"^oracle\['x'\]: expected finite numbers where expected"),
         (({}, {"x": X}, {"x": X.to(torch.complex64)}), TypeError, r"^oracle\['x'\]: expected a real, dense tensor"),
     ],
@@ -395,6 +395,14 @@ def test_compare_takes_autograds_error_for_the_yardstick(device):
     assert compare(off_by(40), off_by(4), oracle={"x": oracle}).ok
     assert not compare(off_by(40), off_by(2), oracle={"x": oracle}).ok
     assert not compare(off_by(40), off_by(4)).ok
+
+
+def test_compare_is_of_the_dtypes_of_the_ladder():
+    x = torch.ones(3).to(torch.float8_e4m3fn)
+    with pytest.raises(
+        TypeError, match=r"expected a floating-point tensor, one of .*, got one of torch.float8_e4m3fn$"
+    ):
+        compare({"x": x}, {"x": x})
 
 
 def test_compare_computes_in_float64():
@@ -491,6 +499,21 @@ def test_a_single_gradient_needs_no_tuple(device):
     assert crosscheck(torch.sin, lambda g, out, x: g * x.cos(), (x,)).ok
     report = crosscheck(torch.sin, lambda g, out, x: None, (x,))
     assert report.mismatches[0].verdict == "missing: expected a tensor of shape [5, 3], got None"
+
+
+def test_the_smallest_numbers_there_are(device):
+    (x,) = inputs(device, (5, 3))
+    for options in ({}, {"witness": "taylor"}):
+        report = crosscheck(
+            lambda x: x * 1e-160 * 1e-160, lambda g, out, x: (g * 1e-160 * 1e-160,), (x,), dtypes=rungs(device)[:1],
+            **options,
+        )  # fmt: skip
+        assert not report.is_mismatch
+
+
+def test_what_autograd_cannot_go_back_through_is_said(device):
+    with pytest.raises(TypeError, match="autograd can go through, it raises .* in-?place .*witness='taylor'$"):
+        crosscheck(lambda x: torch.exp(x).mul_(2), lambda g, out, x: (g * out,), inputs(device, (5, 3)))
 
 
 def test_what_is_small_is_not_zero(device):
