@@ -1,6 +1,7 @@
 """Functions of torch that are many operations in one, written out: a mistake is made at one of these operations.
 
-Each takes what torch's function takes, and returns NotImplemented for what it does not cover.
+Each takes what torch's function takes, by the same names where torch hands them on, and returns NotImplemented for what
+it does not cover.
 """
 
 import math
@@ -75,7 +76,8 @@ def silu(x: Tensor, inplace: bool = False) -> Any:
     return NotImplemented if inplace else x * torch.sigmoid(x)
 
 
-def gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:  # noqa: A002
+    x = input
     if approximate == "none":
         return x * (0.5 * (1 + torch.erf(x / math.sqrt(2))))
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
@@ -87,17 +89,20 @@ def glu(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
-    scale: float | None = None, enable_gqa: bool = False,
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, dropout_p: float = 0.0,
+    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
     if dropout_p or enable_gqa:
         return NotImplemented
-    s = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    s = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if is_causal:
         s = s.masked_fill(~torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).tril(), -math.inf)
     if attn_mask is not None:
         s = s.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else s + attn_mask
-    return torch.softmax(s, -1) @ v
+        blind = (s == -math.inf).all(-1, keepdim=True)
+        if bool(blind.any()):  # of nothing that is seen, torch's mean is 0
+            return torch.softmax(s.masked_fill(blind, 0), -1).masked_fill(blind, 0) @ value
+    return torch.softmax(s, -1) @ value
 
 
 def _reduced(J: Tensor, reduction: str) -> Any:
@@ -112,7 +117,7 @@ def cross_entropy(
     simple = weight is None and size_average is None and reduce is None and not label_smoothing
     if not simple or target.is_floating_point() or n_in.dim() != 2 or bool((target == ignore_index).any()):
         return NotImplemented
-    return _reduced(-torch.log_softmax(n_in, -1).gather(-1, target.unsqueeze(-1)).squeeze(-1), reduction)
+    return _reduced(-torch.log_softmax(n_in, -1).gather(-1, target.long().unsqueeze(-1)).squeeze(-1), reduction)
 
 
 def mse_loss(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, combinations, count
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +14,7 @@ from reference.diagnosis import Evidence, Family
 from reference.pair import Pair, device_of, gradients_of, set_seed
 from reference.paths import Gradients, Paths
 from reference.precision import is_floating, rounded
-from reference.slips import SOFTMAX, Edge, derivatives, slips
+from reference.slips import SOFTMAX, Edge, derivatives, slips, until_it_fails
 
 SMALL = 2**14  # elements of input up to which every operation of the forward is tried as the place of the mistake
 
@@ -24,7 +24,15 @@ ByName = Mapping[str, Tensor]
 
 def gather(pair: Pair, deep: bool, *given: Any) -> dict[str, Evidence]:
     """The evidence on each tensor, from the oracle's inputs; only what takes no further run of autograd if not deep."""
-    return _Gathering(pair, given).deep() if deep else _Gathering(pair, given).plain()
+    with suppress(Exception):  # no search for a cause may cost the verdict
+        found = _Gathering(pair, given).deep() if deep else _Gathering(pair, given).plain()
+        return {name: _without_failing(evidence) for name, evidence in found.items()}
+    return {}
+
+
+def _without_failing(of: Evidence) -> Evidence:
+    mistaken, slips, substituted = map(until_it_fails, (of.mistaken, of.slips, of.substituted))
+    return replace(of, mistaken=mistaken, slips=slips, substituted=substituted)
 
 
 class _Gathering:
@@ -45,7 +53,7 @@ class _Gathering:
     def plain(self) -> dict[str, Evidence]:
         sizes = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
         sizes |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
-        return {name: Evidence(self._others(name), self._terms(), sizes) for name in self.exact}
+        return {name: Evidence(self._others(name), self._terms, sizes) for name in self.exact}
 
     def deep(self) -> dict[str, Evidence]:
         found = self.plain()
@@ -55,21 +63,38 @@ class _Gathering:
         if sum(x.numel() for x in self.xs if is_floating(x)) > SMALL:
             untried = f"operations of the forward are tried with at most {SMALL:,} numbers of input: give smaller ones"
             return {name: replace(evidence, untried=untried) for name, evidence in found.items()}
+        for i, name in zip(self.pair.judged, self.judged, strict=True):
+            found[name] = replace(
+                found[name],
+                unsummed=self._unsummed(i),
+                mistaken=chain(_column(mistaken, name), self._sums(name)),
+                slips=self._at_forward(i),
+                substituted=self._left_out(name),
+            )
+        try:
+            return self._by_paths(found)
+        except Exception as error:
+            untried = f"operations of the forward cannot be tried, they raise {type(error).__name__}"
+            return {name: replace(evidence, untried=untried) for name, evidence in found.items()}
+
+    def _by_paths(self, found: Mapping[str, Evidence]) -> dict[str, Evidence]:
+        """The evidence, and what the operations of the forward give to it."""
         paths = self._paths()
         slipped = _Kept(self._by_name(chain(paths.alone(), paths.mistaken())))
         substituted = _Kept(self._by_name(paths.substituted()))
-        families = list(chain(paths.families(), paths.updated(self._of_the_cost())))
-        for place, name in enumerate(self.judged):
-            found[name] = replace(
+        families = list(until_it_fails(chain(paths.families(), paths.updated(self._of_the_cost()))))
+        more = {
+            name: replace(
                 found[name],
-                unsummed=self._unsummed(self.pair.judged[place]),
-                mistaken=chain(_column(mistaken, name), self._sums(name)),
                 shares={operation: of[place] for operation, of in paths.shares.items()},
-                slips=chain(self._at_forward(self.pair.judged[place]), _column(slipped, name)),
+                slips=chain(found[name].slips, _column(slipped, name)),
                 families=[_of_one(family, place) for family in families],
-                substituted=chain(self._left_out(name), _column(substituted, name)),
+                substituted=chain(found[name].substituted, _column(substituted, name)),
+                untried=paths.untried,
             )
-        return found
+            for place, name in enumerate(self.judged)
+        }
+        return {**found, **more}
 
     def _of_the_cost(self) -> ByName:
         """The gradients by which a step of training updates; where the result is one number, as a cost, those of it."""
@@ -77,21 +102,24 @@ class _Gathering:
         return {name: self.exact[name] / scale for name in self.judged}
 
     def _tensors(self) -> ByName:
-        return {"out": self.out, **self.named}
+        return {"out" if self.pair.outs == 1 else "out[0]": self.out, **self.named}
 
     def _others(self, name: str) -> ByName:
         return {other: value for other, value in self.exact.items() if other != name and other in self.judged}
 
+    @cached_property
     def _terms(self) -> ByName:
         """What a gradient is often made of."""
-        terms = {name: x for name, x in self.named.items() if is_floating(x)}
-        pairs = combinations(terms.items(), 2)
-        terms |= {f"({a} − {b})": x - y for (a, x), (b, y) in pairs if x.shape == y.shape}
+        floating = {name: x for name, x in self.named.items() if is_floating(x)}
+        terms: dict[str, Callable[[], Tensor]] = {name: x.detach for name, x in floating.items()}
+        pairs = combinations(floating.items(), 2)
+        terms |= {f"({a} − {b})": partial(torch.sub, x, y) for (a, x), (b, y) in pairs if _are_alike(x, y)}
         if self.g is None:
-            return terms
-        terms |= {"out": self.out}
-        products = {f"grad_out·{name}": self.g * x for name, x in terms.items() if x.shape == self.g.shape}
-        return {**terms, "grad_out": self.g, **products}
+            return _Made(terms)
+        terms |= {"out": self.out.detach}
+        alike = {name: term for name, term in terms.items() if _are_alike(term(), self.g)}
+        products = {f"grad_out·{name}": partial(_times, self.g, term) for name, term in alike.items()}
+        return _Made({**terms, "grad_out": self.g.detach, **products})
 
     def _mistaken(self) -> Iterator[tuple[str, ByName]]:
         """With a mistaken grad_out, or a mistaken input."""
@@ -130,7 +158,7 @@ class _Gathering:
         o = self.exact[name]
         if self.g is None or o.shape == self.g.shape:
             return
-        for factor, term in {"": torch.ones_like(self.g), **self._terms()}.items():
+        for factor, term in chain([("", torch.ones_like(self.g))], self._terms.items()):
             with suppress(RuntimeError):  # shapes that do not go together
                 yield (
                     f"as if it were the sum of {'grad_out' + f'·{factor}' * bool(factor)}",
@@ -151,14 +179,15 @@ class _Gathering:
         if self.g is None:
             return
         words = ("out", self.pair.names[i])
-        whole = Edge(0, i, self.pair.truth, rounded(self.xs, torch.float64), {}, self.out, words)
+        nameless = partial(self.pair.truth)  # what somebody calls softmax may be another function
+        whole = Edge(0, i, nameless, rounded(self.xs, torch.float64), {}, self.out, words)
         edges = [whole]
         for function in (getattr(torch, name) for name in SOFTMAX):
             for dim in range(whole.x.dim()):
-                y = function(whole.x, dim)
+                y = function(whole.x, dim).to(self.out.dtype)
                 if y.shape == self.out.shape and torch.allclose(y, self.out, rtol=1e-9, atol=0):
                     edges.append(Edge(0, i, function, [whole.x, dim], {}, self.out, words))
-        for text, slip in chain(*map(slips, edges), derivatives(whole)):
+        for text, slip in chain(*(until_it_fails(slips(edge)) for edge in edges), derivatives(whole)):
             with suppress(Exception):
                 set_seed(device_of(self.xs), self.pair.seed)
                 yield text.format("the forward"), slip(self.g)
@@ -179,11 +208,35 @@ class _Gathering:
         return ((cause, dict(zip(self.judged, gradients, strict=True))) for cause, gradients in found)
 
 
+class _Made(Mapping[str, Tensor]):
+    """Tensors by name, each made when it is asked for: of large inputs they would fill the memory."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _are_alike(x: Tensor, y: Tensor) -> bool:
+    return x.shape == y.shape and x.device == y.device
+
+
+def _times(g: Tensor, term: Callable[[], Tensor]) -> Tensor:
+    return g * term()
+
+
 class _Kept(Generic[T]):
     """What comes from an iterator, as often as it is asked for; it is worked out once, and no further than asked."""
 
     def __init__(self, items: Iterator[T]) -> None:
-        self._items, self._kept = items, list[T]()
+        self._items, self._kept = until_it_fails(items), list[T]()
 
     def __iter__(self) -> Iterator[T]:
         for i in count():

@@ -6,6 +6,7 @@ with that operation's derivative replaced by a mistaken one, or with another ope
 somebody takes it wrongly there.
 """
 
+import inspect
 import linecache
 import sys
 from collections import defaultdict
@@ -24,9 +25,20 @@ from torch.overrides import TorchFunctionMode
 
 from reference import decompositions
 from reference.decompositions import DECOMPOSITIONS
-from reference.slips import Edge, Slip, constants, derivatives, others_operation, slips, substitutes
+from reference.slips import (
+    Edge,
+    Slip,
+    constants,
+    derivatives,
+    escaped,
+    others_operation,
+    slips,
+    substitutes,
+    until_it_fails,
+)
 
 MOST = 100  # paths; more would take long, and hardly say more
+NUMBERS = 2**21  # that the operations may take and give, all together; they are remembered, and run again and again
 EFFORT = 200_000  # operations that are run again in search of a mistake at one of them, some 10 µs each
 
 Gradients = Sequence[Tensor]
@@ -43,13 +55,14 @@ class _Mode(TorchFunctionMode):
         self.count = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in DECOMPOSITIONS:
+        kwargs = kwargs or {}
+        if func in DECOMPOSITIONS and _takes(DECOMPOSITIONS[func], args, kwargs):
             with self:  # also its operations are seen
-                out = DECOMPOSITIONS[func](*args, **(kwargs or {}))
+                out = DECOMPOSITIONS[func](*args, **kwargs)
             if out is not NotImplemented:
                 return out
         self.count += 1
-        return self.seen(func, args, kwargs or {})
+        return self.seen(func, args, kwargs)
 
     def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         raise NotImplementedError
@@ -62,18 +75,27 @@ class _Recorded(_Mode):
         super().__init__()
         self.edges: defaultdict[tuple[Any, ...], list[Edge]] = defaultdict(list)  # by the place in the code
         self.codes: dict[tuple[Any, ...], tuple[str, tuple[str, ...], str]] = {}
+        self.in_place: set[int] = set()  # of the operations, those that change their first argument
+        self.numbers = 0
 
     def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        places = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
+        if not places or self.numbers > NUMBERS:
+            return func(*args, **kwargs)
+        values = [x.detach().clone() if isinstance(x, Tensor) else x for x in args]  # before they are changed
+        version = _version(args[0])
         out = func(*args, **kwargs)
         y = _result(out)
         if y is None or not y.requires_grad or y.grad_fn is None:
             return out
+        self.numbers += y.numel() + sum(x.numel() for x in values if isinstance(x, Tensor))
+        if _version(args[0]) != version:
+            self.in_place.add(self.count)
         where, codes = _place()
-        places = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
-        values = [x.detach().clone() if isinstance(x, Tensor) else x for x in args]
+        result = y.detach().clone()
         for place in places:
             by = f" by its argument {place + 1}" if len(places) > 1 else ""
-            edge = Edge(self.count, place, func, values, kwargs, y.detach().clone())
+            edge = Edge(self.count, place, func, values, kwargs, result)
             self.codes[*where, func, place] = (edge.name, codes, by)
             self.edges[*where, func, place].append(edge)
         return out
@@ -118,6 +140,19 @@ class _Through(Function):
         return ctx.slip(g), None, None
 
 
+def _takes(function: Call, args: Any, kwargs: dict[str, Any]) -> bool:
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def _version(x: Any) -> int:
+    """How often a tensor was changed in place."""
+    return x._version if isinstance(x, Tensor) else 0
+
+
 def _result(out: Any) -> Tensor | None:
     """The tensor of an operation's result, the values of one that returns their places as well."""
     first = out[0] if type(out).__module__ == "torch.return_types" else out
@@ -152,20 +187,28 @@ def _code(frame: FrameType) -> tuple[int, str]:
     line, end, start, stop = positions
     text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
     if line == end == frame.f_lineno and start is not None and stop is not None:
-        text = text.encode()[start:stop].decode()  # columns are counted in bytes
+        text = text.encode()[start:stop].decode(errors="replace")  # columns are counted in bytes, before an edit
     return frame.f_lineno, text.strip()
 
 
 class Paths:
-    """The operations that `gradients()` differentiates through, and what it gives when one of them is changed."""
+    """The operations that `gradients()` differentiates through, and what it gives when one of them is changed.
+
+    untried: why they are not tried, if so.
+    """
 
     def __init__(self, gradients: Callable[[], Gradients], named: Mapping[str, Tensor]) -> None:
         self._gradients, self._named = gradients, named
         with _Recorded() as recorded:
             self._whole = gradients()
-        self._places = recorded.places()
-        if sum(map(len, self._places.values())) > MOST:
-            self._places = {}
+        self._places, self._in_place = recorded.places(), recorded.in_place
+        self.untried = ""
+        if recorded.numbers > NUMBERS:
+            self.untried = f"take and give at most {NUMBERS:,} numbers in all: give smaller inputs"
+        elif sum(map(len, self._places.values())) > MOST:
+            self.untried = f"are differentiated by at most {MOST} arguments in all: give fewer steps or layers"
+        if self.untried:
+            self._places, self.untried = {}, f"operations of the forward are tried where they {self.untried}"
         self._left = EFFORT // max(1, recorded.count)
 
     @cached_property
@@ -204,7 +247,7 @@ class Paths:
         """The gradients with a derivative taken wrongly, or an operation in the place of another, by the cause."""
         yield from self._tried(slips)
         for operation, edges in self._operations.items():
-            for text, call in others_operation(edges[0]):
+            for text, call in until_it_fails(others_operation(edges[0])):
                 found = self._with_calls({edge.number: call for edge in edges})
                 if found is not None:
                     yield text.format(operation), found
@@ -233,7 +276,7 @@ class Paths:
 
     def _tried(self, of: Callable[[Edge], Iterator[tuple[str, Slip]]]) -> Iterator[tuple[str, Gradients]]:
         for name, edges in self._every.items():
-            each = [dict(of(edge)) for edge in edges]
+            each = [dict(until_it_fails(of(edge))) for edge in edges]
             # At the first and the last of several times there is no other step to be mistaken for.
             for text in {text: None for found in each for text in found}:
                 those = {edge: found[text] for edge, found in zip(edges, each, strict=True) if text in found}
@@ -244,12 +287,12 @@ class Paths:
     def families(self) -> Iterator[tuple[str, float, Callable[[float], Gradients | None]]]:
         """The gradients by the value of each constant of the forward."""
         for operation, edges in self._operations.items():
-            for value, call in constants(edges[0]):
+            for value, call in until_it_fails(constants(edges[0])):
 
                 def by_value(c: float, call: Any = call, edges: Sequence[Edge] = edges) -> Gradients | None:
                     return self._with_calls({edge.number: partial(call, c) for edge in edges})
 
-                yield f"as if {value:g} in {operation} were {{}}", value, by_value
+                yield f"as if {value:g} in {escaped(operation)} were {{}}", value, by_value
 
     def updated(
         self, gradients: Mapping[str, Tensor]
@@ -263,11 +306,8 @@ class Paths:
                     def by_eta(eta: float, stale: Mapping[Edge, Any] = stale) -> Gradients | None:
                         return self._with({edge: partial(slip, eta) for edge, slip in stale.items() if slip})
 
-                    yield (
-                        f"as if {other} were updated already, with eta = {{}}, in the derivative of {name}",
-                        0.0,
-                        by_eta,
-                    )
+                    already = f"as if {escaped(other)} were updated already, with eta = {{}}"
+                    yield f"{already}, in the derivative of {escaped(name)}", 0.0, by_eta
 
     def _with(self, slipped: Mapping[Edge, Slip]) -> Gradients | None:
         """The gradients with these derivatives."""
@@ -280,11 +320,17 @@ class Paths:
         """The gradients with these operations called otherwise; none where that cannot be, or after long search."""
         self._left -= 1
         if self._left >= 0:
+            calls = {n: partial(_in_place, call) if n in self._in_place else call for n, call in calls.items()}
             with suppress(Exception), _Changed(calls):  # another shape, say: then nobody took it so
                 found = self._gradients()
                 if all(x.shape == y.shape for x, y in zip(found, self._whole, strict=True)):
                     return found
         return None
+
+
+def _in_place(call: Call, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """What is otherwise is written where the operation writes its result."""
+    return x.copy_(call(func, x.clone(), *args, **kwargs))
 
 
 def _handed_on(g: Tensor) -> Tensor:

@@ -4,16 +4,30 @@ Each comes with the words that name it, in which {} is the operation.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Slip = Callable[[Tensor], Tensor]  # from the gradient of an operation's result to that of one of its arguments
+
+T = TypeVar("T")
+
+
+def until_it_fails(found: Iterable[T]) -> Iterator[T]:
+    """What is found before an exception: no search for a cause may cost the verdict."""
+    with suppress(Exception):
+        yield from found
+
+
+def escaped(text: str) -> str:
+    """Somebody's code, or a name, for a text in which {} is still to be filled in."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +64,15 @@ class Edge:
     def back(self, g: Tensor, func: Any = None, args: Sequence[Any] | None = None) -> Tensor:
         """The gradient of x from that of the result; of another function, or from other values, if they are given."""
         values = list(self.args if args is None else args)
-        values[self.place] = values[self.place].detach().requires_grad_()
+        x = values[self.place] = values[self.place].detach().requires_grad_()
         with torch.enable_grad():
-            y = (func or self.func)(*values, **self.kwargs)
-            gradient: Tensor = torch.autograd.grad(y if isinstance(y, Tensor) else y[0], values[self.place], g)[0]
+            y = self.of(values, func)
+            gradient: Tensor = torch.autograd.grad(y if isinstance(y, Tensor) else y[0], x, g)[0]
         return gradient
+
+    def of(self, args: Sequence[Any], func: Any = None) -> Any:
+        """What it gives, or another function: of copies, for it may be in place."""
+        return (func or self.func)(*(x.clone() if isinstance(x, Tensor) else x for x in args), **self.kwargs)
 
     def nothing(self, g: Tensor) -> Tensor:
         """The gradient of x where the operation is held constant."""
@@ -94,7 +112,16 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 SOFTMAX = ("softmax", "log_softmax", "logsumexp")
 SELECTIONS = ("embedding", "index_select", "gather", "getitem", "take_along_dim", "take")
-ARITHMETIC = ("add", "sub", "rsub", "mul", "rmul", "radd", "div", "truediv", "true_divide", "rtruediv", "rdiv", "pow")
+ARITHMETIC = (
+    "add", "sub", "rsub", "mul", "rmul", "radd", "div", "truediv", "true_divide", "rtruediv", "rdiv", "pow",
+    "iadd", "isub", "imul", "itruediv", "ipow",
+)  # fmt: skip
+WHOLE = ("triu", "tril", "diagonal", "roll")  # what takes whole numbers that may be mistaken
+ALONG = (  # what takes a dimension as its second argument
+    *SOFTMAX, "softmin", "sum", "nansum", "mean", "nanmean", "prod", "var", "std", "max", "min", "amax", "amin",
+    "median", "nanmedian", "cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "sort", "flip", "glu",
+    "select", "narrow", "index_select", "gather", "unsqueeze", "squeeze",
+)  # fmt: skip
 
 
 def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
@@ -111,7 +138,7 @@ def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield "in {}, the other branch is taken", lambda g: edge.back(g, args=edge.having(0, ~edge.args[0]))
     if edge.is_alike:
         itself = "{} is applied to the gradient, as if it were its own transposed"
-        yield itself, lambda g: edge.func(*edge.having(edge.place, g), **edge.kwargs)
+        yield itself, lambda g: edge.of(edge.having(edge.place, g))
     yield from _of_matrices(edge)
     for dim, call in _dimensions(edge):
         yield (
@@ -130,8 +157,8 @@ def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
     right = edge.back(torch.ones_like(edge.out))
     for name, t in zip(edge.words, (edge.out, edge.x), strict=True):
         for text, derivative in functions(name, t).items():
-            if not torch.allclose(derivative, right, rtol=1e-4, equal_nan=True):
-                yield f"as if the derivative of {{}} were {text}", derivative.mul
+            if not torch.allclose(derivative.to(right.dtype), right, rtol=1e-4, equal_nan=True):
+                yield f"as if the derivative of {{}} were {escaped(text)}", derivative.mul
     for text, other in ACTIVATIONS.items():
         instead = partial(_instead_of_one, other, edge.func)
         yield f"as if {{}} had the derivative of {text}", partial(edge.back, func=instead)
@@ -155,7 +182,7 @@ def functions(name: str, t: Tensor) -> dict[str, Tensor]:
 
 def _of_softmax(edge: Edge) -> Iterator[tuple[str, Slip]]:
     x, dim = edge.x, edge.kwargs.get("dim", edge.args[1] if len(edge.args) > 1 else -1)
-    if not isinstance(dim, int):
+    if not isinstance(dim, int) or not -x.dim() <= dim < x.dim():
         return
     p = torch.softmax(x, dim)
     others = [other for other in range(x.dim()) if other != dim % x.dim()]
@@ -207,11 +234,12 @@ def _softmax_back(p: Tensor, dim: int, g: Tensor) -> Tensor:
 def _overwritten(edge: Edge, g: Tensor, *, first: bool = False) -> Tensor:
     """What comes back through a selection, if of all that comes to one place a single one stays."""
     numbers = torch.arange(edge.x.numel(), dtype=edge.x.dtype, device=edge.x.device).view(edge.x.shape)
-    places = edge.func(*edge.having(edge.place, numbers), **edge.kwargs).long().flatten().tolist()
-    coming = list(zip(places, g.flatten(), strict=True))
-    back = torch.zeros(edge.x.numel(), dtype=g.dtype, device=g.device)
-    for place, value in reversed(coming) if first else coming:
-        back[place] = value
+    places = edge.of(edge.having(edge.place, numbers)).long().flatten()
+    order = places.argsort(stable=True)
+    places, nowhere = places[order], places.new_tensor([-1])
+    stays = (places.diff(prepend=nowhere) if first else places.diff(append=nowhere)) != 0
+    back = g.new_zeros(edge.x.numel())
+    back[places[stays]] = g.flatten()[order[stays]]
     return back.view(edge.x.shape)
 
 
@@ -248,8 +276,7 @@ def _cholesky_back(L: Tensor, g: Tensor) -> Tensor:
 
 def _dimensions(edge: Edge) -> Iterator[tuple[int, Any]]:
     """The operation along another dimension, where it has one to be told."""
-    by_place = len(edge.args) > 1 and isinstance(edge.args[1], int) and edge.name not in ARITHMETIC
-    dim = edge.kwargs.get("dim", edge.args[1] if by_place else None)
+    dim = edge.kwargs.get("dim", edge.args[1] if len(edge.args) > 1 and edge.name in ALONG else None)
     if isinstance(dim, int) and not isinstance(dim, bool):
         for other in range(edge.x.dim()):
             if other != dim % edge.x.dim():
@@ -316,12 +343,12 @@ def substitutes(edge: Edge, known: Mapping[str, Tensor]) -> Iterator[tuple[str, 
             for name, other in known.items():
                 if other.shape == value.shape and not torch.equal(other, value):
                     substituted = partial(edge.back, args=edge.having(place, other))
-                    yield f"in the derivative of {{}}, {name} stands for argument {place + 1}", substituted
+                    yield f"in the derivative of {{}}, {escaped(name)} stands for argument {place + 1}", substituted
 
 
 def constants(edge: Edge) -> Iterator[tuple[float, Any]]:
     """The numbers written in the operation, each with the operation as it is for another number."""
-    kinds = (int, float) if edge.name in ARITHMETIC else (float,)
+    kinds = (int, float) if edge.name in (*ARITHMETIC, *WHOLE) else (float,)
 
     def is_constant(value: object) -> bool:
         return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
@@ -335,8 +362,13 @@ def constants(edge: Edge) -> Iterator[tuple[float, Any]]:
 
 
 def _with_argument(place: int, c: float, func: Any, *args: Any, **kwargs: Any) -> Any:
-    return func(*args[:place], c, *args[place + 1 :], **kwargs)
+    return func(*args[:place], _whole(c), *args[place + 1 :], **kwargs)
 
 
 def _with_option(name: str, c: float, func: Any, *args: Any, **kwargs: Any) -> Any:
-    return func(*args, **{**kwargs, name: c})
+    return func(*args, **{**kwargs, name: _whole(c)})
+
+
+def _whole(c: float) -> float:
+    """The number, as an int where it is one: some of torch's functions take no other."""
+    return int(c) if c == int(c) else c

@@ -4,13 +4,18 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from reference import crosscheck
+from reference.decompositions import DECOMPOSITIONS
 from reference.diagnosis import UNKNOWN, diagnose
+from reference.evidence import gather
+from reference.pair import Pair
 from reference.precision import rungs
+from reference.slips import Edge, slips
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -19,7 +24,10 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def at_home(inputs, device):
     """The inputs on a device, in its most precise dtype."""
-    return tuple(x.to(device, rungs(device)[0] if x.is_floating_point() else x.dtype) for x in inputs)
+    exact = rungs(device)[0]
+    return tuple(
+        x.to(device, exact if x.is_floating_point() else x.dtype) if isinstance(x, Tensor) else x for x in inputs
+    )
 
 
 def softmax(x):
@@ -93,7 +101,7 @@ CAUSES = {
     "off by one": (IMAGE, at(0, lambda x, *_: x.roll(1, 3)), "moved by 1 along dimension 3"),
     "one element": (LAYER, at(1, lambda w, *_: without_one(w)), "wrong at [2, 1] alone, right everywhere else"),
     "one row": (IMAGE, at(0, lambda x, *_: x * torch.tensor([1.0, 1, 1, 1, 2]).view(5, 1)), "in the slice 4 of dim"),
-    "border": (IMAGE, at(0, lambda x, *_: torch.nn.functional.pad(x[..., 1:], (1, 0))), "zero where a gradient is"),
+    "border": (IMAGE, at(0, lambda x, *_: F.pad(x[..., 1:], (1, 0))), "zero where a gradient is"),
     "last sample": (LAYER, at(2, lambda b, g, out, *_: (g * (1 - out * out))[-1]), "only the last sample counts"),
     "last forgotten": (LAYER, at(2, lambda b, g, out, *_: (g * (1 - out * out))[:-1].sum(0)), "the last sample is"),
     "grad_out": (LAYER, at(2, lambda b, g, out, *_: (1 - out * out).sum(0)), "grad_out is ignored, as if it were ones"),
@@ -124,7 +132,7 @@ def test_cause_is_named(cause, device):
 
 
 def opaque_norm(x, w):
-    return torch.nn.functional.layer_norm(x, (5,), w, eps=1e-3)
+    return F.layer_norm(x, (5,), w, eps=1e-3)
 
 
 def opaque_norm_back(grad_out, out, x, w, *, eps=1e-3, biased=True):
@@ -206,6 +214,224 @@ def test_what_is_overwritten_is_named(device):
     assert "overwrites, in place of adding up" in report.mismatches[0].diagnosis
 
 
+def in_float32(x):
+    return torch.softmax(x, -1, dtype=torch.float32).to(x.dtype)
+
+
+def rms_in_float32(x, w):
+    h = x.float()
+    return (h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-6)).to(x.dtype) * w
+
+
+def rms_back(grad_out, out, x, w):
+    return grad_out * w, (grad_out * x).sum(0)
+
+
+def divided_in_place(q, k, v):
+    s = q @ k.mT
+    s /= 2.0
+    return s.softmax(-1) @ v
+
+
+def divided_back(grad_out, out, q, k, v):
+    p = torch.softmax(q @ k.mT / 2, -1)
+    s = p * (grad_out @ v.mT) / 2  # without the sum
+    return s @ k, s.mT @ q, p.mT @ grad_out
+
+
+def dropped_in_place(x, w):
+    return F.dropout(x @ w, 0.5, True, inplace=True) * 3
+
+
+def shifted_in_place(x, w):
+    return (x @ w).add_(1).tanh()
+
+
+def tanh_in_place(x, w):
+    h = x @ w
+    h.tanh_()
+    return h * 3
+
+
+def relu_in_place(x, w):
+    h = x @ w
+    F.relu(h, inplace=True)
+    return h * 3
+
+
+def linear_back(factor):
+    return lambda grad_out, out, x, w: (factor * grad_out @ w.mT, factor * x.mT @ grad_out)
+
+
+LINEAR = torch.nn.Linear(3, 2)
+
+
+def with_braces(x, weight, bias):
+    return torch.tanh(torch.func.functional_call(LINEAR, {"weight": weight, "bias": bias}, (x,)))
+
+
+def with_braces_back(grad_out, out, x, weight, bias):
+    return grad_out @ weight, grad_out.mT @ x, grad_out.sum(0)
+
+
+def attention(q, k, v, mask=None):
+    return F.scaled_dot_product_attention(query=q, key=k, value=v, attn_mask=mask)
+
+
+def attention_back(grad_out, out, q, k, v, mask=None):
+    s = q @ k.mT / 2
+    p = torch.softmax(s if mask is None else s.masked_fill(~mask, -torch.inf), -1).nan_to_num()
+    s = p * (grad_out @ v.mT) / 2  # without the sum
+    gradients = s @ k, s.mT @ q, p.mT @ grad_out
+    return gradients if mask is None else (*gradients, None)
+
+
+def cross_entropy_back(grad_out, out, x, target):
+    return grad_out * (torch.softmax(x, -1) + F.one_hot(target.long(), x.shape[-1])) / len(x), None  # a wrong sign
+
+
+def heads(x, n):
+    return torch.softmax(x.view(len(x), n, -1), -1).view_as(x)
+
+
+heads.__name__ = "softmax"  # as somebody may call it
+
+
+def heads_back(grad_out, out, x, n):
+    return grad_out * out * (1 - out), None
+
+
+ATTENTION = (normal(5, 4), normal(6, 4, seed=1), normal(6, 3, seed=2))
+AFFINE = (normal(5, 4), normal(4, 3, seed=1))
+SEES_NOTHING = torch.tensor([True, False, True, True, True]).view(5, 1).expand(5, 6)
+
+# What is in a forward that gets in the way of the search for the cause, and the words that name it all the same.
+OBSTACLES = {
+    "float32 inside": (
+        in_float32,
+        lambda g, out, x: (g * out * (1 - out),),
+        (normal(5, 4),),
+        "of the forward were out (1 − out)",
+    ),
+    "float32 in part": (
+        rms_in_float32,
+        rms_back,
+        (normal(5, 4), normal(4, seed=1)),
+        "as if it were the sum of grad_out·x",
+    ),
+    "float32 outside": (
+        lambda x: torch.tanh(x).float(),
+        lambda g, out, x: (g * x,),
+        (normal(5, 4),),
+        "of the forward were x",
+    ),
+    "/=": (divided_in_place, divided_back, ATTENTION, "softmax(-1)), the sum over the other outputs is left out"),
+    "dropout in place": (dropped_in_place, linear_back(3), AFFINE, "the derivative of dropout (line"),
+    "add_": (shifted_in_place, linear_back(1), AFFINE, "the derivative of tanh (line"),
+    "tanh_": (tanh_in_place, linear_back(3), AFFINE, "the derivative of tanh (line"),
+    "relu in place": (relu_in_place, linear_back(3), AFFINE, "the derivative of relu (line"),
+    "braces": (with_braces, with_braces_back, (normal(5, 3), normal(2, 3), normal(2)), "the derivative of tanh (line"),
+    "keywords": (
+        attention,
+        attention_back,
+        ATTENTION,
+        "there torch.softmax(s, -1)), the sum over the other outputs is",
+    ),
+    "keyword": (
+        lambda x: F.gelu(input=x),
+        lambda g, out, x: (g * torch.special.ndtr(x),),
+        (normal(5, 4),),
+        "is left out",
+    ),
+    "nothing seen": (
+        attention,
+        attention_back,
+        (*ATTENTION, SEES_NOTHING),
+        "the sum over the other outputs is left out",
+    ),
+    "bytes": (
+        F.cross_entropy,
+        cross_entropy_back,
+        (normal(5, 4), torch.tensor([0, 1, 2, 3, 0], dtype=torch.uint8)),
+        "the gradient of the output itself has the wrong sign",
+    ),
+    "a name of torch's": (heads, heads_back, (normal(3, 8), 4), "of the forward were out (1 − out)"),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_a_cause_is_named_in_spite_of(obstacle, device):
+    forward, backward, inputs, words = OBSTACLES[obstacle]
+    report = crosscheck(forward, backward, at_home(inputs, device))
+    assert any(words in row.diagnosis for row in report.mismatches), str(report)
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_a_verdict_is_given_in_spite_of(obstacle, device):
+    """Where there is no cause to be found, and all is tried."""
+    forward, _, inputs, _ = OBSTACLES[obstacle]
+
+    def backward(grad_out, out, *xs):
+        return tuple(x.exp() + 0.1 * x if isinstance(x, Tensor) and x.is_floating_point() else None for x in xs)
+
+    report = crosscheck(forward, backward, at_home(inputs, device))
+    assert {row.verdict for row in report.mismatches} == {"wrong formula"}
+    assert all(row.diagnosis.startswith(f"{UNKNOWN}\n") for row in report.mismatches), str(report)
+
+
+def test_a_name_may_have_braces(device):
+    """Also in causes that are filled in later: of a constant, of an update, of another value, of the forward."""
+
+    def forward(x, w):
+        return torch.tanh(x @ w * 2.0).square().sum()
+
+    def backward(grad_out, out, x, w, *, scale=2.0, eta=0.0, swapped=False):
+        a = torch.tanh(x @ w * 2.0)
+        delta = 2 * a * (1 - a * a) * scale
+        grad_w = x.mT @ delta
+        return grad_out * (delta @ (w - eta * grad_w).mT), grad_out * ((w if swapped else x).mT @ delta)
+
+    inputs = at_home((normal(4, 4), normal(4, 4, seed=1)), device)
+    for options, words in (
+        ({"eta": 0.1}, "as if {w:} were updated already, with eta = 0.1, in the derivative of matmul"),
+        ({"swapped": True}, "in the derivative of matmul (line"),
+    ):
+        report = crosscheck(forward, partial(backward, **options), inputs, names=("x{", "{w:}"))
+        assert words in report.mismatches[0].diagnosis
+    report = crosscheck(torch.tanh, lambda g, out, x: (g * x.sin(),), inputs[:1], names=("{0}",))
+    assert "as if the derivative of the forward were sin({0})" in report.mismatches[0].diagnosis
+
+
+def test_a_failing_search_does_not_cost_the_verdict(device, monkeypatch):
+    """Whatever fails in it, and wherever."""
+
+    def fails(*args, **kwargs):
+        raise IndexError(args)
+
+    def fails_late(edge, *args):
+        yield "the derivative of {} is another one", lambda g: g + 1
+        fails()
+
+    inputs = at_home(LAYER[2], device)
+
+    def verdicts():
+        report = crosscheck(layer, lambda g, out, *xs: tuple(x.exp() for x in xs), inputs)
+        return {(row.verdict, row.diagnosis.partition("\n")[0]) for row in report.mismatches}
+
+    for name in ("paths.slips", "paths.derivatives", "paths.others_operation", "paths.substitutes", "paths.constants"):
+        for how in (fails, fails_late):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"reference.{name}", how)
+                assert verdicts() == {("wrong formula", UNKNOWN)}
+    for name in ("slips", "derivatives", "_taken_wrongly", "_Gathering", "_Made"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"reference.evidence.{name}", fails)
+            assert verdicts() == {("wrong formula", UNKNOWN)}
+    monkeypatch.setattr("reference.evidence.Paths", fails)
+    untried = "operations of the forward cannot be tried, they raise IndexError"
+    assert verdicts() == {("wrong formula", f"{UNKNOWN}: {untried}")}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -262,10 +488,130 @@ def test_what_was_not_tried_is_said(device):
     )
 
 
+def sines(x):
+    for _ in range(120):
+        x = torch.sin(x)
+    return x
+
+
+def weighted(q, k, v):
+    return torch.softmax(q @ k.mT, -1) @ v
+
+
+# Of few numbers of input: too many operations, or too many numbers in between.
+UNTRIED = {
+    "long": (
+        sines, (normal(3, 4),),
+        "are differentiated by at most 100 arguments in all: give fewer steps or layers",
+    ),
+    "wide": (
+        weighted, (normal(900, 2), normal(900, 2, seed=1), normal(900, 2, seed=2)),
+        "take and give at most 2,097,152 numbers in all: give smaller inputs",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cause", UNTRIED)
+def test_operations_that_were_not_tried_are_said(cause, device):
+    forward, inputs, untried = UNTRIED[cause]
+
+    def backward(grad_out, out, *xs):
+        return tuple(x.exp() + 1e-3 * x.sin() for x in xs)
+
+    report = crosscheck(forward, backward, at_home(inputs, device))
+    said = report.mismatches[0].diagnosis.partition("\n")[0]
+    assert said == f"{UNKNOWN}: operations of the forward are tried where they {untried}"
+
+
+def test_terms_are_made_when_they_are_asked_for(device):
+    """All at once they would fill the memory: of six inputs there are forty of them, for each gradient."""
+    g, a, b = at_home((normal(4, 3), normal(4, 3, seed=1), normal(4, 3, seed=2)), device)
+    pair = Pair(torch.mul, None, torch.mul, names="ab", judged=(0, 1), values=False, seed=0, is_function=False)
+    found = gather(pair, False, g, a, b)
+    terms = found["a"].terms
+    assert found["b"].terms is terms
+    assert list(terms) == [
+        "a", "b", "(a − b)", "out", "grad_out", "grad_out·a", "grad_out·b", "grad_out·(a − b)", "grad_out·out",
+    ]  # fmt: skip
+    assert len(terms) == 9
+    assert torch.equal(terms["grad_out·(a − b)"], terms["grad_out"] * (terms["a"] - terms["b"]))
+    assert terms["(a − b)"] is not terms["(a − b)"]
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_of_what_is_overwritten_one_stays(first, device):
+    (x, g) = at_home((normal(4, 3), normal(6, 3, seed=1)), device)
+    index = torch.tensor([0, 2, 1, 2, 2, 0], device=device)
+    expected = torch.zeros_like(x)
+    for place, row in reversed([*zip(index, g, strict=True)]) if first else zip(index, g, strict=True):
+        expected[place] = row
+    edge = Edge(0, 0, torch.index_select, [x, 0, index], {}, x[index])
+    called = "in {}, the first of what comes back to one place stays" if first else "overwrites, in place of adding up"
+    slip = next(slip for text, slip in slips(edge) if called in text)
+    assert torch.equal(slip(g), expected)
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "along"),
+    [
+        (torch.softmax, (1,), {0, 2}),
+        (torch.sum, (-1,), {0, 1}),
+        (torch.triu, (1,), set()),
+        (torch.clamp, (0,), set()),
+        (torch.pow, (2,), set()),
+        (lambda x, n: x**n, (2,), set()),
+    ],
+)
+def test_what_takes_no_dimension_has_no_other(func, args, along, device):
+    (x,) = at_home((normal(4, 3, 2),), device)
+    texts = [text for text, _ in slips(Edge(0, 0, func, [x, *args], {}, func(x, *args)))]
+    assert {text for text in texts if "along" in text} == {
+        f"the derivative of {{}} is taken along dimension {dim}" for dim in along
+    }
+
+
+def test_another_diagonal_is_named(device):
+    report = crosscheck(lambda x: torch.triu(x, 1), lambda g, out, x: (g.triu(),), at_home((normal(5, 5),), device))
+    assert report.mismatches[0].diagnosis.startswith("as if 1 in triu (line ")
+    assert "were 0\n" in report.mismatches[0].diagnosis
+
+
+def test_the_first_of_several_outs_is_called_so(device):
+    inputs = at_home((normal(5, 3), normal(3, 2, seed=1)), device)
+    report = crosscheck(
+        lambda x, w: (x @ w, x.sin()), lambda g, out, x, w: (g[0] @ w.mT + g[1] * x.cos(), 2 * x.mT @ g[0]), inputs
+    )
+    assert "divide by 2, which is out[0].shape[1] and w.shape[1]" in report.mismatches[0].diagnosis
+
+
+@pytest.mark.parametrize("mask", [SEES_NOTHING, torch.where(SEES_NOTHING, 0.0, -torch.inf).double()])
+def test_attention_that_sees_nothing_is_written_out_as_torch_has_it(mask, device):
+    qkv = [x.requires_grad_() for x in at_home(ATTENTION, device)]
+    (mask,) = at_home((mask,), device)
+    ours, theirs = (
+        DECOMPOSITIONS[F.scaled_dot_product_attention](*qkv, mask),
+        F.scaled_dot_product_attention(*qkv, mask),
+    )
+    torch.testing.assert_close(ours, theirs)
+    for x, y in zip(torch.autograd.grad(ours.sum(), qkv), torch.autograd.grad(theirs.sum(), qkv), strict=True):
+        torch.testing.assert_close(x, y)
+
+
+def test_the_source_may_have_been_edited(device, tmp_path):
+    """Then a column may be in the middle of a letter."""
+    file = tmp_path / "edited.py"
+    file.write_text("import torch\nforward = lambda x: torch.tanh(x)\n")
+    module = {}
+    exec(compile(file.read_text(), file, "exec"), module)
+    file.write_text("import torch\n" + "∂" * 40 + "\n")
+    report = crosscheck(module["forward"], lambda g, out, x: (g + 1e-3 * x**3,), at_home((normal(5, 4),), device))
+    assert report.mismatches[0].diagnosis.startswith(UNKNOWN)
+
+
 def test_what_looks_alike_is_told_in_more_digits(device):
     """Softplus is linear from 20 on in torch, its derivative is not."""
     (x,) = at_home((torch.tensor([25.0, 1.0, -2.0], dtype=torch.float64),), device)
-    report = crosscheck(torch.nn.functional.softplus, lambda g, out, x: (g * torch.sigmoid(x),), (x,))
+    report = crosscheck(F.softplus, lambda g, out, x: (g * torch.sigmoid(x),), (x,))
     got, expected = report.mismatches[0].diagnosis.rpartition("got ")[2].split(", expected ")
     assert got != expected
     (o,) = at_home((normal(4, 3),), device)
