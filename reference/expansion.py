@@ -23,7 +23,7 @@ from reference.precision import (
     unit_roundoff,
     widened,
 )  # fmt: skip
-from reference.report import NOT_JUDGED, WRONG, ZERO, Report, Row, dtype_name
+from reference.report import KINK, NOT_JUDGED, WRONG, ZERO, Report, Row, dtype_name
 from reference.witnesses import DIRECTION, limit_at_zero
 
 DIRECTIONS = 3
@@ -116,7 +116,7 @@ def _rows(
             alone, in_jumps = _alone(x), all(slope.is_within_a_jump for slope in slopes)
             rest = [_along(x, m, of(i), d * alone) for d in _directions(x, m, generator) if alone.any()]
             if in_jumps and rest and all(abs(s.off) <= FACTOR * s.doubt <= FACTOR * ROUGHEST * scale for s in rest):
-                verdict = "agrees, but for a convention at a kink"
+                verdict = KINK
             elif in_jumps and all(slope.is_within_a_jump for slope in rest):
                 ok, verdict = False, UNSMOOTH
             else:

@@ -58,7 +58,7 @@ from reference.precision import (
     unit_roundoff,
     widened,
 )  # fmt: skip
-from reference.report import INACCURATE, NOT_JUDGED, UNSTEADY, WRONG, ZERO, Report, Row, dtype_name
+from reference.report import INACCURATE, KINK, NOT_JUDGED, UNSTEADY, WRONG, ZERO, Report, Row, dtype_name
 from reference.second_look import Computation, SecondLook
 
 FACTOR = 16  # right gradients stay below 6, the weakest mistakes begin at 10⁴
@@ -276,7 +276,7 @@ class _Look:
             )
         place = tuple(first(at) or ())
         taken = f"autograd takes {o[place].item():.3g}, this {m[place].item():.3g}"
-        return True, f"agrees, but for a convention at a kink, first at {list(place)}: {taken}", ""
+        return True, f"{KINK}, first at {list(place)}: {taken}", ""
 
 
 def _budgets(rung: "_Rung", below: "_Rung | None", *, surely: bool = False) -> dict[str, float]:
@@ -419,7 +419,8 @@ def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
     if a is None:
         return "no such tensor: none of that name was expected"
     if not isinstance(m, Tensor):
-        return f"missing: expected a tensor of shape {list(a.shape)}, got {m!r}"
+        got = f"a {type(m).__name__} of {len(m)}" if isinstance(m, tuple | list) else repr(m)
+        return f"missing: expected a tensor of shape {list(a.shape)}, got {got}"
     if m.shape != a.shape:
         return f"wrong shape: expected {list(a.shape)}, got {list(m.shape)}"
     if m.dtype != a.dtype:

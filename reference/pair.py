@@ -99,8 +99,11 @@ class Pair:
         values: dict[str, Any] = dict(_named_outs(out)) if self.values else {}
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
         given_back = gradients if isinstance(gradients, tuple | list) else (gradients,)
-        few = _Few(len(given_back), len(xs))
-        values |= {self.names[i]: given_back[i] if i < len(given_back) else few for i in self.judged}
+        few = f"{len(given_back)} gradient{'s' * (len(given_back) != 1)} for {len(xs)} inputs"
+        none = "None: if it is a constant, let only the inputs require grad that have a gradient"
+        for i in self.judged:
+            gradient = given_back[i] if i < len(given_back) else _Missing(few)
+            values[self.names[i]] = _Missing(none) if gradient is None else gradient
         values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
         return values
 
@@ -132,7 +135,7 @@ class Pair:
             with torch.enable_grad():
                 out = self.truth(*xs)
             if not any(value.requires_grad for value in _tensors(as_tuple(out))):
-                raise self._opaque("got a result that hangs on no input")
+                raise self._opaque("got a result that depends on no input")
             self._see_through(as_tuple(out))
             gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged], materialize_grads=True)
         except RuntimeError as error:
@@ -159,14 +162,13 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class _Few:
-    """Stands for a gradient that backward did not return."""
+class _Missing:
+    """Stands for a gradient that backward did not return, and says what it did."""
 
-    gradients: int
-    inputs: int
+    returned: str
 
     def __repr__(self) -> str:
-        return f"{self.gradients} gradient{'s' * (self.gradients != 1)} for {self.inputs} inputs"
+        return self.returned
 
 
 def _functions_in(outs: Sequence[Any]) -> set[Any]:
@@ -208,7 +210,7 @@ def dtype_of(inputs: Sequence[Any]) -> torch.dtype:
 
 
 def gradients_of(out: Any, grads_out: Sequence[Any], xs: Sequence[Tensor], **options: bool) -> list[Tensor]:
-    """Autograd's, of the outs that hang on some x."""
+    """Autograd's, of the outs that depend on some x."""
     pairs = [(o, g) for o, g in zip(as_tuple(out), grads_out, strict=True) if isinstance(o, Tensor) and o.requires_grad]
     if not pairs:
         return [torch.zeros_like(x) for x in xs]

@@ -23,6 +23,7 @@ NOT_JUDGED = "not judged"
 
 # And of one that does, though little was seen
 ZERO = "agrees, but it is zero everywhere"
+KINK = "agrees, but for a convention at a kink"
 
 
 class GradientMismatch(AssertionError):  # noqa: N818 (it is the name that a test's failure should read as)
@@ -74,12 +75,12 @@ class Row:
         return self.verdict + f": {cause}" * bool(cause) + f" ({evidence})" * bool(evidence)
 
     def as_dict(self) -> dict[str, Any]:
-        """The row in JSON's own types; an error that is no number is null."""
+        """The row in JSON's own types; an error or a budget that is no number is null."""
         return {name: value for name, value in vars(self).items() if name != "shares"} | {
             "device": str(self.device),
             "dtype": dtype_name(self.dtype),
             "error": self.error if math.isfinite(self.error) else None,
-            "budget": self.budget,
+            "budget": self.budget if math.isfinite(self.budget) else None,
         }
 
 
@@ -118,10 +119,18 @@ class Report:
         return bool(self.mismatches)
 
     @property
+    def conventions(self) -> tuple[Row, ...]:
+        """The rows that are off, but by no more than a convention at a kink."""
+        return tuple(row for row in self.rows if row.verdict.startswith(KINK))
+
+    @property
+    def _wrong(self) -> list[str]:
+        return [row.name for row in self.mismatches if not row.verdict.startswith((INACCURATE, UNSTEADY, CHANGED))]
+
+    @property
     def formula(self) -> str:
         """The verdict on the formula: does the error fall as the precision rises?"""
-        wrong = [row.name for row in self.mismatches if not row.verdict.startswith((INACCURATE, UNSTEADY, CHANGED))]
-        if wrong:
+        if wrong := self._wrong:
             return f"wrong in {_listed(wrong)}"
         judged = [row for row in highest(self.rows) if not row.verdict.startswith((NOT_JUDGED, UNSTEADY))]
         if not judged:
@@ -140,9 +149,13 @@ class Report:
         ]
         if less:
             return f"less accurate than autograd in {_listed(less)}"
-        if self.formula_alone or self.formula == NOT_JUDGED or not any(row.ok for row in self.rows):
+        if (
+            self.formula_alone
+            or self.formula == NOT_JUDGED
+            or not {row.name for row in self.rows if row.ok}.difference(self._wrong)
+        ):
             return NOT_JUDGED
-        return "where the formula is right, " * self.formula.startswith("wrong") + "as accurate as autograd"
+        return "where the formula is right, " * bool(self._wrong) + "as accurate as autograd"
 
     @property
     def determinism(self) -> str:

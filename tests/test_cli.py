@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and its exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -497,3 +498,50 @@ def test_available_devices_are_there():
     assert devices.available()[0] == torch.device("cpu")
     for device in devices.available():
         assert devices.device(str(device)) == device
+
+
+def test_a_convention_at_a_kink_is_said_beside_its_number(capsys, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "import torch\nforward = torch.relu\ninputs = (torch.tensor([0.0, 1.0, -1.0]),)\n"
+        "def backward(grad_out, out, x):\n    return (grad_out * (x >= 0),)\n"
+    )
+    code, out, _ = run(capsys, "verify", str(mine), "--device", "cpu")
+    assert code == 0
+    assert re.search(r"mine\.py +cpu +[\de+. ]+ agrees, but for a convention at a kink\n", out)
+    assert "at float64: agrees, but for a convention at a kink, first at [0]: autograd takes 0, this " in out
+
+
+FUNCTION = """
+import torch
+
+class Cube(torch.autograd.Function):
+    inputs = (torch.randn(5, 3),)
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        return 3 * grad_out * ctx.saved_tensors[0] ** 2
+
+def forward(x):
+    return torch.from_numpy(x.numpy() ** 3)
+
+backward = Cube
+inputs = Cube.inputs
+witness = "taylor"
+"""
+
+
+def test_a_function_of_autograd_as_a_target(capsys, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(FUNCTION)
+    code, _, err = run(capsys, "verify", f"{mine}:Cube")
+    assert code == 2
+    assert "got an autograd.Function: beside it, or in a class of their own, write forward, the same in torch's" in err
+    code, out, _ = run(capsys, "verify", str(mine), "--device", "cpu")
+    assert code == 0, out
+    assert "judged by Taylor's expansion in float64" in out

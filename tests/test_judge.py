@@ -57,7 +57,8 @@ MISTAKES = {
         "off by the additive constant 0.001, at 3 of 12 elements",
     ),
     "nameless": (lambda x, w, b: (x, w + 1e-3 * w**3, b), "w", "unknown cause (worst at"),
-    "missing": (lambda x, w, b: (x, w, None), "b", "missing: expected a tensor of shape [4], got None"),
+    "missing": (lambda x, w, b: (x, w, None), "b", "missing: expected a tensor of shape [4], got None: if it is a"),
+    "a tuple": (lambda x, w, b: (x, w, (b, b)), "b", "missing: expected a tensor of shape [4], got a tuple of 2"),
     "too few": (lambda x, w, b: (x, w), "b", "missing"),
     "too many": (lambda x, w, b: (x, w, b, b), "gradient 3, of no input", "no such tensor"),
     "shape": (lambda x, w, b: (x, w.T, b), "w", "wrong shape: expected [4, 3], got [3, 4]"),
@@ -498,7 +499,10 @@ def test_a_single_gradient_needs_no_tuple(device):
     (x,) = inputs(device, (5, 3))
     assert crosscheck(torch.sin, lambda g, out, x: g * x.cos(), (x,)).ok
     report = crosscheck(torch.sin, lambda g, out, x: None, (x,))
-    assert report.mismatches[0].verdict == "missing: expected a tensor of shape [5, 3], got None"
+    assert report.mismatches[0].verdict == (
+        "missing: expected a tensor of shape [5, 3], got None: if it is a constant, let only the inputs require grad "
+        "that have a gradient"
+    )
 
 
 def test_the_smallest_numbers_there_are(device):

@@ -137,3 +137,17 @@ def test_a_directory_that_is_none_is_said(arguments, tmp_path, capsys):
     assert err.startswith("manual-bp ")
     assert out == ""  # before any work
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("file", ["reference.py", "reference/__init__.py", "mine.py"])
+def test_a_file_of_ones_own_called_reference_stops_no_tests(file, tmp_path):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    (tmp_path / "test_it.py").write_text("def test_it():\n    pass\n")
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "manual_bp._pytest"], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+        check=False, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert tests.returncode == 0, tests.stdout
+    is_hidden = f"manual-bp: its fixtures are not here, for {tmp_path / file} hides its package reference"
+    assert (is_hidden in tests.stdout) == (file != "mine.py")

@@ -68,7 +68,7 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
         raise CommandError(str(error)) from None
     unknown = [name for name in peers or [] if name not in PEERS]
     if unknown:
-        raise CommandError(f"--peer {unknown[0]}: expected one of {', '.join(PEERS)}")
+        raise CommandError(f"--peer {unknown[0]}: expected one of {', '.join(map(repr, PEERS))}")
     if figure:
         can_draw(figure)
     asked = [name for name in PEERS if not peers or name in peers or name in (OURS, AUTOGRAD)]

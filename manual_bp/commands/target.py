@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 import manual_bp
 import reference
@@ -42,6 +43,11 @@ def subject(target: str, seed: int) -> Subject:
         raise
     except (Exception, SystemExit) as error:
         raise CommandError(_broken(target, "cannot be loaded", error)) from None
+    if isinstance(found, type) and issubclass(found, Function):
+        raise CommandError(
+            f"{target}: expected forward, backward and inputs, got an autograd.Function: beside it, or in a class of "
+            f"their own, write forward, the same in torch's operations, backward = {found.__name__}, and inputs"
+        )
     for part in PARTS:
         if not hasattr(found, part):
             raise CommandError(
@@ -59,13 +65,13 @@ def subject(target: str, seed: int) -> Subject:
         raise CommandError(f"{target}: inputs: expected a tuple, got {type(found.inputs).__name__}")
 
     def judged(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
-        twin = getattr(found, "twin", None)
+        options = {name: getattr(found, name, None) for name in ("twin", "witness")}
         try:
             inputs = [
                 x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x
                 for x in found.inputs
             ]
-            return crosscheck(found.forward, found.backward, inputs, twin=twin, dtypes=dtypes, seed=seed)
+            return crosscheck(found.forward, found.backward, inputs, **options, dtypes=dtypes, seed=seed)
         except (Exception, SystemExit) as error:
             raise CommandError(_broken(target, f"cannot be judged on {device}", error)) from None
 

@@ -23,7 +23,7 @@ from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
 from reference import Report, devices
 from reference.precision import RUNGS, rungs, unit_roundoff
-from reference.report import dtype_name, shown
+from reference.report import KINK, dtype_name, shown
 
 SHOWN = 8  # of the rows of a mismatch
 
@@ -74,7 +74,8 @@ def verify(
         if not report.ok:
             lines.print(f"\n{_where(report)}", style=colour(report.rows))
         if targets:
-            lines.print("\n  ".join((f"\n{report.title} on {report.rows[0].device}", *report.said)))
+            kinks = [f"{row.name} at {dtype_name(row.dtype)}: {row.verdict}" for row in report.conventions]
+            lines.print("\n  ".join((f"\n{report.title} on {report.rows[0].device}", *report.said, *kinks)))
     if json_file:
         about_run = {"manual_bp": __version__, "torch": torch.__version__, "seed": seed, "planted": plant}
         _write(json_file, about_run | _as_dict(reports, not_judged))
@@ -104,7 +105,7 @@ def _ladder(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtyp
 
 def _verdict(report: Report) -> str:
     if report.ok and is_known(report):
-        return "agrees"
+        return KINK if report.conventions else "agrees"
     names = list(dict.fromkeys(row.name for row in report.mismatches or report.not_judged))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{'MISMATCH' if report.is_mismatch else 'NOT JUDGED'} in {', '.join(names[:3])}{more}"

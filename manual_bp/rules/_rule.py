@@ -13,7 +13,7 @@ class Rule:
     backward(grad_out, out, *inputs, **options) -> (∂J/∂input for each input, None for one that has no derivative, ...)
 
     where grad_out = ∂J/∂out of some scalar J, in the shape of out; where out is a tuple, so is grad_out. The inputs are
-    tensors, None for an optional one that is left out; what else the function hangs on, as a stride, is a keyword-only
+    tensors, None for an optional one that is left out; what else it depends on, as a stride, is a keyword-only
     option. A subclass registers itself in `RULES`, and is refused without both functions, or when its docstring lacks
     the formula in its first line or one of the `SECTIONS`. With `abstract=True` it is not a rule itself but what
     several rules have in common.

@@ -1,4 +1,4 @@
-"""Numbers brought to a common scale, which their gradient then hangs on as well."""
+"""Numbers brought to a common scale, which their gradient then depends on as well."""
 
 import torch
 from torch import Tensor
