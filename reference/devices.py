@@ -3,6 +3,8 @@
 Nothing here starts an accelerator: it is asked for through its driver's management library.
 """
 
+import re
+
 import torch
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
@@ -23,8 +25,8 @@ def device(name: str) -> torch.device:
 
 def missing(name: str) -> str:
     """Why the device of that name is not here, nothing where it is. Raises ValueError for what is no device's name."""
-    kind, colon, index = name.partition(":")
-    if kind not in KINDS or bool(colon) != index.isdigit():
+    kind, _, index = name.partition(":")
+    if not re.fullmatch(f"({'|'.join(KINDS)})(:(0|[1-9][0-9]*))?", name):
         raise ValueError(f"device: expected one of {', '.join(KINDS)}, as in cuda or cuda:0, got {name!r}")
     if kind == "cpu":
         return "" if not int(index or 0) else f"there is one CPU, of index 0, not {index}"

@@ -87,7 +87,7 @@ def _ladder(axes: Axes, report: Report, beside: float, gap: float) -> None:
         leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0, "relpos": (1, 0.5)}
         axes.annotate(
             name, starts[name], xytext=(u[0] / 10 ** (point * LEADER), y), textcoords=axes.get_xaxis_transform(),
-            ha="right", va="center", fontsize=8, color=colour, arrowprops=leader,
+            ha="right", va="center", fontsize=8, color=colour, arrowprops=leader, parse_math=False,
         )  # fmt: skip
     axes.set(ylabel="error / largest number", title="the ladder")
     axes.spines[["top", "right"]].set_visible(False)
@@ -110,7 +110,7 @@ def _map(figure: Figure, axes: Axes, row: Row) -> None:
     colours = mpl.colormaps["viridis"].with_extremes(under="#dddddd", bad="#dddddd")
     largest = max(10.0, float(values.max()))
     image = axes.imshow(values, cmap=colours, norm=LogNorm(1, largest), aspect="auto", interpolation="nearest")
-    axes.set_title(f"{row.name} at {dtype_name(row.dtype)}", color=WRONG)
+    axes.set_title(f"{row.name} at {dtype_name(row.dtype)}", color=WRONG, parse_math=False)
     axes.locator_params(integer=True, nbins=5)
     if len(values) == 1:  # a vector, or a number, has no rows to count
         axes.set_yticks([])

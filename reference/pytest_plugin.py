@@ -7,11 +7,10 @@ line for an accelerator by its name: this file itself must not.
 import os
 import random
 import sys
-from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -24,10 +23,12 @@ VARIABLE = "PYTEST_DEVICE"
 MARKS = (
     "device_only(*kinds, reason=None): run on devices of these kinds alone, as in device_only('cuda')",
     "device_except(*kinds, reason=None): do not run on devices of these kinds",
-    "dtypes(*dtypes): the dtypes of the fixture `dtype`, by name or as torch has them",
+    "dtypes(*dtypes): the dtypes of the fixture `dtype`, by name or as torch has them; the nearest mark wins",
 )
 LADDER = ("float64", "float32", "bfloat16", "float16")
 WITHOUT_FLOAT64 = ("mps",)
+# In user_properties, beside those of the tests' own.
+DEVICE, SEED = "manual-bp-device", "manual-bp-seed"
 
 PLUGIN = pytest.StashKey["Devices"]()
 
@@ -57,14 +58,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(devices, "manual-bp-devices")
     if devices.is_deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA reads it when it starts
-    if devices.missing:
-        raise pytest.UsageError("; ".join(f"device {name} is not here: {why}" for name, why in devices.missing.items()))
+
+
+class _Name(str):
+    """A device's name as we parametrize by it: that of a test which has values of its own is a plain one."""
 
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> "torch.device":
     """Each of the devices, one after the other."""
-    return request.config.stash[PLUGIN].device(request.param)
+    return request.config.stash[PLUGIN].device(_param(request))
 
 
 @pytest.fixture
@@ -72,10 +75,24 @@ def dtype(request: pytest.FixtureRequest) -> "torch.dtype":
     """Each of the dtypes of the mark `dtypes`; without one float64, float32, bfloat16 and float16."""
     import torch
 
-    found = getattr(torch, request.param, None)
+    name = _param(request)
+    found = getattr(torch, name, None)
     if not isinstance(found, torch.dtype):
-        pytest.fail(f"dtypes: expected dtypes of torch, as float32, got {request.param!r}", pytrace=False)
+        pytest.fail(f"dtypes: expected dtypes of torch, as float32, got {name!r}", pytrace=False)
     return found
+
+
+def _param(request: pytest.FixtureRequest) -> Any:
+    """What the test was parametrized by; where it was not, the test fails."""
+    name = request.fixturename
+    if not hasattr(request, "param"):
+        pytest.fail(
+            f"{name}: expected as an argument of the test function, or of a fixture that it takes, for it then runs "
+            "once for each, got it by request.getfixturevalue, a doctest or a unittest.TestCase in "
+            f"{request.node.nodeid}: add the argument, or @pytest.mark.usefixtures({name!r})",
+            pytrace=False,
+        )
+    return request.param
 
 
 @pytest.hookimpl(trylast=True)  # whoever parametrizes them himself has done so by then
@@ -84,17 +101,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not ours:
         return
     marks = metafunc.definition
-    names = metafunc.config.stash[PLUGIN].names if "device" in ours else [""]
-    asked = [str(t).removeprefix("torch.") for mark in marks.iter_markers("dtypes") for t in mark.args]
+    _refuse_unknown_kinds(marks)
+    names = metafunc.config.stash[PLUGIN].names() if "device" in ours else [""]
+    nearest = marks.get_closest_marker("dtypes")
+    asked = [str(t).removeprefix("torch.") for t in nearest.args] if nearest else []
     dtypes = list(dict.fromkeys(asked or LADDER)) if "dtype" in ours else [""]
     values = []
     for name in names:
         for t in dtypes:
             why = _why_not(name, t, marks)
             skip = [pytest.mark.skip(reason=why)] if why else []
-            values.append(pytest.param(*filter(None, (name, t)), id="-".join(filter(None, (name, t))), marks=skip))
+            named = list(filter(None, (_Name(name), t)))
+            values.append(pytest.param(*named, id="-".join(named), marks=skip))
     # In this order, whatever that of the arguments: the id reads cuda-bfloat16.
     metafunc.parametrize(ours, values, indirect=True)
+
+
+def _refuse_unknown_kinds(marks: pytest.Function) -> None:
+    """A kind that there is not would be one on which no test ever runs."""
+    from reference import devices
+
+    for mark in marks.iter_markers():
+        if mark.name not in ("device_only", "device_except"):
+            continue
+        if not mark.args or any(kind not in devices.KINDS for kind in mark.args):
+            pytest.fail(
+                f"{mark.name}: expected kinds of devices, of {', '.join(devices.KINDS)}, as in {mark.name}('cuda'), "
+                f"got {', '.join(map(repr, mark.args)) or 'none'} in {marks.nodeid}",
+                pytrace=False,
+            )
 
 
 def _why_not(name: str, dtype: str, marks: pytest.Function) -> str:
@@ -110,33 +145,36 @@ def _why_not(name: str, dtype: str, marks: pytest.Function) -> str:
 
 
 def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
-    """Whether a test takes this fixture, and nobody has one of his own, or values of his own, in its place."""
-    known = metafunc.definition._fixtureinfo.name2fixturedefs.get(name) or ()
-    is_theirs = any(name in call.params for call in metafunc._calls)
-    return bool(known) and known[-1].func.__module__ == __name__ and not is_theirs
+    """Whether a test takes this fixture, or one that extends it, and nobody has values of his own in its place."""
+    if any(name in call.params for call in metafunc._calls):
+        return False
+    for known in reversed(metafunc.definition._fixtureinfo.name2fixturedefs.get(name) or ()):  # the nearest first
+        if known.func.__module__ == __name__:
+            return True
+        if name not in known.argnames:
+            return False
+    return False
 
 
-@dataclass
+@dataclass(eq=False)  # pytest 8 keeps its plugins in a set
 class Devices:
     """The devices of a run, and what ran on them."""
 
     config: pytest.Config
     asked: Sequence[str]
     is_deterministic: bool
-    ran: Counter[str] = field(default_factory=Counter)
+    to_run_on: list[str] | None = None
+    ran: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # their ids, by the device
+    calls_tests: bool = False
     said: list[str] = field(default_factory=list)  # by the workers, of the devices there
 
     @classmethod
     def of(cls, config: pytest.Config) -> "Devices":
-        """As the command line has it, the environment variable or the configuration. Raises UsageError for no name."""
+        """As the command line has it, the environment variable or the configuration."""
         given = (
             config.getoption("devices_asked", None) or os.environ.get(VARIABLE, "").split() or config.getini("device")
         )
         asked = list(dict.fromkeys(name.strip() for text in given for name in text.split(",") if name.strip()))
-        for name in asked:
-            kind, colon, index = name.partition(":")
-            if name != "all" and (kind not in ("cpu", "cuda", "mps", "xpu") or bool(colon) != index.isdigit()):
-                raise pytest.UsageError(f"--device: expected cpu, cuda, cuda:1, mps, xpu or all, got {name!r}")
         return cls(config, asked, bool(config.getoption("devices_deterministic", False)))
 
     @property
@@ -144,36 +182,57 @@ class Devices:
         """Those that were asked for by name: they must be here, and run."""
         return [name for name in self.asked if name != "all"]
 
-    @cached_property
-    def missing(self) -> dict[str, str]:
-        """Those of the named that are not here, and why."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Refuse what is not here; not earlier, for --help is to help then, too."""
         from_torch = [name for name in self.named if name != "cpu"]
         if not from_torch or _is_worker(self.config):  # whose controller has looked already
-            return {}
+            return
         from reference import devices
 
-        return {name: why for name in from_torch if (why := devices.missing(name))}
+        try:
+            missing = {name: why for name in from_torch if (why := devices.missing(name))}
+        except ValueError as error:
+            raise pytest.UsageError(f"{error}; all is each that is here") from None
+        if missing:
+            raise pytest.UsageError("; ".join(f"device {name} is not here: {why}" for name, why in missing.items()))
 
-    @cached_property
-    def names(self) -> list[str]:
+    def names(self) -> list[str]:  # no property, for pytest before 8.3 reads those of each plugin
         """Those to run on, once a test asks for one."""
         from reference import devices
 
-        self._prepare()
-        present = [str(place) for place in devices.available()] if not self.asked or "all" in self.asked else []
-        return list(dict.fromkeys((*self.named, *present)))
+        if self.to_run_on is None:
+            present = [str(place) for place in devices.available()] if not self.asked or "all" in self.asked else []
+            self.to_run_on = list(dict.fromkeys((*self.named, *present)))
+        return self.to_run_on
 
-    def _prepare(self) -> None:
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """What --deterministic asks for, in a test that takes `device`; afterwards it is as it was."""
+        if not self.is_deterministic:
+            yield
+            return
         import torch
 
-        if self.is_deterministic:
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        with ExitStack() as former:
+            was = torch.are_deterministic_algorithms_enabled()
+            warned = torch.is_deterministic_algorithms_warn_only_enabled()
+            former.callback(torch.use_deterministic_algorithms, was, warn_only=warned)
             torch.use_deterministic_algorithms(True)
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            for backend, name, value in (
+                (cudnn, "deterministic", True),
+                (cudnn, "benchmark", False),
+                (cudnn, "allow_tf32", False),
+                (matmul, "allow_tf32", False),
+            ):
+                former.callback(setattr, backend, name, getattr(backend, name))
+                setattr(backend, name, value)
+            yield
 
     @property
     def is_used(self) -> bool:
-        return "names" in self.__dict__
+        return self.to_run_on is not None
 
     def device(self, name: str) -> "torch.device":
         """The device of that name; of several of a kind each worker of xdist has its own, in turn."""
@@ -191,16 +250,23 @@ class Devices:
 
         from reference import devices
 
-        here = ", ".join(devices.title(torch.device(name)) for name in self.names)
+        here = ", ".join(devices.title(torch.device(name)) for name in self.names())
         lines = [f"devices: {here or 'none'}; torch {torch.__version__}"]
         if not self.asked or "all" in self.asked:
             lines += [f"  {kind} is not here: {why}" for kind in devices.KINDS if (why := devices.missing(kind))]
-        matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        with self.settings():
+            matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+            deterministic = torch.are_deterministic_algorithms_enabled()
         tf32 = f"TF32 in matrix products {_on_off(matmul)}, in cuDNN {_on_off(cudnn)}"
-        return [*lines, f"  {tf32}, deterministic algorithms {_on_off(torch.are_deterministic_algorithms_enabled())}"]
+        return [*lines, f"  {tf32}, deterministic algorithms {_on_off(deterministic)}"]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         return self.about() if self.is_used else []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Not called for --fixtures and their like."""
+        self.calls_tests = not any(self.config.getoption(name, False) for name in ("collectonly", "setuponly"))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -208,26 +274,28 @@ class Devices:
         if name is None:
             return (yield)
         seed = crc32(item.nodeid.encode())
-        item.user_properties += [("device", name), ("seed", seed)]
+        item.user_properties += [(DEVICE, name), (SEED, seed)]
         states = _Random.state(self.device(name))
         try:
-            _Random.seed(seed)
-            return (yield)
+            with self.settings():
+                _Random.seed(seed)
+                return (yield)
         finally:
             _Random.restore(states)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        seed = dict(item.user_properties).get("seed")
+        seed = dict(item.user_properties).get(SEED)
         if report.failed and seed is not None:
             report.sections.append(("seed", f"of random, numpy and torch before the test: {seed}"))
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        name = dict(report.user_properties).get("device")
-        if name is not None and report.when == "call" and not report.skipped:
-            self.ran[str(name)] += 1
+        name = dict(report.user_properties).get(DEVICE)
+        is_run = report.when == "call" and (not report.skipped or hasattr(report, "wasxfail"))
+        if name is not None and is_run:
+            self.ran[str(name)].add(report.nodeid)  # once, though each of its subtests reports, too
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -244,16 +312,22 @@ class Devices:
 
     @property
     def idle(self) -> list[str]:
-        """Those that were asked for by name, and on which nothing ran, though something was to run."""
-        return [] if self.config.option.collectonly else [name for name in self.named if not self.ran[name]]
+        """Those that were asked for by name, and on which nothing ran, though something was to run.
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if not (self.is_used or self.said or self.named) or self.config.option.collectonly:
+        A standing wish, by the variable or the configuration, is none of a suite that takes no device.
+        """
+        is_standing = not self.config.getoption("devices_asked", None)
+        if not self.calls_tests or (is_standing and not (self.is_used or self.said)):
+            return []
+        return [name for name in self.named if not self.ran[name]]
+
+    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:  # a name since pytest 8.4
+        if not self.calls_tests or not (self.is_used or self.said or self.named):
             return
         for line in self.said:
             terminalreporter.write_line(line)
-        names = dict.fromkeys((*(self.names if self.is_used else ()), *self.named, *self.ran))
-        counts = ", ".join(f"{self.ran[name]} on {name}" for name in names)
+        names = dict.fromkeys((*(self.to_run_on or ()), *self.named, *self.ran))
+        counts = ", ".join(f"{len(self.ran[name])} on {name}" for name in names)
         terminalreporter.write_line(f"tests that ran: {counts}")
         for name in self.idle:
             terminalreporter.write_line(f"ERROR: no test ran on {name}, which was asked for by name", red=True)
@@ -299,11 +373,10 @@ class _Random:
 
 
 def _device_of(item: pytest.Item) -> str | None:
-    """The name of the device that the test takes from us."""
+    """The name of the device that we gave to the test, if we did."""
     callspec = getattr(item, "callspec", None)
     name = callspec.params.get("device") if callspec else None
-    known = item.config.stash[PLUGIN]
-    return name if isinstance(name, str) and known.is_used and name in known.names else None
+    return str(name) if isinstance(name, _Name) else None  # a plain one, for xdist to send
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -65,15 +65,18 @@ def taylor_rate(
 
     r(h) = |J(x + hd) − J(x) − h⟨∂J/∂x, d⟩| for J = Σ grad_out · forward(x), grad_out and the direction d at random, in
     float64, from the two smallest h at which r is above its rounding error; ∞ where it never is, as for a linear
-    function. Takes any forward that runs in float64, also one through which autograd cannot go; it must be smooth
-    around the inputs.
+    function; nan where a number is not finite. Takes any forward that runs in float64, also one through which autograd
+    cannot go; it must be smooth around the inputs.
 
     Source: Farrell, Ham, Funke, Rognes, Automated Derivation of the Adjoint of High-Level Transient Finite Element
     Programs (SIAM J. Sci. Comput. 35, 2013), as a test there.
     """
     xs, grads_out, J = _cost(forward, inputs, seed)
     out = forward(*rounded(xs, torch.float64))
-    gradients = backward(grads_out if isinstance(out, tuple) else grads_out[0], out, *rounded(xs, torch.float64))
+    several = isinstance(out, tuple | list)
+    gradients = backward(grads_out if several else grads_out[0], out, *rounded(xs, torch.float64))
+    if isinstance(gradients, Tensor):
+        gradients = (gradients,)
     generator = torch.Generator().manual_seed(seed + DIRECTION)
     d = [torch.randn(x.shape, generator=generator, dtype=torch.float64) if is_floating(x) else None for x in xs]
     pairs = [(g, along) for g, along in zip(gradients, d, strict=False) if g is not None and along is not None]
@@ -84,6 +87,8 @@ def taylor_rate(
     for h in (2.0**-k for k in range(2, 24)):
         moved, _ = J([x if step is None else x + h * step for x, step in zip(xs, d, strict=True)])
         remainders.append(abs(moved - at_rest - h * slope))
+    if not math.isfinite(at_rest + slope):
+        return math.nan
     rates = [math.log2(r / s) for r, s in pairwise(remainders) if s > 8 * rounding]
     return rates[-1] if rates else math.inf
 
@@ -141,7 +146,7 @@ def _cost(
 
     def outs(values: Sequence[Any]) -> tuple[Tensor, ...]:
         out = forward(*rounded(values, torch.float64))
-        return out if isinstance(out, tuple) else (out,)
+        return tuple(out) if isinstance(out, tuple | list) else (out,)
 
     grads_out = tuple(torch.randn(out.shape, generator=generator, dtype=torch.float64) for out in outs(xs))
 

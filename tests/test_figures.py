@@ -379,3 +379,8 @@ def test_the_example_of_the_readme(tmp_path):
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "usage: python examples/picture.py report.svg\n"
+
+
+def test_a_name_is_no_formula():
+    report = crosscheck(torch.sin, lambda g, out, x: (g,), [torch.randn(3)], names=(r"$\frac{$",))
+    assert r"$\frac{$" in report._repr_html_()

@@ -28,6 +28,8 @@ def test_it(device):
     assert device.type in ("cpu", "cuda")
 """
 
+ON_CUDA = "import pytest\n\n\n@pytest.mark.device_only('cuda')" + ONE_TEST
+
 
 @pytest.fixture
 def run(pytester, monkeypatch):
@@ -84,11 +86,11 @@ def test_what_is_named_and_missing_fails_with_the_reason(run, args, conftest, wo
     result.stderr.fnmatch_lines([f"*{words}*"])
 
 
-@pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:", "cpu,gpu"])
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:", "cpu,gpu", "cpu:²", "cuda:01"])
 def test_an_unknown_name_is_a_usage_error(run, name):
     result = run(ONE_TEST, "--device", name)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*expected cpu, cuda, cuda:1, mps, xpu or all, got *"])
+    result.stderr.fnmatch_lines(["*device: expected one of cpu, cuda, mps, xpu, * got *; all is each that is here"])
 
 
 def test_of_all_what_is_missing_is_listed(run):
@@ -111,6 +113,62 @@ def test_a_named_device_on_which_nothing_ran_fails(run, test, args):
     result = run(test, "--device", "cpu,cuda", *args, conftest=TWO_GPUS)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["ERROR: no test ran on cuda, which was asked for by name"])
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("--collect-only", "cpu"), ("--setup-plan", "cpu"), ("--setup-only", "cpu"),
+        ("--fixtures", "cpu"), ("--fixtures-per-test", "cpu"),
+        ("--help", "tpu"), ("--markers", "tpu"), ("--version", "tpu"),
+    ],
+)  # fmt: skip
+def test_where_nothing_is_to_run_nothing_is_missed(run, monkeypatch, option, named):
+    monkeypatch.setenv("PYTEST_DEVICE", named)
+    result = run("def test_it(): pass", option)
+    assert result.ret == 0
+    assert not re.search("ERROR|tests that ran", result.stdout.str() + result.stderr.str())
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_what_counts_as_run(run, workers):
+    result = run(
+        """
+        import pytest
+
+        @pytest.mark.xfail
+        def test_that_fails(device): assert False
+
+        @pytest.mark.xfail(run=False)
+        def test_that_does_not_run(device): pass
+
+        def test_with_a_property_of_its_own(device, record_property):
+            record_property("device", "Tesla T4")
+            record_property("seed", "mine")
+
+        def test_without_a_device(record_property):
+            record_property("device", "cpu")
+
+        @pytest.mark.parametrize("device", ["cpu"])
+        def test_with_values_of_its_own(device): pass
+        """,
+        "--device=cpu", *workers,
+    )  # fmt: skip
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["tests that ran: 2 on cpu"])
+
+
+def test_to_fail_as_expected_is_to_run(run):
+    result = run("import pytest\n@pytest.mark.xfail\ndef test_it(device): assert False\n", "--device=cpu")
+    assert result.ret == 0
+    result.assert_outcomes(xfailed=1)
+
+
+@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest has subtests since 9")
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_a_test_of_subtests_is_one(run, workers):
+    test = "def test_it(device, subtests):\n    for i in range(3):\n        with subtests.test(i=i): pass\n"
+    run(test, *workers, "--device=cpu").stdout.fnmatch_lines(["tests that ran: 1 on cpu"])
 
 
 def test_given_by_variable_and_configuration(run, pytester, monkeypatch):
@@ -143,6 +201,13 @@ def test_marks_and_ids(run):
 
         @pytest.mark.dtypes("float31")
         def test_none(dtype): pass
+
+        @pytest.mark.dtypes("float64", "float16")
+        class TestClass:
+            def test_further(self, dtype): pass
+
+            @pytest.mark.dtypes("float32")
+            def test_nearest(self, dtype): pass
         """,
         "-rs",
         conftest=TWO_GPUS,
@@ -151,10 +216,30 @@ def test_marks_and_ids(run):
         "test_both[cpu-float32]", "test_both[cpu-bfloat16]", "test_both[cuda-float32]", "test_both[cuda-bfloat16]",
         "test_only[cpu]", "test_only[cuda]", "test_except[cpu]", "test_except[cuda]",
         "test_all[float64]", "test_all[float32]", "test_all[bfloat16]", "test_all[float16]",
+        "TestClass::test_further[float64]", "TestClass::test_further[float16]", "TestClass::test_nearest[float32]",
     ]  # fmt: skip
     result.stdout.fnmatch_lines(["*test_only*SKIPPED (for cuda only)*", "*test_except*SKIPPED (too slow there)*"])
     result.stdout.fnmatch_lines(["dtypes: expected dtypes of torch, as float32, got 'float31'"])
-    result.assert_outcomes(passed=10, skipped=2, errors=1)
+    result.assert_outcomes(passed=13, skipped=2, errors=1)
+
+
+def test_a_kind_that_there_is_not_is_refused(run, pytester):
+    wrong = {
+        "only(['cpu'])": "['cpu']",
+        "only('gpu')": "'gpu'",
+        "except('cpu:0')": "'cpu:0'",
+        "only(reason='x')": "none",
+    }
+    for i, mark in enumerate(wrong):
+        marks = f"@pytest.mark.device_only('cpu')\n@pytest.mark.device_{mark}\n"
+        pytester.makepyfile(**{f"test_{i}": f"import pytest\n{marks}def test_it(device): pass\n"})
+    result = run(ONE_TEST)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    for i, got in enumerate(wrong.values()):
+        words = (
+            f"expected kinds of devices, of cpu, cuda, mps, xpu, as in .*, got {re.escape(got)} in test_{i}.py::test_it"
+        )
+        assert re.search(f"^device_(only|except): {words}$", result.stdout.str(), re.M)
 
 
 def test_a_device_without_float64_drops_it_with_the_reason(run):
@@ -204,6 +289,20 @@ def pytest_generate_tests(metafunc):
 def test_theirs_wins(run, conftest, args, value):
     result = run(f"def test_it(device):\n    assert device == {value!r}\n", *args, conftest=conftest)
     result.assert_outcomes(passed=1)
+
+
+def test_a_fixture_that_extends_ours_runs_on_each_device(run):
+    extended = "import pytest\n@pytest.fixture\ndef device(device):\n    return device\n"
+    result = run(extended + "def test_it(device, dtype): pass\n", "-k", "float32", conftest=TWO_GPUS + extended)
+    assert ids(result) == ["test_it[cpu-float32]", "test_it[cuda-float32]"]
+    result.stdout.fnmatch_lines(["tests that ran: 1 on cpu, 1 on cuda"])
+
+
+@pytest.mark.parametrize("name", ["device", "dtype"])
+def test_what_is_asked_for_too_late_is_told(run, name):
+    result = run(f"def test_it(request): request.getfixturevalue({name!r})")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"{name}: expected as an argument of *in test_a.py::test_it: add the argument, *"])
 
 
 def test_values_in_a_mark_win(run):
@@ -260,11 +359,34 @@ def test_deterministic(run):
             assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
             assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
             assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        def test_without_a_device():
+            assert not torch.are_deterministic_algorithms_enabled()
+            assert torch.backends.cudnn.allow_tf32
         """,
         "--deterministic",
     )
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*TF32 in matrix products off, in cuDNN off, deterministic algorithms on"])
+
+
+def test_deterministic_only_where_a_device_is_taken(run):
+    theirs = """
+        import torch
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = torch.backends.cuda.matmul.allow_tf32 = True
+    """
+    test = """
+        import torch
+        def test_it(device):
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
+            assert not torch.backends.cudnn.benchmark and not torch.backends.cuda.matmul.allow_tf32
+        def test_without_a_device():
+            assert torch.are_deterministic_algorithms_enabled()
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+            assert torch.backends.cudnn.benchmark and torch.backends.cuda.matmul.allow_tf32
+            assert not torch.backends.cudnn.deterministic and torch.backends.cudnn.allow_tf32
+    """
+    run(test, "--deterministic", "--device=cpu", conftest=theirs).assert_outcomes(passed=2)
 
 
 def test_workers_share_the_devices_in_turn(run):
@@ -298,3 +420,11 @@ def test_help_tells(run):
     result = run(ONE_TEST, "--help")
     result.stdout.fnmatch_lines(["*--device=NAMES*", "*PYTEST_DEVICE*", "*--deterministic*"])
     run(ONE_TEST, "--markers").stdout.fnmatch_lines(["@pytest.mark.device_only*", "*device_except*", "*dtypes*"])
+
+
+@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize(("test", "ret"), [("def test_it(): pass", 0), (ON_CUDA, 1)])
+def test_a_standing_wish_is_none_of_tests_that_take_no_device(test, ret, workers, run, monkeypatch):
+    monkeypatch.setenv("PYTEST_DEVICE", "cpu")
+    assert run(test, *workers).ret == ret
+    assert run(test, "--device", "cpu", *workers).ret == 1

@@ -1,5 +1,6 @@
 """The judge is judged: what it finds right and wrong, witnesses without autograd find too."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -84,3 +85,14 @@ def test_cholesky_in_symmetric_directions():
 
 def test_a_linear_function_has_no_remainder():
     assert taylor_rate(lambda x: 3 * x, lambda g, out, x: (3 * g,), (torch.ones(4),)) == float("inf")
+
+
+def test_what_is_not_finite_has_no_rate():
+    x = torch.linspace(-1, 1, 5)
+    assert math.isnan(taylor_rate(torch.sqrt, lambda g, out, x: (g / (2 * out),), (x,)))
+    assert math.isnan(taylor_rate(torch.sin, lambda g, out, x: (g * torch.cos(x) / 0,), (x,)))
+
+
+def test_a_list_of_outs_and_a_single_gradient():
+    x = torch.linspace(-1, 1, 5)
+    assert taylor_rate(lambda x: [torch.sin(x), x], lambda g, out, x: g[0] * torch.cos(x) + g[1], (x,)) > 1.9
