@@ -100,7 +100,7 @@ def test_a_peer_that_fails_is_named_and_left_out(small, capsys):
     ("arguments", "says"),
     [
         (["--rounds", "0"], "--rounds: expected 1 or more, got 0"),
-        (["--peer", "Theano"], "--peer Theano: expected one of manual-bp, "),
+        (["--peer", "Theano"], "--peer Theano: expected one of 'manual-bp', "),
         (["--device", "tpu"], "device: expected one of cpu, cuda, mps, xpu"),
         (["--figure", "speed.txt"], "--figure speed.txt: "),
         (["--figure", "nowhere/speed.svg"], "--figure nowhere/speed.svg: "),
