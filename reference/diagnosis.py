@@ -45,7 +45,7 @@ class Evidence:
 
     others: Mapping[str, Tensor] = field(default_factory=dict)
     terms: Mapping[str, Tensor] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, float] = field(default_factory=dict)
     unsummed: Tensor | None = None
     mistaken: Iterable[tuple[str, Tensor]] = ()
     shares: Mapping[str, Tensor] = field(default_factory=dict)
@@ -353,16 +353,17 @@ def _ratio(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor | None:
     return ratio if bool(torch.isfinite(ratio).all()) else None
 
 
-def _readable(factor: float, sizes: Mapping[str, int]) -> str:
+def _readable(factor: float, sizes: Mapping[str, float]) -> str:
     """The factor as a fraction of small numbers where it is one, and all that it can come from."""
     meanings: dict[str, Callable[[float], float]] = {"": float, "√": math.sqrt}
     for sign, meaning in meanings.items():
-        large = [f"{sign}{name}" for name, size in sizes.items() if size > 1 and _same(factor, meaning(size))]
-        small = [f"{sign}{name}" for name, size in sizes.items() if size > 1 and _same(factor, 1 / meaning(size))]
-        if large or small:
-            what = " and ".join((large or small)[:3])
-            do = "divide" if large else "multiply"
-            return f"{_short(factor)}: {do} by {_short(max(factor, 1 / factor))}, which is {what}"
+        known = {f"{sign}{name}": meaning(size) for name, size in sizes.items() if 0 < size != 1}
+        times = [name for name, number in known.items() if _same(factor, number)]
+        parts = [name for name, number in known.items() if _same(factor, 1 / number)]
+        if times or parts:
+            what = " and ".join((times or parts)[:3])
+            do = f"divide by {_short(factor)}" if times else f"multiply by {_short(1 / factor)}"
+            return f"{_short(factor)}: {do}, which is {what}"
     near = abs(factor - 1)
     return f"1 {'+' if factor > 1 else '−'} {near:.3g}" if 0 < near < 1e-5 else _short(factor)
 

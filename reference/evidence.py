@@ -53,7 +53,9 @@ class _Gathering:
     def plain(self) -> dict[str, Evidence]:
         sizes = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
         sizes |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
-        return {name: Evidence(self._others(name), self._terms, sizes) for name in self.exact}
+        numbers = {name: x for name, x in zip(self.pair.names, self.xs, strict=True) if isinstance(x, int | float)}
+        shares = {f"(1 − {name})": 1 - x for name, x in numbers.items()}  # as what a dropout keeps
+        return {name: Evidence(self._others(name), self._terms, {**sizes, **numbers, **shares}) for name in self.exact}
 
     def deep(self) -> dict[str, Evidence]:
         found = self.plain()

@@ -661,3 +661,22 @@ def test_a_factor_is_what_it_is_called(device, seed, factor):
 def test_an_error_hardly_above_its_budget_is_not_explained(device):
     (o,) = at_home((normal(4, 3),), device)
     assert diagnose(1.1 * o, o, 0.05 * float(o.abs().max())).startswith(UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("p", "factor", "cause"),
+    [
+        (0.3, 0.7, "7/10: divide by 7/10, which is (1 − p)"),
+        (0.3, 1 / 0.7, "10/7: multiply by 7/10, which is (1 − p)"),
+        (0.3, 0.3, "3/10: divide by 3/10, which is p"),
+        (1.7, 1 / 1.7, "0.588235: multiply by 1.7, which is p"),
+        (-2.0, 0.9, "9/10"),
+        (True, 0.9, "9/10"),
+    ],
+)
+def test_a_factor_is_told_by_a_number_among_the_inputs(p, factor, cause, device):
+    def backward(grad_out, out, x, p):
+        return factor * grad_out * torch.cos(x) * p, None
+
+    report = crosscheck(lambda x, p: torch.sin(x) * p, backward, (normal(5, 3).to(device, rungs(device)[0]), p))
+    assert report.mismatches[0].diagnosis.startswith(f"off by the constant factor {cause}\n")
