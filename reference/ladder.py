@@ -208,7 +208,7 @@ def _beyond(name: str, m: Tensor, o: Tensor, error: float, budget: float, right:
     if look:
         if look.rung.wobble(name) > budget:
             return False, UNSTEADY, ""
-        if kink := look.kink(name, m, o, budget):
+        if kink := look.kink(name, m, o, budget, right):
             return kink
     if right:
         return False, f"{INACCURATE}, {less}", ""
@@ -263,12 +263,12 @@ class _Look:
         inside = "half precision" if size > math.sqrt(HALF * SINGLE) else "float32"
         return False, f"{INACCURATE}, {less}", f"as if computed in {inside}" if size > 100 * FACTOR * u else ""
 
-    def kink(self, name: str, m: Tensor, o: Tensor, budget: float) -> Found | None:
+    def kink(self, name: str, m: Tensor, o: Tensor, budget: float, right: bool) -> Found | None:
         """What is said where the error is no more than a convention at a kink, if it is."""
         at = self.second.kinks(name, m, o, budget)
         if at is None:
             return None
-        if bool(at.all()):
+        if bool(at.all()) and not right:  # else it was judged above, where rounding crosses no kink
             return (
                 False,
                 f"{NOT_JUDGED}: every element lies at a kink, and any subgradient will do: give other inputs",

@@ -25,6 +25,7 @@ Hull = Mapping[str, tuple[Tensor, Tensor]]
 
 STEPS = 4  # roundoffs that the inputs are moved in search of a kink
 FEW, MANY = 8, 32  # times
+SMALL = 2**14  # numbers among the inputs
 # The share of an error that changes, from which on it is rounding: measured 0.7 to 1.7 for rounding; of a wrong formula
 # some 10⁻², and up to 0.4 where the error is nearly zero. Inputs of half precision cannot be moved far enough for all.
 ROUGH, ROUGH_IN_HALF = 0.55, 0.3
@@ -81,9 +82,12 @@ class SecondLook:
             low, high = hull[name]
             return bool(((low - budget <= value) & (value <= high + budget)).all())
 
-        # A mistake is off almost everywhere; where most is right, a draw that crosses every kink is worth some more.
-        is_kink = holds(self.hull) or (2 * int(off.sum()) < off.numel() and holds(self.wide_hull))
-        return off if is_kink else None
+        if holds(self.hull):
+            return off
+        # A mistake is off almost everywhere: where most is right, or where they cost little, more draws are worth it.
+        size = sum(x.numel() for x in self.inputs if is_floating(x))
+        is_worth_more = 2 * int(off.sum()) < off.numel() or size <= SMALL
+        return off if is_worth_more and holds(self.wide_hull) else None
 
     def is_rounding(self, name: str, error: Tensor, o: Tensor) -> bool:
         """Whether the error is rough, as rounding is, and not smooth, as that of a wrong formula."""

@@ -89,6 +89,22 @@ def test_a_kink_is_crossed_by_rounding(seed, device):
     assert_crosscheck(forward, backward, (x, w, v), dtypes=[torch.float32, torch.bfloat16])
 
 
+def test_where_the_formula_is_right_rounding_may_cross_every_kink(device):
+    """In float32 there is no kink about; in bfloat16 every number comes to lie at one."""
+
+    def forward(x):
+        return torch.relu(x - 1)
+
+    def backward(grad_out, out, x):
+        return (grad_out * (x >= 1),)
+
+    x = 1 - torch.arange(1, 9, device=device) * 2.0**-13
+    report = crosscheck(forward, backward, (x,), dtypes=[torch.float32, torch.bfloat16])
+    report.raise_on_mismatch()
+    assert report.rows[0].verdict == "agrees, but it is zero everywhere, where no wrong factor shows"
+    assert report.rows[1].verdict.startswith("agrees, but for a convention at a kink, first at [0]: ")
+
+
 def test_another_subgradient_at_a_kink_is_a_convention(device):
     x = normal(device, 5, 3)
     x[1, 2] = x[3, 0] = 0

@@ -6,7 +6,7 @@ import torch
 from reference import judge
 from reference.ladder import DRAWS, _Rung
 from reference.precision import unit_roundoff
-from reference.second_look import COARSEST, FEW, MANY, STEPS, SecondLook
+from reference.second_look import COARSEST, FEW, MANY, SMALL, STEPS, SecondLook
 
 X = torch.linspace(-1, 1, 1001, dtype=torch.float64)  # with a zero in the middle
 
@@ -50,17 +50,20 @@ def test_the_inputs_are_moved_three_times():
     assert len({x.sum().item() for x in calls}) == 3
 
 
-@pytest.mark.parametrize(("off", "draws"), [(0, FEW), (400, MANY), (600, FEW)])
-def test_where_most_is_right_a_kink_is_looked_for_longer(off, draws):
+@pytest.mark.parametrize(
+    ("off", "more", "draws"), [(0, 0, FEW), (400, SMALL, MANY), (600, SMALL, FEW), (600, SMALL - 1001, MANY)]
+)
+def test_where_most_is_right_a_kink_is_looked_for_longer(off, more, draws):
+    """And where the inputs are small."""
     calls = []
 
-    def autograd(x):
+    def autograd(x, more):
         calls.append(x)
         return {"x": torch.ones_like(x)}
 
     right = torch.ones_like(X)
     value = torch.where(torch.arange(len(X)) < off, 2.0, right)
-    at = look(autograd=autograd).kinks("x", value, right, 0.5)
+    at = look(autograd=autograd, inputs=(X, torch.ones(more))).kinks("x", value, right, 0.5)
     assert (at is None) == (off > 0)
     assert len(calls) == 1 + draws  # and that at rest
     assert len({x.sum().item() for x in calls}) == 1 + draws
