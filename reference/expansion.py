@@ -71,7 +71,7 @@ def judge_by_taylor(
         ]
         return Report(title, rows, tuple(notes), repeats, formula_alone=True)
     if not ladder:
-        return Report(title, (), formula_alone=True)
+        return Report(title, ())
     raise failures.get(next(filter(is_floating, inputs)).dtype, next(iter(failures.values())))
 
 

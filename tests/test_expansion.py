@@ -1,5 +1,8 @@
 """witness="taylor": a gradient is judged where autograd cannot go through the forward."""
 
+import math
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from manual_bp.commands.subjects import cases, on
 from manual_bp.corpus import CORPUS
 from manual_bp.mistakes import edited
 from reference import crosscheck
+from reference.precision import unit_roundoff
 
 # Its matrix must stay symmetric: no direction changes one number alone.
 OWNERS = [owner for owner in dict.fromkeys(mistake.owner for mistake in CORPUS) if owner != "Cholesky"]
@@ -21,6 +25,9 @@ def forward(x, w):
 def backward(grad_out, out, x, w):
     t = torch.tanh(x)
     return grad_out * w * (1 - t * t), grad_out * t
+
+
+DTYPES = [torch.float64, torch.float32]
 
 
 def normal(*shape, seed=0):
@@ -149,9 +156,10 @@ def ramp(x):
 
 @pytest.mark.parametrize("factor", [-1.0, 0.0, 1.001, 1.2, 2.0])
 @pytest.mark.parametrize("zeros", [1, 100])
-def test_kinks_hide_no_mistake_elsewhere(zeros, factor):
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_kinks_hide_no_mistake_elsewhere(zeros, scale, factor):
     """As many zeros as stand behind a relu."""
-    x = torch.linspace(-2, 2, 200, dtype=torch.float64)
+    x = scale * torch.linspace(-2, 2, 200, dtype=torch.float64)
     x[:zeros] = 0
     assert crosscheck(ramp, lambda g, out, x: (g * (x > 0),), (x,), witness="taylor").ok
     report = crosscheck(ramp, lambda g, out, x: (factor * g * (x > 0),), (x,), witness="taylor")
@@ -162,7 +170,12 @@ def test_kinks_hide_no_mistake_elsewhere(zeros, factor):
 def test_at_kinks_everywhere_nothing_is_judged():
     report = crosscheck(ramp, lambda g, out, x: (g * (x >= 0),), (torch.zeros(5),), witness="taylor")
     assert report.rows[0].verdict.startswith("not judged: the forward has a kink there")
-    assert not crosscheck(ramp, lambda g, out, x: (2 * g * (x >= 0),), (torch.zeros(5),), witness="taylor").ok
+    assert (report.ok, report.notes[0]) == (
+        False,
+        "judged by Taylor's expansion in float64, without autograd: the formula alone",
+    )
+    report = crosscheck(ramp, lambda g, out, x: (2 * g * (x >= 0),), (torch.zeros(5),), witness="taylor")
+    assert report.rows[0].said == "wrong formula: unknown cause"
 
 
 def tanh_in(dtype):
@@ -184,6 +197,7 @@ def test_where_half_precision_is_inside_nothing_is_judged(dtype, size):
         report = crosscheck(tanh_in(dtype), lambda g, out, x: (g * (1 - out**2),), (normal(size, seed=seed),),
                             witness="taylor")  # fmt: skip
         assert report.rows[0].verdict.endswith("or rounds too much inside: give other inputs")
+        assert not report.ok
 
 
 @pytest.mark.parametrize("factor", [1 + 1e-10, 1 + 1e-8, 1 + 1e-6])
@@ -271,6 +285,7 @@ def test_what_cannot_be_judged_is_said():
         (torch.ones(3),), witness="taylor",
     )  # fmt: skip
     assert random.rows[0].verdict.startswith("not judged")
+    assert not random.ok
     with pytest.raises(ValueError, match="witness: expected None, or 'taylor' without a twin, got 'jax'"):
         crosscheck(forward, backward, INPUTS, witness="jax")
     with pytest.raises(ValueError, match="witness"):
@@ -290,3 +305,50 @@ def test_a_changed_input_is_a_row():
 def test_an_empty_tensor_has_nothing_wrong(device):
     empty = (torch.ones(0, 3, device=device),)
     assert crosscheck(torch.sin, lambda g, out, x: (g * torch.cos(x),), empty, witness="taylor").ok
+
+
+def test_all_of_a_row():
+    """Of a wrong one, a right one, one that is missing; error and budget in roundoffs of all that adds up."""
+    report = crosscheck(forward, lambda *args: (None, 2 * backward(*args)[1]), INPUTS, witness="taylor", dtypes=DTYPES)
+    missing, wrong = report.rows
+    assert (missing.name, missing.ok, missing.diagnosis) == ("x", False, "")
+    assert (wrong.name, wrong.ok, wrong.verdict) == ("w", False, "wrong formula")
+    assert wrong.diagnosis == "off by the constant factor 2"
+    assert 0.1 < wrong.error * unit_roundoff(torch.float64) < 10
+    assert 1e-14 < wrong.budget * unit_roundoff(torch.float64) < 1e-8
+    assert report.notes[1:] == ("float32: not judged, for there is no autograd to compare its rounding with",)
+    assert {row.diagnosis for row in crosscheck(forward, backward, INPUTS, witness="taylor").rows} == {""}
+    assert crosscheck(forward, backward, (INPUTS[0][:0], INPUTS[1][:0]), witness="taylor").rows[0].error == 0
+
+
+def test_all_of_a_row_of_a_functions_own_forward():
+    options = {"names": ("x",), "witness": "taylor", "dtypes": [torch.float64]}
+    x = 10 * normal(3)
+    out, right = crosscheck(lambda x: torch.from_numpy(x.numpy() ** 3), Doubled, (x,), **options).rows
+    assert (out.name, out.ok, out.verdict, out.diagnosis) == ("out", False, "wrong formula", "")
+    assert out.error == pytest.approx(2**53)
+    assert out.budget == pytest.approx(2**26.5)
+    assert (right.name, right.ok) == ("x", True)
+    out, _ = crosscheck(lambda x: torch.from_numpy(2 * x.numpy() ** 3), Doubled, (x,), **options).rows
+    assert (out.ok, out.said) == (True, "agrees")
+    out, _ = crosscheck(lambda x: torch.from_numpy(2 * x.numpy() ** 3).float(), Doubled, (x,), **options).rows
+    assert (out.ok, out.error, out.said) == (
+        False, math.inf, "wrong dtype: expected torch.float32, got torch.float64",
+    )  # fmt: skip
+    out, _ = crosscheck(lambda x: torch.from_numpy(2 * x.numpy() ** 3), Doubled, (0 * x,), **options).rows
+    assert out.budget == 0
+
+
+def test_what_differs_from_call_to_call_is_said():
+    calls = count(1)
+    report = crosscheck(torch.sin, lambda g, out, x: (next(calls) * g * x.cos(),), (normal(3),), witness="taylor")
+    assert report.determinism == "the same call twice differs"
+
+
+@pytest.mark.parametrize("witness", [None, "taylor"])
+def test_the_same_seed_gives_the_same_verdict(witness):
+    def rows(seed):
+        torch.manual_seed(seed)
+        return crosscheck(torch.sin, lambda g, out, x: (g * x.cos(),), (normal(50),), witness=witness).rows
+
+    assert rows(0) == rows(1)
