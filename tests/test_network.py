@@ -297,13 +297,16 @@ X = torch.ones(5, 3)
             ValueError,
             "^z: expected a tensor on cpu, ",
         ),
-        (
-            "softmax_cross_entropy",
-            X,
-            None,
-            0.1,
-            TypeError,
-            "^z: expected a torch tensor of class indices, got NoneType$",
+        *(
+            (
+                "softmax_cross_entropy",
+                X,
+                z,
+                0.1,
+                TypeError,
+                f"^z: expected a torch tensor of class indices, got {type(z).__name__}$",
+            )
+            for z in (None, [0, 1])
         ),
         (
             "softmax_cross_entropy",
