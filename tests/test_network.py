@@ -332,7 +332,7 @@ def test_bad_input_is_refused_and_changes_nothing(cost, x, z, eta, error, says, 
     says = says.replace("on cpu", f"on {device.type}")
     x = x if x.is_meta else x.detach().to(device).requires_grad_(x.requires_grad)
     with pytest.raises(error, match=says):
-        net.step(x, z if z is None or z.is_meta else z.to(device), eta)
+        net.step(x, z.to(device) if isinstance(z, torch.Tensor) and not z.is_meta else z, eta)
     assert torch.equal(net.weights[0], weights)
     assert torch.equal(net.biases[0], biases)
 
