@@ -265,7 +265,7 @@ class _Look:
 
     def kink(self, name: str, m: Tensor, o: Tensor, budget: float, right: bool) -> Found | None:
         """What is said where the error is no more than a convention at a kink, if it is."""
-        at = self.second.kinks(name, m, o, budget)
+        at = self.second.kinks(name, m, o, budget, right)
         if at is None:
             return None
         if bool(at.all()) and not right:  # else it was judged above, where rounding crosses no kink

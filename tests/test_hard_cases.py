@@ -105,6 +105,21 @@ def test_where_the_formula_is_right_rounding_may_cross_every_kink(device):
     assert report.rows[1].verdict.startswith("agrees, but for a convention at a kink, first at [0]: ")
 
 
+@pytest.mark.parametrize("seed", [2, 7, 12])
+def test_many_kinks_add_up(seed, device):
+    """The columns of w are the same but for a factor: where the numbers of a row of x cancel, all it gives is near 0."""
+
+    def backward(grad_out, out, x, w):
+        delta = grad_out * (x[:, :7] @ w[:7] + x[:, 7:] @ w[7:] > 0)
+        return delta @ w.T, x.T @ delta
+
+    generator = torch.Generator().manual_seed(seed)
+    x, w = torch.randn(17, 15, generator=generator), torch.randn(15, 15, generator=generator)[:1].expand(15, 15)
+    x = x - x.mean(1, keepdim=True) * (1 - torch.rand(17, 1, generator=generator) * 0.03)
+    inputs = (x.to(device), w.to(device))
+    assert_crosscheck(lambda x, w: torch.relu(x @ w), backward, inputs, dtypes=[torch.float32, torch.bfloat16])
+
+
 def test_another_subgradient_at_a_kink_is_a_convention(device):
     x = normal(device, 5, 3)
     x[1, 2] = x[3, 0] = 0

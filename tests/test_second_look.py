@@ -63,10 +63,20 @@ def test_where_most_is_right_a_kink_is_looked_for_longer(off, more, draws):
 
     right = torch.ones_like(X)
     value = torch.where(torch.arange(len(X)) < off, 2.0, right)
-    at = look(autograd=autograd, inputs=(X, torch.ones(more))).kinks("x", value, right, 0.5)
+    at = look(autograd=autograd, inputs=(X, torch.ones(more))).kinks("x", value, right, 0.5, False)
     assert (at is None) == (off > 0)
     assert len(calls) == 1 + draws  # and that at rest
     assert len({x.sum().item() for x in calls}) == 1 + draws
+
+
+@pytest.mark.parametrize(("value", "right", "is_kink"), [(1.4, False, False), (1.4, True, True), (1.6, True, False)])
+def test_beyond_the_draws_more_is_granted_where_the_formula_is_right(value, right, is_kink):
+    """Draws of 0 and 1, as the derivative of a relu at 0."""
+    x = torch.zeros(1, dtype=torch.float64)
+    seen = look(autograd=lambda x: {"x": (x > 0).double()}, inputs=(x,))
+    for sign in (1, -1):
+        m = torch.tensor([0.5 + sign * (value - 0.5)], dtype=torch.float64)
+        assert (seen.kinks("x", m, x, 1e-9, right) is not None) == is_kink
 
 
 def of_rounding(manual, dtype, x=X):
