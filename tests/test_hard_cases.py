@@ -107,7 +107,7 @@ def test_where_the_formula_is_right_rounding_may_cross_every_kink(device):
 
 @pytest.mark.parametrize("seed", [2, 7, 12])
 def test_many_kinks_add_up(seed, device):
-    """The columns of w are the same but for a factor: where the numbers of a row of x cancel, all it gives is near 0."""
+    """The rows of w are the same: where the numbers of a row of x cancel, all that comes of it is near 0."""
 
     def backward(grad_out, out, x, w):
         delta = grad_out * (x[:, :7] @ w[:7] + x[:, 7:] @ w[7:] > 0)
