@@ -27,7 +27,7 @@ def backward(grad_out, out, x, w):
     return grad_out * w * (1 - t * t), grad_out * t
 
 
-DTYPES = [torch.float64, torch.float32]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 
 
 def normal(*shape, seed=0):
@@ -256,7 +256,7 @@ def test_the_own_forward_of_a_function_is_judged():
 
 def test_a_gradient_of_no_input_is_a_row():
     report = crosscheck(torch.sin, lambda g, out, x: (g * torch.cos(x), g), (normal(3),), witness="taylor")
-    assert [row.verdict for row in report.mismatches] == ["no such tensor: none of that name was expected"]
+    assert [row.said for row in report.mismatches] == ["no such tensor: none of that name was expected"]
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,10 @@ def test_all_of_a_row():
     assert wrong.diagnosis == "off by the constant factor 2"
     assert 0.1 < wrong.error * unit_roundoff(torch.float64) < 10
     assert 1e-14 < wrong.budget * unit_roundoff(torch.float64) < 1e-8
-    assert report.notes[1:] == ("float32: not judged, for there is no autograd to compare its rounding with",)
+    assert report.notes[1:] == tuple(
+        f"{lower}: not judged, for there is no autograd to compare its rounding with"
+        for lower in ("float32", "bfloat16")
+    )
     assert {row.diagnosis for row in crosscheck(forward, backward, INPUTS, witness="taylor").rows} == {""}
     assert crosscheck(forward, backward, (INPUTS[0][:0], INPUTS[1][:0]), witness="taylor").rows[0].error == 0
 
