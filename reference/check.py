@@ -40,7 +40,7 @@ def crosscheck(
     torch's own operations; with it the values of out are judged too, without it autograd goes through `forward`
     itself. names: of the inputs, those of forward's parameters unless given. dtypes: the rungs. seed: that of grad_out,
     which is drawn at random, and of torch's random state at every call, as for a dropout. witness: "taylor" judges by
-    Taylor's expansion of `forward`, through which autograd then need not go, in random directions; it sees no numerics.
+    Taylor's expansion of `forward`, through which autograd then need not go, in a few directions; it sees no numerics.
 
     Returns a report with a row for each judged tensor and rung, and one for each input that was changed in place. What
     raises in every dtype inside of the two functions is raised here; a dtype in which only the hand-written side does

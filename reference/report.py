@@ -149,11 +149,8 @@ class Report:
         ]
         if less:
             return f"less accurate than autograd in {_listed(less)}"
-        if (
-            self.formula_alone
-            or self.formula == NOT_JUDGED
-            or not {row.name for row in self.rows if row.ok}.difference(self._wrong)
-        ):
+        agreeing = {row.name for row in self.rows if row.ok}.difference(self._wrong)
+        if self.formula_alone or self.formula == NOT_JUDGED or not agreeing:
             return NOT_JUDGED
         return "where the formula is right, " * bool(self._wrong) + "as accurate as autograd"
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reference.pair import as_tuple
 from reference.precision import is_floating, rounded, unit_roundoff
 
 Complex = NDArray[np.complex128]
@@ -74,21 +75,19 @@ def taylor_rate(
     xs, grads_out, J = _cost(forward, inputs, seed)
     out = forward(*rounded(xs, torch.float64))
     several = isinstance(out, tuple | list)
-    gradients = backward(grads_out if several else grads_out[0], out, *rounded(xs, torch.float64))
-    if isinstance(gradients, Tensor):
-        gradients = (gradients,)
+    gradients = as_tuple(backward(grads_out if several else grads_out[0], out, *rounded(xs, torch.float64)))
     generator = torch.Generator().manual_seed(seed + DIRECTION)
     d = [torch.randn(x.shape, generator=generator, dtype=torch.float64) if is_floating(x) else None for x in xs]
     pairs = [(g, along) for g, along in zip(gradients, d, strict=False) if g is not None and along is not None]
     slope = sum(float((g * along).sum()) for g, along in pairs)
     at_rest, size = J(xs)
+    if not math.isfinite(at_rest + slope):
+        return math.nan
     rounding = 64 * unit_roundoff(torch.float64) * size
     remainders = []
     for h in (2.0**-k for k in range(2, 24)):
         moved, _ = J([x if step is None else x + h * step for x, step in zip(xs, d, strict=True)])
         remainders.append(abs(moved - at_rest - h * slope))
-    if not math.isfinite(at_rest + slope):
-        return math.nan
     rates = [math.log2(r / s) for r, s in pairwise(remainders) if s > 8 * rounding]
     return rates[-1] if rates else math.inf
 
@@ -145,8 +144,7 @@ def _cost(
     generator = torch.Generator().manual_seed(seed + GRAD_OUT)
 
     def outs(values: Sequence[Any]) -> tuple[Tensor, ...]:
-        out = forward(*rounded(values, torch.float64))
-        return tuple(out) if isinstance(out, tuple | list) else (out,)
+        return as_tuple(forward(*rounded(values, torch.float64)))
 
     grads_out = tuple(torch.randn(out.shape, generator=generator, dtype=torch.float64) for out in outs(xs))
 

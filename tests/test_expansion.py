@@ -355,3 +355,10 @@ def test_the_same_seed_gives_the_same_verdict(witness):
         return crosscheck(torch.sin, lambda g, out, x: (g * x.cos(),), (normal(50),), witness=witness).rows
 
     assert rows(0) == rows(1)
+
+
+def test_an_input_may_be_called_a_gradient():
+    report = crosscheck(
+        torch.sin, lambda g, out, x: (g * x.cos(),), (normal(3),), names=("gradient x",), witness="taylor"
+    )
+    assert [(row.name, row.said) for row in report.rows] == [("gradient x", "agrees")]
