@@ -13,10 +13,8 @@ from torch import Tensor
 from reference.diagnosis import Evidence, Family
 from reference.pair import Pair, device_of, gradients_of, set_seed
 from reference.paths import Gradients, Paths
-from reference.precision import is_floating, rounded
+from reference.precision import SMALL, is_floating, is_small, rounded
 from reference.slips import SOFTMAX, Edge, derivatives, slips, until_it_fails
-
-SMALL = 2**14  # elements of input up to which every operation of the forward is tried as the place of the mistake
 
 T = TypeVar("T")
 ByName = Mapping[str, Tensor]
@@ -62,7 +60,7 @@ class _Gathering:
         mistaken = _Kept(self._mistaken())
         for name in found:
             found[name] = replace(found[name], mistaken=_column(mistaken, name))
-        if sum(x.numel() for x in self.xs if is_floating(x)) > SMALL:
+        if not is_small(self.xs):
             untried = f"operations of the forward are tried with at most {SMALL:,} numbers of input: give smaller ones"
             return {name: replace(evidence, untried=untried) for name, evidence in found.items()}
         for i, name in zip(self.pair.judged, self.judged, strict=True):

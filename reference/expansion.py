@@ -39,9 +39,9 @@ def judge_by_taylor(
     """Judge every gradient by J(x + hd) − J(x − hd) = 2h ⟨∂J/∂x, d⟩ + O(h³), for J = Σ grad_out · forward(x).
 
     The difference of both sides over 2h is extrapolated to h = 0, for some directions d of each input by itself. It
-    agrees where that is 0 but for the error of the extrapolation, of which the budget is 16 times. Half precision inside,
-    or kinks that are neither at zeros nor at equal numbers, cannot be judged. In the highest dtype in which the two
-    functions run; only a wrong formula can be seen so, no numerics.
+    agrees where that is 0 but for the error of the extrapolation, of which the budget is 16 times. Half precision
+    inside, or kinks that are neither at zeros nor at equal numbers, cannot be judged. In the highest dtype in which the
+    two functions run; only a wrong formula can be seen so, no numerics.
     """
     device = device_of(inputs)
     ladder = rungs_of(dtypes, device)

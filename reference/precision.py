@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 RUNGS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+SMALL = 2**14  # numbers of input up to which many runs more cost little
 SPARSE = 64  # times its elements a tensor may span in memory for a copy to span as much
 
 
@@ -42,6 +43,11 @@ def rungs_of(dtypes: Sequence[torch.dtype] | None, device: torch.device) -> list
 
 def is_floating(x: object) -> TypeGuard[Tensor]:
     return isinstance(x, Tensor) and x.dtype.is_floating_point
+
+
+def is_small(inputs: Sequence[Any]) -> bool:
+    """Whether they are few numbers in all."""
+    return sum(x.numel() for x in inputs if is_floating(x)) <= SMALL
 
 
 def comparable(x: object, y: object) -> bool:

@@ -18,14 +18,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from reference.precision import apart, is_floating, nearby, norm, rounded, unit_roundoff, widened
+from reference.precision import apart, is_floating, is_small, nearby, norm, rounded, unit_roundoff, widened
 
 Computation = Callable[..., Mapping[str, Tensor]]
 Hull = Mapping[str, tuple[Tensor, Tensor]]
 
 STEPS = 4  # roundoffs that the inputs are moved in search of a kink
 FEW, MANY = 8, 32  # times
-SMALL = 2**14  # numbers among the inputs
 # The share of an error that changes, from which on it is rounding: measured 0.7 to 1.7 for rounding; of a wrong formula
 # some 10⁻², and up to 0.4 where the error is nearly zero. Inputs of half precision cannot be moved far enough for all.
 ROUGH, ROUGH_IN_HALF = 0.55, 0.3
@@ -87,8 +86,7 @@ class SecondLook:
         if holds(self.hull):
             return off
         # A mistake is off almost everywhere: where most is right, or where they cost little, more draws are worth it.
-        size = sum(x.numel() for x in self.inputs if is_floating(x))
-        is_worth_more = 2 * int(off.sum()) < off.numel() or size <= SMALL
+        is_worth_more = 2 * int(off.sum()) < off.numel() or is_small(self.inputs)
         return off if is_worth_more and holds(self.wide_hull) else None
 
     def is_rounding(self, name: str, error: Tensor, o: Tensor) -> bool:

@@ -5,8 +5,8 @@ import torch
 
 from reference import judge
 from reference.ladder import DRAWS, _Rung
-from reference.precision import unit_roundoff
-from reference.second_look import COARSEST, FEW, MANY, SMALL, STEPS, SecondLook
+from reference.precision import SMALL, unit_roundoff
+from reference.second_look import COARSEST, FEW, MANY, STEPS, SecondLook
 
 X = torch.linspace(-1, 1, 1001, dtype=torch.float64)  # with a zero in the middle
 
