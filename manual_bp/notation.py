@@ -162,8 +162,7 @@ def _formula(value: ast.expr, leaf: Callable[[str], str], style: _Style) -> str:
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 return f"{formula(left)}{operator('+')}{formula(right)}"
             case ast.BinOp(left=left, op=ast.Sub(), right=right):
-                subtrahend = factor(right) if isinstance(right, ast.BinOp) else formula(right)
-                return f"{formula(left)}{operator('−')}{subtrahend}"
+                return f"{formula(left)}{operator('−')}{factor(right)}"
             case ast.Call(func=ast.Name(id=function), args=arguments):
                 inner = [factor(argument) if function == "times_log" else formula(argument) for argument in arguments]
                 return style.functions[function].format(*inner)

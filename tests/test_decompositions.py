@@ -15,6 +15,7 @@ X, IMAGES, W, B = normal(5, 4), normal(3, 4, 2, 5), normal(4, seed=1), normal(4,
 CLASSES = torch.tensor([0, 3, 1, 1, 2])
 Q, K, V = normal(2, 5, 3), normal(2, 6, 3, seed=1), normal(2, 6, 4, seed=2)
 SEEN = torch.tensor([True, False, True, True, False, True])
+ONE_SEES_NOTHING = torch.ones(5, 6, dtype=torch.bool).index_fill(0, torch.tensor(2), False)
 
 CALLS = [
     (F.layer_norm, (X, (4,)), {}),
@@ -35,10 +36,15 @@ CALLS = [
     (F.gelu, (X,), {"approximate": "tanh"}),
     (F.glu, (X,), {}),
     (F.glu, (IMAGES, 1), {}),
+    (F.glu, (normal(3, 6),), {}),
     (F.scaled_dot_product_attention, (Q, K, V), {}),
     (F.scaled_dot_product_attention, (Q, K, V), {"is_causal": True}),
     (F.scaled_dot_product_attention, (Q, K, V), {"attn_mask": SEEN, "scale": 0.3}),
     (F.scaled_dot_product_attention, (Q, K, V, normal(5, 6, seed=3)), {}),
+    (F.scaled_dot_product_attention, (Q, K, V, ONE_SEES_NOTHING), {}),
+    (F.cross_entropy, (X, CLASSES), {}),
+    (F.mse_loss, (X, normal(5, 4, seed=1)), {}),
+    (F.binary_cross_entropy_with_logits, (X, normal(5, 4, seed=1).sigmoid()), {}),
     *((F.cross_entropy, (X, CLASSES), {"reduction": how}) for how in ("mean", "sum", "none")),
     *((F.mse_loss, (X, normal(5, 4, seed=1)), {"reduction": how}) for how in ("mean", "sum", "none")),
     *(
@@ -79,6 +85,8 @@ def test_each_is_called_here():
         (F.cross_entropy, (X, CLASSES - 100), {}),
         (F.cross_entropy, (IMAGES, torch.zeros(3, 2, 5).long()), {}),
         (F.mse_loss, (X, X), {"weight": X}),
+        (F.mse_loss, (X, X), {"size_average": True}),
+        (F.mse_loss, (X, X), {"reduce": False}),
         (F.mse_loss, (X, X), {"reduction": "other"}),
         (F.binary_cross_entropy_with_logits, (X, X), {"pos_weight": W}),
     ],

@@ -44,10 +44,47 @@ def test_symbols(name, text):
         ("sigmoid(-n_in)", "σ(−n(in))"),
         ("-times_log(1 - y, logsigmoid(-n_in))", "−(1 − y)·log σ(−n(in))"),
         ("-y * (1 + exp(-n_in))", "−y·(1 + e^(−n(in)))"),
+        ("sigmoid(w1 + x1)", "σ(w1 + x1)"),
+        ("ones_like(n_in) - 2", "1 − 2"),
     ],
 )
 def test_formulas(source, text):
     assert notation.as_text(ast.parse(source, mode="eval").body) == text
+
+
+N_IN = "<mrow><msub><mi>n</mi><mtext>11</mtext></msub><mtext>(in)</mtext></mrow>"
+X_1 = "<mrow><msub><mi>x</mi><mtext>1</mtext></msub></mrow>"
+J = "<mrow><mi>J</mi></mrow>"
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("x1", X_1),
+        ("n_11_in", N_IN),
+        ("w_11_x_new", "<mrow><msubsup><mi>w</mi><mtext>11,x</mtext><mo>′</mo></msubsup></mrow>"),
+        ("delta_out", "<mrow><mi>δ</mi><mtext>(out)</mtext></mrow>"),
+        ("dJ_dx1", f"<mfrac><mrow><mo>∂</mo>{J}</mrow><mrow><mo>∂</mo>{X_1}</mrow></mfrac>"),
+        ("x1 * (1 - J)", f"{X_1}<mo>·</mo><mrow><mo>(</mo><mn>1</mn><mo>−</mo>{J}<mo>)</mo></mrow>"),
+        ("-x1 + 2", f"<mo>−</mo>{X_1}<mo>+</mo><mn>2</mn>"),
+        ("exp(-n_11_in)", f"<msup><mi>e</mi><mrow><mo>−</mo>{N_IN}</mrow></msup>"),
+        ("sigmoid(n_11_in)", f"<mi>σ</mi><mrow><mo>(</mo>{N_IN}<mo>)</mo></mrow>"),
+        (
+            "times_log(J, logsigmoid(x1))",
+            f"{J}<mo>·</mo><mi>log</mi><mspace width='.2em'/><mi>σ</mi><mrow><mo>(</mo>{X_1}<mo>)</mo></mrow>",
+        ),
+        ("ones_like(J)", "<mn>1</mn>"),
+    ],
+)
+def test_formulas_in_mathml(source, shown):
+    assert notation.as_mathml(ast.parse(source, mode="eval").body) == shown
+
+
+def test_an_equation_stands_under_the_comment_above_it():
+    n_in, n_out, J, *_ = notation.equations(article.neuron)
+    assert (n_in.section, n_in.name, ast.unparse(n_in.value)) == ("Forward", "n_in", "w1 * x1 + w2 * x2 + wb")
+    assert (n_out.section, n_out.name) == ("Forward", "n_out")
+    assert (J.section, J.name) == ("Cost: −y·log n(out) − (1−y)·log(1 − n(out))", "J")
 
 
 def test_numbers_are_put_in_with_their_signs():
