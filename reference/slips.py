@@ -182,7 +182,7 @@ def functions(name: str, t: Tensor) -> dict[str, Tensor]:
 
 def _of_softmax(edge: Edge) -> Iterator[tuple[str, Slip]]:
     x, dim = edge.x, edge.kwargs.get("dim", edge.args[1] if len(edge.args) > 1 else -1)
-    if not isinstance(dim, int) or not -x.dim() <= dim < x.dim():
+    if not isinstance(dim, int):
         return
     p = torch.softmax(x, dim)
     others = [other for other in range(x.dim()) if other != dim % x.dim()]
@@ -193,7 +193,7 @@ def _of_softmax(edge: Edge) -> Iterator[tuple[str, Slip]]:
     if edge.name == "logsumexp":
 
         def times(share: Tensor) -> Slip:
-            return lambda g: (g.view_as(edge.out.unsqueeze(dim)) if g.dim() < x.dim() else g) * share
+            return lambda g: (g.unsqueeze(dim) if g.dim() < x.dim() else g) * share
 
         yield "as if the derivative of {} were e^its argument", times(x.exp())
         yield "as if the derivative of {} were one over their number", times(torch.full_like(x, 1 / x.shape[dim]))
@@ -283,7 +283,7 @@ def _dimensions(edge: Edge) -> Iterator[tuple[int, Any]]:
                 yield other, partial(_along, other)
 
 
-def _along(dim: int, func: Any, *args: Any, **kwargs: Any) -> Any:
+def _along(dim: int, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     """The operation along this dimension."""
     if "dim" in kwargs:
         return func(*args, **{**kwargs, "dim": dim})
@@ -313,24 +313,24 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
             yield f"as if {{}} were {text}", partial(_instead_of_one, function)
 
 
-def _instead_of_one(other: Any, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+def _instead_of_one(other: Any, func: Any, x: Tensor, /, *args: Any, **kwargs: Any) -> Any:
     return other(x)
 
 
-def _on_condition(change: Any, func: Any, condition: Tensor, *args: Any, **kwargs: Any) -> Any:
+def _on_condition(change: Any, func: Any, condition: Tensor, /, *args: Any, **kwargs: Any) -> Any:
     return func(change(condition), *args, **kwargs)
 
 
-def _scaled(factor: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+def _scaled(factor: float, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     return factor * func(*args, **kwargs)
 
 
-def _corrected(correction: int, func: Any, *args: Any, **kwargs: Any) -> Any:
+def _corrected(correction: int, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     others = {name: value for name, value in kwargs.items() if name not in ("unbiased", "correction")}
     return func(*(x for x in args if not isinstance(x, bool)), **others, correction=correction)
 
 
-def _instead(other: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
+def _instead(other: Any, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Another operation of the same arguments, with the same kind of result."""
     out, y = func(*args, **kwargs), other(*args, **kwargs)
     return y if isinstance(out, Tensor) else type(out)((y, *out[1:]))
@@ -361,11 +361,11 @@ def constants(edge: Edge) -> Iterator[tuple[float, Any]]:
             yield value, partial(_with_option, name)
 
 
-def _with_argument(place: int, c: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+def _with_argument(place: int, c: float, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     return func(*args[:place], _whole(c), *args[place + 1 :], **kwargs)
 
 
-def _with_option(name: str, c: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+def _with_option(name: str, c: float, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     return func(*args, **{**kwargs, name: _whole(c)})
 
 
