@@ -86,7 +86,7 @@ def one_round(
         J = twin.J(n_in[-1], n_out[-1], z)
         J_of_n_out = twin.J_of_n_out(n_in[-1], n_out[-1], z)
         delta_in = torch.autograd.grad(J, n_in, retain_graph=True)
-        delta_out = torch.autograd.grad(J_of_n_out, n_out[-1:], retain_graph=True)
+        delta_out = torch.autograd.grad(J_of_n_out, n_out[-1:])
         if n_out[:-1]:
             delta_out = torch.autograd.grad(J, n_out[:-1], retain_graph=True) + delta_out
         parameters = list(twin.parameters())  # weight and bias of each layer in turn
@@ -119,13 +119,13 @@ def literal_order(
     with torch.enable_grad():
         twin = Twin(weights, biases, activations, cost)
         n_in, n_out = twin(x.detach())
-        (delta_in,) = torch.autograd.grad(twin.J(n_in[-1], n_out[-1], z), n_in[-1:], retain_graph=True)
+        (delta_in,) = torch.autograd.grad(twin.J(n_in[-1], n_out[-1], z), n_in[-1:])
         found: dict[str, Tensor] = {}
         for layer in reversed(range(len(weights) - 1)):
             above, (w, b) = twin.parameters_of(layer + 1)[0], twin.parameters_of(layer)
-            (gradient,) = torch.autograd.grad(n_in[layer + 1], [above], delta_in, retain_graph=True)
+            (gradient,) = torch.autograd.grad(n_in[layer + 1], [above], delta_in)
             delta_out = delta_in @ (above - eta * gradient)
-            (delta_in,) = torch.autograd.grad(n_out[layer], n_in[layer : layer + 1], delta_out, retain_graph=True)
+            (delta_in,) = torch.autograd.grad(n_out[layer], n_in[layer : layer + 1], delta_out)
             weight, bias = torch.autograd.grad(n_in[layer], [w, b], delta_in, retain_graph=True)
             found |= {f"delta_out[{layer}]": delta_out, f"delta_in[{layer}]": delta_in}
             found |= {f"weight[{layer}]": weight, f"bias[{layer}]": bias}

@@ -233,8 +233,8 @@ def _softmax_back(p: Tensor, dim: int, g: Tensor) -> Tensor:
 
 def _overwritten(edge: Edge, g: Tensor, *, first: bool = False) -> Tensor:
     """What comes back through a selection, if of all that comes to one place a single one stays."""
-    numbers = torch.arange(edge.x.numel(), dtype=edge.x.dtype, device=edge.x.device).view(edge.x.shape)
-    places = edge.of(edge.having(edge.place, numbers)).long().flatten()
+    numbers = torch.arange(edge.x.numel(), device=edge.x.device).view(edge.x.shape)
+    places = edge.of(edge.having(edge.place, numbers)).flatten()
     order = places.argsort(stable=True)
     places, nowhere = places[order], places.new_tensor([-1])
     stays = (places.diff(prepend=nowhere) if first else places.diff(append=nowhere)) != 0

@@ -14,7 +14,7 @@ from manual_bp import Network, _checks
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import ReLU, SigmoidCrossEntropy, SiLU, SoftmaxCrossEntropy, SquaredError, Tanh
-from reference.network import one_round
+from reference.network import Twin, one_round
 from reference.precision import rungs
 from reference.witnesses import complex_step
 
@@ -445,3 +445,16 @@ def test_a_network_shows_what_it_is():
 def test_squared_error_takes_any_output():
     net = Network.random([3, 4, 2], activation=[Tanh, "relu"], cost=SquaredError)
     assert [rule.__name__ for rule in net.activations] == ["Tanh", "ReLU"]
+
+
+def test_a_twin_draws_nothing():
+    before = torch.get_rng_state()
+    Twin([torch.ones(4, 3)], [torch.ones(4)], ["tanh"], "squared_error")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_twin_of_an_unknown_cost_is_refused():
+    twin = Twin([torch.ones(4, 3)], [torch.ones(4)], ["tanh"], "hinge")
+    says = "^cost: expected cross_entropy, softmax_cross_entropy or squared_error, got 'hinge'$"
+    with pytest.raises(ValueError, match=says):
+        twin.J(torch.ones(4), torch.ones(4), torch.ones(4))

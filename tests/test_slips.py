@@ -175,6 +175,8 @@ def test_what_has_no_such_weight_cannot_have_it_updated():
     assert edge(torch.matmul, X, W).updated(normal(2, 2), DW) is None
     assert edge(torch.matmul, W.T, X.T, place=0).updated(W.T, DW.T) is None  # it is what is differentiated by
     assert edge(torch.matmul, X, square).updated(square + 1, square) is None
+    many = normal(3, 2, 5)
+    assert edge(torch.bmm, CUBE, many).updated(many + 1, many) is None
 
 
 # Wrong derivatives of an operation
@@ -306,9 +308,9 @@ def test_a_softmax_that_is_told_no_dimension_is_over_the_last():
     def softmax(x):
         return torch.softmax(x, -1)
 
-    ours = values(slips(edge(softmax, X)), G)
-    theirs = values(slips(edge(torch.softmax, X, -1)), G)
-    assert theirs.keys() - ours.keys() == {along(0)}  # it takes no other
+    ours = values(slips(edge(softmax, CUBE)), ITS_G)
+    theirs = values(slips(edge(torch.softmax, CUBE, -1)), ITS_G)
+    assert theirs.keys() - ours.keys() == {along(0), along(1)}  # it takes no other
     agree(ours, {text: theirs[text] for text in ours})
 
 
@@ -320,6 +322,7 @@ SELECTIONS = {
     "gather": (edge(torch.gather, X, 1, INDEX.view(2, 3)), normal(2, 3, seed=1)),
     "take_along_dim": (edge(torch.take_along_dim, X, INDEX[:4, None], 1), normal(4, 1, seed=1)),
     "take": (edge(torch.take, X, torch.tensor([11, 4, 11, 0, 4])), normal(5, seed=1)),
+    "take of the second": (edge(torch.take, X, torch.tensor([1, 1])), normal(2, seed=1)),
 }
 
 
@@ -327,7 +330,7 @@ SELECTIONS = {
 def test_at_a_selection(how):
     """One place after the other, the last or the first written last."""
     it, g = SELECTIONS[how]
-    assert it.name == how
+    assert it.name == how.partition(" ")[0]
     came_from = it.of(it.having(it.place, torch.arange(12.0).view(4, 3))).flatten().tolist()
     overwritten, first = torch.zeros(12, dtype=torch.float64), torch.zeros(12, dtype=torch.float64)
     pairs = [*zip(map(int, came_from), g.flatten(), strict=True)]
@@ -375,6 +378,15 @@ def test_at_a_product_of_matrices():
             stands(2, reversed_): G.flip(-1) @ square.T,
             stands(2, both): (G.flip(-1) @ square.T).flip(-1),
         },
+    )
+
+
+def test_at_products_of_many_matrices():
+    w, g = normal(3, 2, 5, seed=2), normal(3, 4, 5, seed=3)
+    reversed_, both = "reversed along its last dimension", "reversed along its last two dimensions"
+    agree(
+        values(slips(edge(torch.bmm, CUBE, w)), g),
+        {stands(2, reversed_): g.flip(2) @ w.mT, stands(2, both): (g.flip(2) @ w.mT).flip(2)},
     )
 
 
@@ -549,6 +561,7 @@ def test_in_place_of_a_where():
         text("false"): other,
     }
     agree(found, theirs)
+    agree(others(edge(torch.where, condition, X, other=other, place=1)), theirs)
 
 
 def test_in_place_of_what_is_along_a_dimension():
@@ -571,6 +584,8 @@ def test_in_place_of_a_mean():
     n_1 = "as if {{}} divided by n − 1 = {} in place of n".format
     agree(others(edge(torch.mean, X)), {n_1(11): X.sum() / 11})
     agree(others(edge(torch.mean, X, 1)), {along_0: X.mean(0), n_1(2): X.sum(1) / 2})
+    theirs = {along_0: X.mean(0, keepdim=True), n_1(2): X.sum(1, keepdim=True) / 2}
+    agree(others(edge(torch.mean, X, 1, keepdim=True)), theirs)
     agree(
         others(edge(torch.mean, X[:1], 0, keepdim=True)),
         {ABSENT: X[:1], "as if {} were along dimension 1": X[:1].mean(1, keepdim=True)}
@@ -589,6 +604,9 @@ def test_in_place_of_a_variance(func, options):
     biased, unbiased = "as if {} were the biased one, divided by n", "as if {} were the unbiased one, divided by n − 1"
     theirs = {biased: root(squares / n), unbiased: root(squares / (n - 1))}
     assert {t: float(v) for t, v in others(edge(func, X, **options)).items()} == pytest.approx(theirs, rel=1e-12)
+    found = others(edge(func, X, dim=0, keepdim=True, **options))
+    theirs = {biased: func(X, 0, correction=0, keepdim=True), unbiased: func(X, 0, correction=1, keepdim=True)}
+    agree({text: found[text] for text in theirs}, theirs)
     if not options:
         found = others(edge(func, X, 0, False))
         agree(
@@ -655,6 +673,7 @@ def scaled(x: Tensor, c: float) -> Tensor:
         (edge(scaled, X, 2.5), 3.0, [(2.5, 3 * X)]),
         (edge(scaled, X, 2), 3.0, []),  # of a whole number it is not known what it is for
         (edge(torch.add, X, G, alpha=2), 3.0, [(2, X + 3 * G)]),
+        (edge(torch.add, X, 2, alpha=4), 3.0, [(2, X + 12), (4, X + 6)]),
         (edge(F.leaky_relu, X, negative_slope=0.1), 0.3, [(0.1, F.leaky_relu(X, 0.3))]),
         (edge(F.threshold, X, 0.1, 0.5), 0.3, [(0.1, F.threshold(X, 0.3, 0.5)), (0.5, F.threshold(X, 0.1, 0.3))]),
         (edge(torch.addcmul, X, G, G, value=0.5), 3.0, [(0.5, X + 3 * G * G)]),

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from manual_bp.rules import RULES
 from reference import crosscheck
 from reference.precision import is_floating
 from reference.twins import TWINS
-from reference.witnesses import GRAD_OUT, central_differences, taylor_rate
+from reference.witnesses import GRAD_OUT, _cost, central_differences, complex_step, limit_at_zero, taylor_rate
 
 # Piecewise functions have no Taylor expansion across their kinks: they are left to differences, away from these.
 KINKED = {"ReLU", "LeakyReLU", "ELU", "Huber", "Hinge", "MaxPool2d", "Residual"}
@@ -96,3 +97,118 @@ def test_what_is_not_finite_has_no_rate():
 def test_a_list_of_outs_and_a_single_gradient():
     x = torch.linspace(-1, 1, 5)
     assert taylor_rate(lambda x: [torch.sin(x), x], lambda g, out, x: g[0] * torch.cos(x) + g[1], (x,)) > 1.9
+
+
+def test_the_rate_is_that_of_the_remainder():
+    """Of a polynomial: the second derivative leaves h², without one the third leaves h³."""
+    x = torch.linspace(0.5, 2, 7, dtype=torch.float64)
+    assert taylor_rate(torch.sin, lambda g, out, x: (g * torch.cos(x),), (x,)) == pytest.approx(2, abs=5e-3)
+    assert taylor_rate(lambda x: x**2, lambda g, out, x: (2 * g * x,), (x,)) == pytest.approx(2, abs=5e-3)
+    at_its_bend = torch.zeros(7, dtype=torch.float64)
+    assert taylor_rate(torch.sin, lambda g, out, x: (g * torch.cos(x),), (at_its_bend,)) == pytest.approx(3, abs=2e-2)
+    assert taylor_rate(torch.sin, lambda g, out, x: (g * torch.sin(x),), (x,)) == pytest.approx(1, abs=5e-3)
+
+
+def test_inputs_that_have_no_gradient_stay_where_they_are():
+    x, seen = torch.linspace(0.5, 2, 7), torch.tensor([True, False, True, True, False, True, True])
+
+    def forward(x, seen, power):
+        assert seen.dtype == torch.bool
+        assert power == 3
+        return torch.sin(x) * seen * power
+
+    def backward(g, out, x, seen, power):
+        return g * seen * power * torch.cos(x), None, None
+
+    assert taylor_rate(forward, backward, (x, seen, 3)) == pytest.approx(2, abs=1e-3)
+    derivative, *others = central_differences(forward, (x, seen, 3))
+    assert others == [None, None]
+    _, (grad_out,), _ = _cost(forward, (x, seen, 3), 0)
+    torch.testing.assert_close(derivative, grad_out * seen * 3 * x.double().cos(), rtol=1e-9, atol=1e-9)
+
+
+def test_the_seed_draws_another_grad_out_and_direction():
+    """Of one direction a wrong gradient may be right: here the second half of it is zero."""
+    x = torch.linspace(0.5, 2, 7, dtype=torch.float64)
+    costs = [_cost(torch.sin, (x,), seed) for seed in (0, 0, 1)]
+    (one,), (same,), (other,) = (grads_out for _, grads_out, _ in costs)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    rates = {taylor_rate(torch.exp, lambda g, out, x: (g * out,), (x,), seed) for seed in range(3)}
+    assert len(rates) == 3
+
+
+def test_the_cost_and_the_size_of_its_terms():
+    x, y = torch.linspace(-1, 1, 5), torch.linspace(2, 3, 3)
+    xs, grads_out, J = _cost(lambda x, y: (x * 2, y), (x, y), 0)
+    assert [v.dtype for v in xs] == [torch.float64] * 2
+    first, second = grads_out[0] * 2 * x.double(), grads_out[1] * y.double()
+    value, size = J((x, y))
+    assert value == pytest.approx(float(first.sum() + second.sum()))
+    assert size == pytest.approx(float(first.abs().sum() + second.abs().sum()))
+
+
+def test_a_limit_is_found_from_afar():
+    """Of a polynomial of h² it is exact as soon as there are as many steps as powers."""
+    steps = []
+
+    def f(h):
+        steps.append(h)
+        return 3 - 2 * h**2 + 5 * h**4
+
+    limit, doubt = limit_at_zero(f, 0.5, 0.0)
+    assert limit == pytest.approx(3, abs=1e-13)
+    assert doubt < 1e-13
+    assert steps == [0.5 / 2**k for k in range(12)]
+
+
+def test_the_doubt_of_a_limit_is_no_less_than_the_rounding():
+    """Which grows as h falls: the one from the largest steps that agree is taken."""
+    limit, doubt = limit_at_zero(lambda h: 3 + h**2, 0.5, 1e-3)
+    assert limit == pytest.approx(3, abs=1e-13)
+    assert doubt == pytest.approx(2 * 1e-3 * 4 / 0.5)  # with 0.125, as soon as two agree
+
+
+def test_the_doubt_of_a_limit_is_how_far_it_is_from_what_it_was_made_of():
+    limit, doubt = limit_at_zero(math.cos, 0.5, 1e-4)
+    assert abs(limit - 1) < doubt
+    values = math.cos(0.5), math.cos(0.25), math.cos(0.125)
+    first, second = ((4 * b - a) / 3 for a, b in pairwise(values))
+    third = (16 * second - first) / 15
+    assert (limit, doubt) == (pytest.approx(third), pytest.approx(max(abs(third - second), 2e-4 * 4 / 0.5)))
+
+
+def test_no_limit_where_there_is_none():
+    limit, doubt = limit_at_zero(lambda h: math.nan, 0.5, 0.0)
+    assert math.isnan(limit)
+    assert doubt == math.inf
+
+
+@pytest.mark.parametrize("number", [1e-3, 1.0, 30.0, -2.0, 1e3, -1e6])
+def test_differences_at_large_and_small_numbers(number):
+    """The step grows with the number, and is no smaller than that of 1."""
+    x = torch.tensor([[number]], dtype=torch.float64)
+    (derivative,) = central_differences(lambda x: x**3, (x,))
+    _, (grad_out,), _ = _cost(lambda x: x**3, (x,), 0)
+    torch.testing.assert_close(derivative, grad_out * 3 * x**2, rtol=1e-9, atol=1e-10)
+
+
+def test_a_complex_step_is_the_derivative_of_one_neuron():
+    """∂J/∂n(in) = n(out) − z, by hand; of one sample, and of the mean of several."""
+    x, z = np.array([[0.5, -1.0, 2.0], [0.1, 0.7, -0.4]]), np.array([[0.3], [1.0]])
+    w, b = np.array([[0.2, -0.4, 0.1]]), np.array([0.3])
+    n_out = 1 / (1 + np.exp(-(x @ w.T + b)))
+    J = -(z * np.log(n_out) + (1 - z) * np.log(1 - n_out))
+    delta_in, delta_out = n_out - z, -z / n_out + (1 - z) / (1 - n_out)
+    theirs = {
+        "J": J.sum(), "x": delta_in @ w, "delta_in[0]": delta_in, "delta_out[0]": delta_out,
+        "weight[0]": delta_in.T @ x, "bias[0]": delta_in.sum(0),
+    }  # fmt: skip
+    ours = complex_step(x, z, [w], [b])
+    assert list(ours) == list(theirs)
+    for name in theirs:
+        np.testing.assert_allclose(ours[name], theirs[name] / 2, rtol=1e-13, err_msg=name)
+    of_one = complex_step(x[0], z[0], [w], [b])
+    np.testing.assert_allclose(of_one["J"], J[0, 0], rtol=1e-13)
+    np.testing.assert_allclose(of_one["weight[0]"], delta_in[:1].T @ x[:1], rtol=1e-13)
+    np.testing.assert_allclose(of_one["delta_in[0]"], delta_in[0], rtol=1e-13)
