@@ -5,10 +5,13 @@ import inspect
 import pytest
 import torch
 
-from manual_bp import mistakes
+from manual_bp import Network, article, mistakes
+from manual_bp.commands.article import DEFAULTS
 from manual_bp.commands.subjects import subjects
 from manual_bp.mistakes import MISTAKES, Edit, planted
 from reference import Report
+from reference import article as article_twin
+from reference import network as network_twin
 from reference.precision import rungs
 
 # The subjects that each mistake must show in, and the first wrong quantity of one of them.
@@ -63,6 +66,40 @@ def test_the_articles_own_mistake_is_named_in_its_own_network(device):
     assert "delta_11_out" in {row.name for row in report.mismatches}
     for row in report.mismatches:
         assert "carry the deltas back: the article's literal order of steps" in row.diagnosis, row
+
+
+def test_the_literal_order_of_a_network_is_that_of_autograd(device):
+    """Ours with old weights replaced by new ones, theirs layer by layer; what they do not tell stays right."""
+    widest = rungs(device)[0]
+    generator = torch.Generator().manual_seed(0)
+    net = Network.random([3, 5, 4, 2], activation="tanh", dtype=widest, device=device, seed=1)
+    x = torch.randn(6, 3, generator=generator).to(device, widest)
+    z = torch.rand(6, 2, generator=generator).to(device, widest)
+    given = (x, z, 0.7, net.weights, net.biases, ["tanh", "tanh", "sigmoid"], "cross_entropy")
+    right, theirs = network_twin.one_round(*given), network_twin.literal_order(*given)
+    wrong = mistakes.literal_order(net, net.forward(x), z, 0.7)
+    layers = ("delta_in", "delta_out", "weight", "bias")
+    ours = {f"{name}[{layer}]": getattr(wrong, name)[layer] for name in layers for layer in range(3)} | {"x": wrong.x}
+    parameters = {"weight": net.weights, "bias": net.biases}
+    for name, values in parameters.items():
+        ours |= {f"new {name}[{i}]": old - 0.7 * ours[f"{name}[{i}]"] for i, old in enumerate(values)}
+    of_the_last = {f"{name}[2]" for name in (*layers, "new weight", "new bias")}
+    assert theirs.keys() == ours.keys() - of_the_last
+    for name, value in ours.items():
+        torch.testing.assert_close(value, (right | theirs)[name], rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(theirs["weight[1]"], right["weight[1]"])
+
+
+def test_the_literal_order_of_the_article_is_that_of_autograd(device):
+    widest = rungs(device)[0]
+    numbers = {name: torch.tensor(x, dtype=widest, device=device) for name, x in DEFAULTS["two_by_two"].items()}
+    with planted("stale-weights"):
+        ours = vars(article.two_by_two(**numbers))
+    right, theirs = article_twin.two_by_two(**numbers), article_twin.literal_order(**numbers)
+    for name in right:
+        torch.testing.assert_close(ours[name], (right | theirs)[name], rtol=1e-5, atol=1e-7)
+    changed = {name for name in right if not torch.isclose(right[name], ours[name])}
+    assert {"delta_11_out", "delta_12_in", "dJ_dw_11_x", "w_12_b_new"} < changed <= theirs.keys() < right.keys()
 
 
 def test_nothing_is_left_of_a_mistake(device):

@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +11,15 @@ from manual_bp.rules import RULES
 from reference import crosscheck
 from reference.precision import is_floating
 from reference.twins import TWINS
-from reference.witnesses import GRAD_OUT, _cost, central_differences, complex_step, limit_at_zero, taylor_rate
+from reference.witnesses import (
+    DIRECTION,
+    GRAD_OUT,
+    _cost,
+    central_differences,
+    complex_step,
+    limit_at_zero,
+    taylor_rate,
+)
 
 # Piecewise functions have no Taylor expansion across their kinks: they are left to differences, away from these.
 KINKED = {"ReLU", "LeakyReLU", "ELU", "Huber", "Hinge", "MaxPool2d", "Residual"}
@@ -127,6 +134,31 @@ def test_inputs_that_have_no_gradient_stay_where_they_are():
     torch.testing.assert_close(derivative, grad_out * seen * 3 * x.double().cos(), rtol=1e-9, atol=1e-9)
 
 
+def test_what_has_no_gradient_is_not_asked_for_one():
+    """None for an input that is not felt, and a single gradient of the first."""
+    x, y = torch.linspace(0.5, 2, 7), torch.linspace(0, 1, 3)
+    rate = taylor_rate(lambda x, y: torch.sin(x), lambda g, out, x, y: (g * torch.cos(x), None), (x, y))
+    assert rate == pytest.approx(2, abs=5e-3)
+    rate = taylor_rate(lambda x, n: torch.sin(x) * n, lambda g, out, x, n: g * torch.cos(x) * n, (x, 3))
+    assert rate == pytest.approx(2, abs=5e-3)
+
+
+def test_one_step_above_its_rounding_is_enough():
+    """A remainder of 7·10⁻¹² h² of J: a fourth of 1/4 is above, of 1/8 no more."""
+    d = float(torch.randn(1, generator=torch.Generator().manual_seed(DIRECTION), dtype=torch.float64))
+    c, x = 7e-12 / d**2, torch.ones(1, dtype=torch.float64)
+    rate = taylor_rate(lambda x: x + c * (x - 1) ** 2, lambda g, out, x: (g + 2 * c * (x - 1),), (x,))
+    assert rate == pytest.approx(2, abs=0.1)
+
+
+def test_the_rate_hangs_on_the_seed_alone():
+    x = torch.linspace(0.5, 2, 7)
+    state = torch.get_rng_state()
+    rates = [taylor_rate(torch.exp, lambda g, out, x: (g * out,), (x,)) for _ in range(2)]
+    assert rates[0] == rates[1]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_the_seed_draws_another_grad_out_and_direction():
     """Of one direction a wrong gradient may be right: here the second half of it is zero."""
     x = torch.linspace(0.5, 2, 7, dtype=torch.float64)
@@ -169,13 +201,23 @@ def test_the_doubt_of_a_limit_is_no_less_than_the_rounding():
     assert doubt == pytest.approx(2 * 1e-3 * 4 / 0.5)  # with 0.125, as soon as two agree
 
 
-def test_the_doubt_of_a_limit_is_how_far_it_is_from_what_it_was_made_of():
-    limit, doubt = limit_at_zero(math.cos, 0.5, 1e-4)
-    assert abs(limit - 1) < doubt
-    values = math.cos(0.5), math.cos(0.25), math.cos(0.125)
-    first, second = ((4 * b - a) / 3 for a, b in pairwise(values))
-    third = (16 * second - first) / 15
-    assert (limit, doubt) == (pytest.approx(third), pytest.approx(max(abs(third - second), 2e-4 * 4 / 0.5)))
+@pytest.mark.parametrize("rounding", [0.0, 1e-12, 1e-8, 1e-4])
+@pytest.mark.parametrize(
+    "f", [math.cos, lambda h: 1 / (1 + 20 * h * h), lambda h: 2 + abs(h) ** 3, lambda h: 1 + 1e-3 * math.sin(1 / h)]
+)
+def test_the_doubt_of_a_limit_is_how_far_it_is_from_what_it_was_made_of(f, rounding):
+    """T[k, m], m times extrapolated from 0.5/2ᵏ⁻ᵐ to 0.5/2ᵏ: that with the least doubt."""
+    T = {(k, 0): f(0.5 / 2**k) for k in range(12)}
+    doubts = {}
+    for k in range(12):
+        for m in range(1, k + 1):
+            T[k, m] = T[k, m - 1] + (T[k, m - 1] - T[k - 1, m - 1]) / (4**m - 1)
+            made_of = abs(T[k, m] - T[k, m - 1]), abs(T[k, m] - T[k - 1, m - 1])
+            doubts[k, m] = max(*made_of, 2 * rounding / (0.5 / 2**k))
+    limit, doubt = limit_at_zero(f, 0.5, rounding)
+    least = min(doubts.values())
+    assert doubt == pytest.approx(least, rel=1e-3, abs=4e-16)
+    assert any(T[place] == pytest.approx(limit, rel=1e-14) for place in doubts if doubts[place] <= least + 4e-16)
 
 
 def test_no_limit_where_there_is_none():
