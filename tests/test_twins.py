@@ -28,6 +28,7 @@ def test_numbers_near_no_kink():
 
 def test_numbers_from_zero_to_one():
     p = drawn(twins.probability(40, 30))
+    assert torch.equal(p, drawn(twins.probability(40, 30)))
     assert p.shape == (40, 30)
     assert p.dtype == F64
     assert 0 <= p.min() < 0.01
@@ -36,16 +37,18 @@ def test_numbers_from_zero_to_one():
 
 
 @pytest.mark.parametrize(
-    ("domain", "numbers", "dtype"),
+    ("domain", "given", "numbers", "dtype"),
     [
-        (twins.index(4, 40, 30), {0, 1, 2, 3}, torch.int64),
-        (twins.ties(40, 30), {-2, -1, 0, 1, 2}, F64),
-        (twins.sign(40, 30), {-1, 1}, F64),
-        (twins.mask(40, 30), {False, True}, torch.bool),
+        (twins.index, (4, 40, 30), {0, 1, 2, 3}, torch.int64),
+        (twins.ties, (40, 30), {-2, -1, 0, 1, 2}, F64),
+        (twins.sign, (40, 30), {-1, 1}, F64),
+        (twins.mask, (40, 30), {False, True}, torch.bool),
     ],
 )
-def test_each_of_a_few_numbers(domain, numbers, dtype):
+def test_each_of_a_few_numbers(domain, given, numbers, dtype):
+    domain = domain(*given)
     x = drawn(domain)
+    assert torch.equal(x, drawn(domain))
     assert x.shape == (40, 30)
     assert x.dtype == dtype
     assert set(x.unique().tolist()) == numbers
