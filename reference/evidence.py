@@ -43,7 +43,7 @@ class _Gathering:
         self.named = {name: x for name, x in zip(pair.names, self.xs, strict=True) if isinstance(x, Tensor)}
         self.judged = [pair.names[i] for i in pair.judged]
         # grad_out, where there is one
-        self.g = self.grads_out[0] if pair.outs == 1 and is_floating(self.grads_out[0]) else None
+        self.g: Tensor | None = self.grads_out[0] if pair.outs == 1 else None
 
     def _gradients(self, grads_out: Sequence[Any], xs: Sequence[Any]) -> ByName:
         return self.pair.by_autograd(*rounded(grads_out, torch.float64), *rounded(xs, torch.float64))
@@ -179,7 +179,11 @@ class _Gathering:
         if self.g is None:
             return
         words = ("out", self.pair.names[i])
-        nameless = partial(self.pair.truth)  # what somebody calls softmax may be another function
+
+        def nameless(*xs: Any) -> Any:  # what somebody calls softmax may be another function
+            set_seed(device_of(xs), self.pair.seed)
+            return self.pair.truth(*xs)
+
         whole = Edge(0, i, nameless, rounded(self.xs, torch.float64), {}, self.out, words)
         edges = [whole]
         for function in (getattr(torch, name) for name in SOFTMAX):
@@ -189,7 +193,6 @@ class _Gathering:
                     edges.append(Edge(0, i, function, [whole.x, dim], {}, self.out, words))
         for text, slip in chain(*(until_it_fails(slips(edge)) for edge in edges), derivatives(whole)):
             with suppress(Exception):
-                set_seed(device_of(self.xs), self.pair.seed)
                 yield text.format("the forward"), slip(self.g)
 
     def _paths(self) -> Paths:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from itertools import combinations, pairwise
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -112,7 +113,8 @@ class _Recorded(_Mode):
             said = [code for i, code in enumerate(codes) if not i or len({other[i : i + 1] for other in others}) > 1]
             operation = f"{name} ({', from '.join(said)})" if said else name
             found.setdefault((operation, by), []).extend(edges)
-        return found
+        # Places of one name, as where there is no source, in the order in which they ran
+        return {name: sorted(edges, key=attrgetter("number")) for name, edges in found.items()}
 
 
 class _Changed(_Mode):
@@ -148,9 +150,9 @@ def _takes(function: Call, args: Any, kwargs: dict[str, Any]) -> bool:
     return True
 
 
-def _version(x: Any) -> int:
-    """How often a tensor was changed in place."""
-    return x._version if isinstance(x, Tensor) else 0
+def _version(x: Any) -> int | None:
+    """How often it was changed in place, if it is a tensor."""
+    return x._version if isinstance(x, Tensor) else None
 
 
 def _result(out: Any) -> Tensor | None:
@@ -160,8 +162,8 @@ def _result(out: Any) -> Tensor | None:
 
 
 def _place() -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """Where the caller is, and the code there and in its callers; torch's own functions are passed over."""
-    frame: FrameType | None = sys._getframe(2)
+    """Where an operation is called, and the code there and in its callers; what is torch's, or ours, is passed over."""
+    frame: FrameType | None = sys._getframe()
     where: list[Any] = []
     codes: list[str] = []
     written_out = ""
@@ -175,18 +177,17 @@ def _place() -> tuple[tuple[Any, ...], tuple[str, ...]]:
             where.append((frame.f_code, frame.f_lasti))
         if not file.startswith((TORCHS, OURS)):
             line, code = _code(frame)
-            codes += [f"line {line}: {code}{written_out}"] if code else []
+            codes.append(f"line {line}: {code}{written_out}" if code else "")
             written_out = ""
         frame = frame.f_back
-    return tuple(where), tuple(codes)
+    return tuple(where), tuple(filter(None, codes))
 
 
 def _code(frame: FrameType) -> tuple[int, str]:
     """The line, and the expression that runs there, or its first line if it has several."""
-    positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-    line, end, start, stop = positions
+    line, end, start, stop = list(frame.f_code.co_positions())[frame.f_lasti // 2]
     text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    if line == end == frame.f_lineno and start is not None and stop is not None:
+    if line == end:
         text = text.encode()[start:stop].decode(errors="replace")  # columns are counted in bytes, before an edit
     return frame.f_lineno, text.strip()
 
@@ -263,8 +264,9 @@ class Paths:
         known: defaultdict[int, dict[str, Tensor]] = defaultdict(lambda: dict(self._named))
         for (name, _), edges in self._places.items():
             for before, after in pairwise(edges):
-                known[before.number]["the value of the step after"] = after.args[before.place]
-                known[after.number]["the value of the step before"] = before.args[after.place]
+                which = f"argument {before.place + 1} of the step"
+                known[before.number][f"{which} after"] = after.x
+                known[after.number][f"{which} before"] = before.x
             for others in self._places.values():
                 # Where both run equally often, it is the result of the same step.
                 pairs = (
@@ -322,13 +324,11 @@ class Paths:
         if self._left >= 0:
             calls = {n: partial(_in_place, call) if n in self._in_place else call for n, call in calls.items()}
             with suppress(Exception), _Changed(calls):  # another shape, say: then nobody took it so
-                found = self._gradients()
-                if all(x.shape == y.shape for x, y in zip(found, self._whole, strict=True)):
-                    return found
+                return self._gradients()
         return None
 
 
-def _in_place(call: Call, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _in_place(call: Call, func: Any, x: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:
     """What is otherwise is written where the operation writes its result."""
     return x.copy_(call(func, x.clone(), *args, **kwargs))
 
@@ -348,7 +348,7 @@ def _every(name: str, edges: list[Edge]) -> str:
     return f"every {name}" if len(edges) > 1 else name
 
 
-def _slipping(slipped: Mapping[int, Slip], func: Any, *args: Any, **kwargs: Any) -> Any:
+def _slipping(slipped: Mapping[int, Slip], func: Any, /, *args: Any, **kwargs: Any) -> Any:
     """The operation with other derivatives by some of its arguments."""
     out = func(*[x.detach() if i in slipped else x for i, x in enumerate(args)], **kwargs)
     y = _result(out)
