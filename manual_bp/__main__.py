@@ -121,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     train = command(
         "train", "Train a network by hand-written backward propagation, beside autograd on the same batches."
     )
-    train.add_argument("--data", required=True, metavar="DATA", help="digits, or FILE.npz with arrays X and Z")
+    train.add_argument("--data", required=True, help="digits, or FILE.npz with arrays X and Z")
     train.add_argument(
         "--hidden", type=int, nargs="*", default=[32], metavar="N", help="neurons of each hidden layer (32)"
     )
@@ -182,7 +182,7 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--inputs", nargs="+", default=[], metavar="NAME=X", help="inputs and targets, as x=0.5 z_1=0")
     command.add_argument("--weights", nargs="+", default=[], metavar="NAME=X", help="weights, as w_11_x=0.1 w_21_b=-2")
     command.add_argument("--eta", type=float, help="learning rate (0.5)")
-    command.add_argument("--file", metavar="FILE", help="the numbers in TOML or JSON: tables neuron and two_by_two")
+    command.add_argument("--file", help="the numbers in TOML or JSON: tables neuron and two_by_two")
 
 
 @contextmanager

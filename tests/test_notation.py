@@ -1,15 +1,20 @@
 """The article's notation, and `manual-bp article` in the terminal."""
 
 import ast
+import io
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from manual_bp import article, notation
+from manual_bp import __version__, article, notation
 from manual_bp.__main__ import main
-from manual_bp.commands.article import DEFAULTS
+from manual_bp._console import Plain
+from manual_bp.commands import CommandError, _writing
+from manual_bp.commands import article as article_module
+from manual_bp.commands.article import DEFAULTS, Line, as_network, numbers_given
 from reference import article as reference_article
 
 
@@ -178,3 +183,301 @@ def test_a_mistake_is_seen(capsys, monkeypatch):
     assert main(["article", "neuron"]) == 1
     out = capsys.readouterr().out
     assert re.search(r"MISMATCH in \d+ of 16", out)
+
+
+@pytest.mark.parametrize(
+    ("value", "autograd", "apart"),
+    [
+        (0.5, 0.5, "0"),
+        (0.5 + 2**-53, 0.5, "2"),
+        (-0.5, -0.5 - 2**-52, "4"),
+        (3 * 2.0**-60, 0.0, f"{3 * 2.0**-60:.2g}"),
+        (-0.25, 0.0, "0.25"),
+    ],
+)
+def test_how_far_apart_in_roundoffs_or_beside_zero_in_full(value, autograd, apart):
+    assert Line(EQUATION, "", value, autograd).apart == apart
+
+
+EQUATION = notation.Equation("Forward & <back>", "n_out", ast.parse("sigmoid(n_in)", mode="eval").body)
+LINES = [
+    Line(EQUATION, "σ(−1)", 0.25, 0.5),
+    Line(EQUATION._replace(name="w1", value=ast.parse("x1", mode="eval").body), "(−2)", -2.0, -2.0),
+    Line(EQUATION._replace(section="Step 1: δ"), "<3>", 3.0, 3.0),
+]
+
+
+class Recorded(Plain):
+    """Keeps what is printed, and in what style."""
+
+    def __init__(self):
+        self.printed = []
+
+    def print(self, text="", *, style=None, end="\n"):
+        self.printed.append((text + end, style))
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    recorded = Recorded()
+    monkeypatch.setattr(article_module, "console", lambda: recorded)
+    return recorded
+
+
+def test_equations_are_printed_under_their_sections_and_numbers_once(lines):
+    article_module._print(lines, LINES)
+    assert lines.printed == [
+        ("\nForward & <back>\n", "bold"),
+        ("  n(out) = σ(n(in))\n", None),
+        ("         = σ(−1)\n", None),
+        ("         = 0.25   autograd 0.5, 4.5e+15 roundoffs apart\n", None),
+        ("  w1 = x1\n", None),
+        ("     = −2   autograd −2, 0 roundoffs apart\n", None),
+        ("\nStep 1: δ\n", "bold"),
+        ("  n(out) = σ(n(in))\n", None),
+        ("         = <3>\n", None),
+        ("         = 3   autograd 3, 0 roundoffs apart\n", None),
+    ]
+
+
+WORKED = dict.fromkeys(("html_file", "figures", "file", "eta"))
+
+
+def test_a_network_is_worked_under_its_title_and_numbers_to_its_verdict(lines, monkeypatch):
+    assert article_module.article("neuron", [], [], **WORKED) == 0
+    assert lines.printed[:3] == [
+        ("Figure 1: one neuron\n", "bold"),
+        ("x1 = 1, x2 = 2, y = 1, η = 0.5, w1 = 0.1, w2 = −0.3, wb = 0.2\n", None),
+        ("\nForward\n", "bold"),
+    ]
+    assert lines.printed[3:6] == [
+        ("  n(in) = w1·x1 + w2·x2 + wb\n", None),
+        ("        = 0.1·1 + (−0.3)·2 + 0.2\n", None),
+        ("        = −0.3   autograd −0.3, 0 roundoffs apart\n", None),
+    ]
+    assert lines.printed[-1] == ("\narticle.neuron: agrees with autograd in all 16 quantities\n\n", "bold")
+    assert article_module.article("two_by_two", [], [], **WORKED) == 0
+    assert ("Figure 2: two layers, four neurons\n", "bold") in lines.printed
+    twin = reference_article.neuron
+    monkeypatch.setattr(reference_article, "neuron", lambda **given: twin(**given | {"w1": given["w1"] + 1e-9}))
+    lines.printed.clear()
+    assert article_module.article("neuron", [], [], **WORKED) == 1
+    assert lines.printed[-1][0].startswith("\narticle.neuron: gradient: MISMATCH in ")
+    assert lines.printed[-1][1] == "bold red"
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_network_is_worked_in_float64(name):
+    steps, report = article_module._work(name, DEFAULTS[name])
+    ours = vars(getattr(article, name)(**DEFAULTS[name]))
+    assert {line.equation.name: line.value for line in steps} == {
+        quantity: value.item() for quantity, value in ours.items() if quantity not in DEFAULTS[name]
+    }
+    assert {row.dtype for row in report.rows} == {torch.float64}
+
+
+def test_files_are_in_utf_8_whatever_the_machine_has(lines, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
+    numbers, page = tmp_path / "numbers.toml", tmp_path / "page.html"
+    numbers.write_bytes("# η\n[neuron]\neta = 2\n".encode())
+    monkeypatch.setattr(article_module, "_figures", lambda given: {})
+    monkeypatch.setattr(article_module, "_page", lambda worked, given, drawn: f"η = {given['neuron']['eta']:g}")
+    assert article_module.article("neuron", [], [], **WORKED | {"file": str(numbers), "html_file": str(page)}) == 0
+    assert page.read_bytes() == "η = 2".encode()
+
+
+def given(*networks, inputs=(), weights=(), eta=None, file=None):
+    return numbers_given(networks or list(DEFAULTS), list(inputs), list(weights), eta, file)
+
+
+def test_numbers_come_from_the_defaults_the_file_and_the_command_line_in_this_order(tmp_path):
+    file = tmp_path / "numbers.toml"
+    file.write_text("[neuron]\nx1 = 3\nx2 = 4\neta = 2\n[two_by_two]\nx = 5\ny = 6\n", encoding="utf-8")
+    ours = given(inputs=["x1=7", "y=1"], weights=["wb=8", "w_11_x=9"], file=str(file))
+    assert ours == {
+        "neuron": DEFAULTS["neuron"] | {"x1": 7.0, "x2": 4.0, "y": 1.0, "wb": 8.0, "eta": 2.0},
+        "two_by_two": DEFAULTS["two_by_two"] | {"x": 5.0, "y": 1.0, "w_11_x": 9.0},
+    }
+    assert {network: list(numbers) for network, numbers in ours.items()} == {
+        network: list(numbers) for network, numbers in DEFAULTS.items()
+    }
+    assert given("neuron", file=str(file), eta=0.0) == {
+        "neuron": DEFAULTS["neuron"] | {"x1": 3.0, "x2": 4.0, "eta": 0.0}
+    }
+    assert all(numbers["eta"] == 3.0 for numbers in given(eta=3.0).values())
+    assert given() == DEFAULTS
+
+
+TWO_BY_TWO = "w_11_x, w_11_y, w_11_b, w_12_x, w_12_y, w_12_b, w_21_11, w_21_12, w_21_b, w_22_11, w_22_12, w_22_b"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (
+            {"inputs": ["eta=1"]},
+            "--inputs eta=1: expected NAME=NUMBER, NAME one of x1, x2, y of neuron; x, y, z_1, z_2 of two_by_two",
+        ),
+        (
+            {"weights": ["x=1"]},
+            f"--weights x=1: expected NAME=NUMBER, NAME one of w1, w2, wb of neuron; {TWO_BY_TWO} of two_by_two",
+        ),
+        ({"inputs": ["x1=a=b"]}, "--inputs x1: expected a number, got 'a=b'"),
+        ({"inputs": ["x1"]}, "--inputs x1: expected a number, got ''"),
+        ({"file": "no.json"}, "no.json: No such file or directory"),
+        ({"file": "list.json"}, "list.json: expected tables neuron and two_by_two, got list"),
+        ({"file": "bytes.json"}, "bytes.json: expected TOML, or JSON in a .json file: 'utf-8' codec can't decode byte"),
+        ({"file": "text.json"}, "text.json: expected TOML, or JSON in a .json file: Expecting value: line 1 column 1"),
+        ({"file": "json.txt"}, "json.txt: expected TOML, or JSON in a .json file: "),
+        ({"file": "number.toml"}, "number.toml: expected tables neuron and two_by_two, got 'neuron'"),
+        ({"file": "none.json"}, "none.json: neuron: x1: expected a number, got None"),
+        ({"file": "huge.json"}, "huge.json: neuron: x1: expected a finite number, got inf"),
+        (
+            {"file": "eta_.json"},
+            "eta_.json: neuron: expected one of x1, x2, y, eta, w1, w2, wb, got 'eta_'",
+        ),
+    ],
+)
+def test_numbers_that_are_none_are_named(asked, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in {
+        "list.json": b"[1]", "bytes.json": b"\xff", "text.json": b"text", "json.txt": b'{"neuron": {}}',
+        "number.toml": b"neuron = 3", "none.json": b'{"neuron": {"x1": null}}',
+        "huge.json": b'{"neuron": {"x1": 1%s}}' % (b"0" * 400), "eta_.json": b'{"neuron": {"eta_": 1}}',
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CommandError) as refused:
+        given(**asked)
+    said = str(refused.value)
+    assert said == says or (": expected TOML" in says and said.startswith(says))
+
+
+def test_a_table_of_equations():
+    heads = "<th>equation</th><th>in numbers</th><th>value</th><th>autograd</th><th>roundoffs apart</th>"
+    n_out = notation.mathml("n_out")
+    of_n_in = notation.as_mathml(EQUATION.value)
+    x1 = notation.mathml("x1")
+    math = '<math displaystyle="true"><mrow>'
+    assert article_module._table(LINES[:2]) == (
+        f'<div class="scroll"><table><tr>{heads}</tr>'
+        f"<tr><td>{math}{n_out}<mo>=</mo>{of_n_in}</mrow></math></td>"
+        '<td class="numbers">σ(−1)</td><td class="number">0.25</td><td class="number">0.5</td>'
+        '<td class="number">4.5e+15</td></tr>'
+        f"<tr><td>{math}{notation.mathml('w1')}<mo>=</mo>{x1}</mrow></math></td>"
+        '<td class="numbers">(−2)</td><td class="number">−2</td><td class="number">−2</td>'
+        '<td class="number">0</td></tr></table></div>'
+    )
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """A page of the three equations, with the names of the pictures in their place."""
+
+    def write(name, *, ok=True, steps=LINES):
+        monkeypatch.setattr(article_module, "_figure", lambda picture: f"<figure>{picture}</figure>")
+        monkeypatch.setattr(article_module, "_table", lambda lines: f"<table>{len(lines)}</table>")
+        monkeypatch.setattr(article_module, "_verdict", lambda name, report: f"{name} & <{report.ok}>")
+        pictures = {picture: picture for places in article_module.PLACES.values() for picture in places}
+        worked = {name: (steps, SimpleNamespace(ok=ok))}
+        return article_module._page(worked, {name: {"x1": 0.5, "eta": -1.0}}, {"neuron": "of the neuron"} | pictures)
+
+    return write
+
+
+def test_a_page_to_the_letter(page):
+    title = "Neural Networks Backward Propagation, worked through"
+    for name, figure, state in (("neuron", "<figure>of the neuron</figure>\n", "ok"), ("two_by_two", "", "wrong")):
+        picture = "" if figure else "\n<figure>delta-21</figure>\n<figure>step-1</figure>"
+        assert page(name, ok=state == "ok") == (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{title}</title><style>{article_module.STYLE}</style></head>\n<body><h1>{title}</h1>\n"
+            "<p>The article by Mark Chang (2015), equation by equation, beside autograd.</p>\n"
+            f"<h2>{article_module.TITLES[name]}</h2>\n{figure}<p>x1 = 0.5, η = −1</p>\n"
+            "<h3>Forward &amp; &lt;back&gt;</h3><table>2</table>\n"
+            f"<h3>Step 1: δ</h3><table>1</table>{picture}\n"
+            f'<p class="{state}">{name} &amp; &lt;{state == "ok"}&gt;</p>\n'
+            f"<p><small>manual-bp {__version__}, torch {torch.__version__}, float64</small></p></body></html>\n"
+        )
+
+
+def test_every_picture_has_its_place_on_the_page(page):
+    """After the section that it shows, in the order of the article."""
+    html = page("two_by_two", steps=[Line(e, "", 1.0, 1.0) for e in notation.equations(article.two_by_two)])
+    found = re.findall(r"<h3>(Forward, layer 2|Step \d|\(1\) Descent)|<figure>(.*?)</figure>", html)
+    assert ["".join(one) for one in found] == [
+        "Forward, layer 2", "network", "Step 1", "delta-21", "step-1", "Step 2", "step-2", "Step 3", "delta-11",
+        "step-3", "Step 4", "(1) Descent", "step-4",
+    ]  # fmt: skip
+
+
+def test_what_was_written_is_said(lines, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    html, folder = tmp_path / "article.html", tmp_path / "new" / "drawn"
+    saved = []
+    monkeypatch.setattr("manual_bp.figures.save", lambda figure, path: saved.append((figure, path)))
+    monkeypatch.setattr(article_module, "_figures", lambda given: {name: list(given) for name in ("one", "two")})
+    monkeypatch.setattr(article_module, "_page", lambda *given: f"δ of {[list(part) for part in given]}")
+    files = {"html_file": str(html), "figures": str(folder)}
+    assert article_module.article("neuron", [], [], **WORKED | files) == 0
+    assert lines.printed[-2:] == [(f"figures: 2 in {folder}\n", None), (f"page: {html}\n", None)]
+    assert html.read_text(encoding="utf-8") == "δ of [['neuron'], ['neuron'], ['one', 'two']]"
+    assert folder.is_dir()
+    assert saved == [(["neuron"], folder / "one.svg"), (["neuron"], folder / "two.svg")]
+    for option in files:
+        lines.printed.clear()
+        assert article_module.article("neuron", [], [], **WORKED | {option: files[option]}) == 0
+        assert len([text for text, _ in lines.printed if text.startswith(("figures:", "page:"))]) == 1
+
+
+@pytest.mark.parametrize("option", ["--html", "--figures"])
+def test_where_nothing_can_be_written_it_is_said_before_the_work(option, lines, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    name = {"--html": "html_file", "--figures": "figures"}[option]
+    asked = {name: str(tmp_path / "file" / "f")}
+    why = f"there is no directory {tmp_path / 'file'}"
+    if option == "--figures":
+        why = f"expected a directory, {tmp_path / 'file'} is none"
+    for installed, says in ((True, why), (False, "matplotlib is not installed: pip install 'manual-bp[figures]'")):
+        monkeypatch.setattr(_writing, "find_spec", lambda module, installed=installed: installed or None)
+        with pytest.raises(CommandError, match=f"^{re.escape(f'{option} {asked[name]}: {says}')}$"):
+            article_module.article("neuron", [], [], **WORKED | asked)
+    assert lines.printed == []
+
+
+@pytest.mark.parametrize("option", ["html_file", "figures"])
+def test_a_full_disk_behind_a_page_or_a_figure_is_said(option, lines, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+
+    def full(*given, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("manual_bp.figures.save", full)
+    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    monkeypatch.setattr(article_module, "_figures", lambda given: {"one": "figure"})
+    monkeypatch.setattr(article_module, "_page", lambda *given: "")
+    what = f"--{option.removesuffix('_file')} {tmp_path / 'f'}"
+    with pytest.raises(CommandError, match=f"^{re.escape(what)}: No space left on device$"):
+        article_module.article("neuron", [], [], **WORKED | {option: str(tmp_path / "f")})
+
+
+def test_a_network_in_matrix_form():
+    net, x, z = as_network("neuron", {"x1": 1.0, "x2": 2.0, "y": 3.0, "w1": 4.0, "w2": 5.0, "wb": 6.0})
+    assert (net.weights[0].tolist(), net.biases[0].tolist()) == ([[4, 5]], [6])
+    assert (x.tolist(), z.tolist(), net.dtype) == ([1, 2], [3], torch.float64)
+    numbers = {name: float(i) for i, name in enumerate((*TWO_BY_TWO.split(", "), "x", "y", "z_1", "z_2"))}
+    net, x, z = as_network("two_by_two", numbers)
+    assert [w.tolist() for w in net.weights] == [[[0, 1], [3, 4]], [[6, 7], [9, 10]]]
+    assert [b.tolist() for b in net.biases] == [[2, 5], [8, 11]]
+    assert (x.tolist(), z.tolist(), net.dtype) == ([12, 13], [14, 15], torch.float64)
+
+
+def test_what_is_drawn_is_of_the_numbers_given(monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("manual_bp.figures.Scene.of", lambda net, x, z, eta: (net.sizes, x.tolist(), z.tolist(), eta))
+    monkeypatch.setattr("manual_bp.figures.article_figures", lambda scenes: scenes.items())
+    assert article_module._figures(given(inputs=["x=3"], eta=7.0)) == {
+        "neuron": ((2, 1), [1.0, 2.0], [1.0], 7.0),
+        "two_by_two": ((2, 2, 2), [3.0, -1.0], [1.0, 0.0], 7.0),
+    }

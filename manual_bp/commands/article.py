@@ -38,13 +38,11 @@ class Line(NamedTuple):
     equation: notation.Equation
     in_numbers: str
     value: float
-    autograd: float | None
+    autograd: float
 
     @property
     def apart(self) -> str:
         """How far autograd's value is, in roundoffs of it."""
-        if self.autograd is None:
-            return ""
         unit = unit_roundoff(torch.float64) * abs(self.autograd)
         return f"{abs(self.value - self.autograd) / unit:.2g}" if unit else f"{abs(self.value):.2g}"
 
@@ -62,19 +60,24 @@ def article(
         matplotlib_for(f"--figures {figures}")
         can_write_into(f"--figures {figures}", figures)
     worked = {name: _work(name, numbers) for name, numbers in given.items()}
+    written = []
     if html_file or figures:
         drawn = _figures(given)
         if figures:
             _write_figures(Path(figures), drawn)
+            written.append(f"figures: {len(drawn)} in {figures}")
         if html_file:
             with writing(f"--html {html_file}"), whole(Path(html_file)) as draft:
                 draft.write_text(_page(worked, given, drawn), encoding="utf-8")
+            written.append(f"page: {html_file}")
     lines = console()
     for name, (steps, report) in worked.items():
         lines.print(TITLES[name], style="bold")
         lines.print(", ".join(f"{notation.text(n)} = {notation.number(v)}" for n, v in given[name].items()))
         _print(lines, steps)
         lines.print(f"\n{_verdict(name, report)}\n", style="bold" if report.ok else "bold red")
+    for line in written:
+        lines.print(line)
     return exit_code([report for _, report in worked.values()])
 
 
@@ -160,7 +163,7 @@ def _work(name: str, numbers: Mapping[str, float]) -> tuple[list[Line], Report]:
             equation,
             notation.in_numbers(equation.value, values),
             values[equation.name],
-            float(theirs[equation.name]) if equation.name in theirs else None,
+            float(theirs[equation.name]),
         )
         for equation in notation.equations(function)
     ]
@@ -182,9 +185,8 @@ def _print(lines: Any, steps: list[Line]) -> None:
             lines.print(f"  {name} = {equation}")
             if line.in_numbers.strip("()") != value:
                 lines.print(f"{indent} = {line.in_numbers}")
-            beside = "" if line.autograd is None else f"   autograd {notation.number(line.autograd)}"
-            apart = f", {line.apart} roundoffs apart" if line.apart else ""
-            lines.print(f"{indent} = {value}{beside}{apart}")
+            beside = f"autograd {notation.number(line.autograd)}, {line.apart} roundoffs apart"
+            lines.print(f"{indent} = {value}   {beside}")
 
 
 def _figures(given: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -257,7 +259,8 @@ def _page(
     parts = [f"<h1>{title}</h1>", "<p>The article by Mark Chang (2015), equation by equation, beside autograd.</p>"]
     for name, (steps, report) in worked.items():
         parts.append(f"<h2>{TITLES[name]}</h2>")
-        parts.append(_figure(drawn["neuron"]) if name == "neuron" else "")
+        if name == "neuron":
+            parts.append(_figure(drawn["neuron"]))
         numbers = ", ".join(f"{notation.text(n)} = {notation.number(v)}" for n, v in given[name].items())
         parts.append(f"<p>{html.escape(numbers)}</p>")
         for section, of_section in _by_section(steps):
@@ -279,10 +282,9 @@ def _table(lines: list[Line]) -> str:
     rows = ""
     for line in lines:
         equation = f"{notation.mathml(line.equation.name)}<mo>=</mo>{notation.as_mathml(line.equation.value)}"
-        autograd = "" if line.autograd is None else notation.number(line.autograd)
         rows += f'<tr><td><math displaystyle="true"><mrow>{equation}</mrow></math></td>'
         rows += f'<td class="numbers">{html.escape(line.in_numbers)}</td>'
-        for cell in (notation.number(line.value), autograd, line.apart):
+        for cell in (notation.number(line.value), notation.number(line.autograd), line.apart):
             rows += f'<td class="number">{cell}</td>'
         rows += "</tr>"
     return f'<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>'

@@ -27,7 +27,7 @@ def rules(names: Sequence[str]) -> int:
     known = {name.lower(): name for name in RULES}
     for name in names:
         if name.lower() not in known:
-            near = [known[match] for match in get_close_matches(name.lower(), known, 3)]
+            near = [known[match] for match in get_close_matches(name.lower(), known)]
             hint = f"did you mean {', '.join(near)}? " if near else ""
             raise CommandError(f"rule: there is no {name}: {hint}`manual-bp rules` lists all {len(RULES)}")
     return exit_code([report for name in names for report in _explain(lines, known[name.lower()])])

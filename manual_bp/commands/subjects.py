@@ -208,7 +208,7 @@ def network(
     def with_steps(quantities: dict[str, Tensor]) -> dict[str, Tensor]:
         """The step in place ends with the same weights as the round."""
         new = {name: q for name, q in quantities.items() if name.startswith("new")}
-        return quantities | {name.replace("new", "stepped", 1): q for name, q in new.items()}
+        return quantities | {name.replace("new", "stepped"): q for name, q in new.items()}
 
     def manual(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
         fresh, stepped = (Network(params[:depth], params[depth:], net.activations, net.cost_rule) for _ in range(2))

@@ -85,12 +85,17 @@ def _inside(target: str, found: Any) -> str:
         for name, value in getattr(found, "__dict__", {}).items()
         if isinstance(value, type) and all(hasattr(value, part) for part in PARTS)
     ]
-    return f": did you mean {target}{'.' if ':' in target else ':'}{inside[0]}?" if inside else ""
+    return f": did you mean {target}{':' if _is_place(target) else '.'}{inside[0]}?" if inside else ""
+
+
+def _is_place(target: str) -> bool:
+    """Whether it is a file or a module, not an object in it; a file's own name may have a colon, as that of a drive."""
+    return ":" not in target or target.endswith(".py")
 
 
 def _load(target: str) -> Any:
     """The module, or the object in it, that TARGET names."""
-    place, colon, name = target.rpartition(":") if ":" in target else (target, "", "")
+    place, colon, name = (target, "", "") if _is_place(target) else target.rpartition(":")
     path = Path(place)
     expected = f"{target}: expected file.py, file.py:Object or package.module:Object"
     if path.suffix == ".py":

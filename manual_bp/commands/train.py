@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -109,12 +110,13 @@ def _fits(cost: str, Z: Tensor) -> None:
 def _random(
     sizes: list[int], seed: int, dtype: torch.dtype, place: torch.device, activations: list[str], cost: str
 ) -> Network:
-    """A random network. Raises ValueError for one that there is no memory for."""
+    """A random network. Raises ValueError, with torch's reason, for one that there is no memory for, above all."""
     try:
         return Network.random(sizes, seed=seed, dtype=dtype, device=place, activation=activations, cost=cost)
     except (RuntimeError, TypeError) as error:  # a size of more than 64 bits is of the wrong type
-        size = "-".join(map(str, sizes))
-        raise ValueError(f"network {size}: too large for {place}: {_checks.first_line(error)}") from None
+        size, reason = "-".join(map(str, sizes)), _checks.first_line(error)
+        what = "too large for" if re.search("allocate|out of memory|[Oo]verflow", reason) else "cannot be made on"
+        raise ValueError(f"network {size}: {what} {place}: {reason}") from None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -56,7 +57,7 @@ def verify(
     lines.print(f"{about}, planted: {plant}" if plant else about)
     shares = Shares(lines, [thing.name for thing in things], dtypes)
     reports: list[Report] = []
-    not_judged: dict[str, str] = {}
+    not_judged: defaultdict[str, dict[str, None]] = defaultdict(dict)  # of each thing the reasons, in order
     with mistake, lines.progress() as progress:
         task = progress.add_task("judging", total=len(things) * len(places))
         for thing, place in product(things, places):
@@ -64,12 +65,13 @@ def verify(
             try:
                 report = replace(thing.judge(place, ladders[place], seed), title=thing.name)
             except NotJudged as error:
-                not_judged[thing.name] = str(error)
+                not_judged[thing.name][str(error)] = None
             else:
                 reports.append(report)
                 shares.add(thing.name, place, report.rows, _verdict(report))
             progress.advance(task)
 
+    reasons = {name: "; ".join(of_thing) for name, of_thing in not_judged.items()}
     for report in reports:
         if not report.ok:
             lines.print(f"\n{_where(report)}", style=colour(report.rows))
@@ -78,9 +80,9 @@ def verify(
             lines.print("\n  ".join((f"\n{report.title} on {report.rows[0].device}", *report.said, *kinks)))
     if json_file:
         about_run = {"manual_bp": __version__, "torch": torch.__version__, "seed": seed, "planted": plant}
-        _write(json_file, about_run | _as_dict(reports, not_judged))
+        _write(json_file, about_run | _as_dict(reports, reasons))
     lines.print()
-    for name, reason in not_judged.items():
+    for name, reason in reasons.items():
         lines.print(f"Not judged: {name}: {reason}")
     wrong = sum(report.is_mismatch for report in reports)
     unknown = sum(not is_known(report) for report in reports)
