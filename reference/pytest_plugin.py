@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             "--deterministic", action="store_true", dest="devices_deterministic",
             help="torch's deterministic algorithms, and TF32 off, in the tests that take `device`",
         )  # fmt: skip
-    parser.addini("device", "devices to run on, as for --device", type="args", default=[])
+    parser.addini("device", "devices to run on, as for --device", type="args")
     _yield_to_others(parser)
 
 
@@ -112,7 +112,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             why = _why_not(name, t, marks)
             skip = [pytest.mark.skip(reason=why)] if why else []
             named = list(filter(None, (_Name(name), t)))
-            values.append(pytest.param(*named, id="-".join(named), marks=skip))
+            values.append(pytest.param(*named, marks=skip))
     # In this order, whatever that of the arguments: the id reads cuda-bfloat16.
     metafunc.parametrize(ours, values, indirect=True)
 
@@ -214,20 +214,16 @@ class Devices:
             return
         import torch
 
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        cudnn = torch.backends.cudnn
         with ExitStack() as former:
             was = torch.are_deterministic_algorithms_enabled()
             warned = torch.is_deterministic_algorithms_warn_only_enabled()
             former.callback(torch.use_deterministic_algorithms, was, warn_only=warned)
             torch.use_deterministic_algorithms(True)
-            for backend, name, value in (
-                (cudnn, "deterministic", True),
-                (cudnn, "benchmark", False),
-                (cudnn, "allow_tf32", False),
-                (matmul, "allow_tf32", False),
-            ):
-                former.callback(setattr, backend, name, getattr(backend, name))
-                setattr(backend, name, value)
+            for name, value in (("deterministic", True), ("benchmark", False)):
+                former.callback(setattr, cudnn, name, getattr(cudnn, name))
+                setattr(cudnn, name, value)
+            _TF32.off(former)
             yield
 
     @property
@@ -238,10 +234,9 @@ class Devices:
         """The device of that name; of several of a kind each worker of xdist has its own, in turn."""
         import torch
 
-        kind, _, index = name.partition(":")
         worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-        if kind == "cuda" and not index and worker.isdigit():
-            return torch.device(kind, int(worker) % torch.cuda.device_count())
+        if name == "cuda" and worker.isdigit():
+            return torch.device(name, int(worker) % torch.cuda.device_count())
         return torch.device(name)
 
     def about(self) -> list[str]:
@@ -255,9 +250,7 @@ class Devices:
         if not self.asked or "all" in self.asked:
             lines += [f"  {kind} is not here: {why}" for kind in devices.KINDS if (why := devices.missing(kind))]
         with self.settings():
-            matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-            deterministic = torch.are_deterministic_algorithms_enabled()
-        tf32 = f"TF32 in matrix products {_on_off(matmul)}, in cuDNN {_on_off(cudnn)}"
+            tf32, deterministic = _TF32.about(), torch.are_deterministic_algorithms_enabled()
         return [*lines, f"  {tf32}, deterministic algorithms {_on_off(deterministic)}"]
 
     def pytest_report_collectionfinish(self) -> list[str]:
@@ -372,6 +365,48 @@ class _Random:
                 torch.get_device_module(torch.device(name).type).set_rng_state(state)
 
 
+class _TF32:
+    """Float32 products in TF32: a word for each kind, since torch 2.9, and flags, unreadable where they contradict."""
+
+    @staticmethod
+    def words() -> list[Any]:
+        """What has a word: matrix products, convolutions, RNNs, and matrix products on the CPU; before 2.9 nothing."""
+        import torch
+
+        backends: Any = torch.backends  # the types do not know them all
+        products = backends.cuda.matmul
+        if not hasattr(products, "fp32_precision"):
+            return []
+        return [products, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul]
+
+    @classmethod
+    def about(cls) -> str:
+        from torch.backends import cuda, cudnn
+
+        words = [place.fp32_precision == "tf32" for place in cls.words()[:3]]
+        on = words or [cuda.matmul.allow_tf32, cudnn.allow_tf32]
+        return f"TF32 in matrix products {_on_off(on[0])}, in cuDNN {_on_off(any(on[1:]))}"
+
+    @classmethod
+    def off(cls, former: ExitStack) -> None:
+        import torch
+
+        words, cudnn = cls.words(), torch.backends.cudnn
+        for place in words:
+            former.callback(setattr, place, "fp32_precision", place.fp32_precision)
+            place.fp32_precision = "ieee"
+        former.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        torch.set_float32_matmul_precision("highest")
+        try:
+            flag = cudnn.allow_tf32
+        except RuntimeError:  # it contradicts the words, and these say no
+            flag = True
+        former.callback(setattr, cudnn, "allow_tf32", flag)
+        cudnn.allow_tf32 = False
+        for place in words:  # once more: without the flag, cuDNN has what is said of everything
+            place.fp32_precision = "ieee"
+
+
 def _device_of(item: pytest.Item) -> str | None:
     """The name of the device that we gave to the test, if we did."""
     callspec = getattr(item, "callspec", None)
@@ -395,7 +430,15 @@ def _is_taken(parser: pytest.Parser, option: str) -> bool:
 
 def _yield_to_others(parser: pytest.Parser) -> None:
     """Let whoever adds an option of the same name later have it: a conftest's own --device wins."""
-    containers = (getattr(parser, "optparser", None), *(getattr(g, "_arggroup", None) for g in parser._groups))
-    for container in (*containers, getattr(parser._anonymous, "_arggroup", None)):
-        if container is not None:
+    if hasattr(parser._anonymous, "_arggroup"):
+        for container in (parser.optparser, *(group._arggroup for group in parser._groups)):
             container.conflict_handler = "resolve"
+
+
+def pytest_plugin_registered(manager: pytest.PytestPluginManager) -> None:
+    """The same before pytest 9, which lets options of one name stand until the command line is read."""
+    config = manager.get_plugin("pytestconfig")
+    groups = (*config._parser._groups, config._parser._anonymous) if config else ()
+    for ours in (group for group in groups if group.name == "devices"):
+        taken = {name for group in groups if group is not ours for known in group.options for name in known.names()}
+        ours.options = [known for known in ours.options if taken.isdisjoint(known.names())]

@@ -1,6 +1,6 @@
 """What an accelerator does otherwise: TF32, products in half precision, sums in any order, streams.
 
-Every test runs on every device, as far as the device has such a thing.
+Every test of it runs on every device, as far as the device has such a thing. Which devices a machine has is played.
 """
 
 import pytest
@@ -8,7 +8,7 @@ import torch
 
 from manual_bp import Network
 from manual_bp.commands.subjects import network
-from reference import crosscheck
+from reference import crosscheck, devices
 from reference.precision import rungs
 
 
@@ -92,3 +92,70 @@ def test_on_a_stream_of_its_own(device):
         assert not crosscheck(layer, without_the_square, inputs).ok
         net = Network.random([32, 8], device=device)
         network(net, inputs[0], torch.rand(64, 8, device=device), 0.5, device, rungs(device), 0).raise_on_mismatch()
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Plays a machine with so many devices of each kind; of a kind that is not given torch is built without it."""
+
+    def play(**counts):
+        for kind in ("cuda", "mps", "xpu"):
+            monkeypatch.setattr(getattr(torch, kind), "device_count", lambda kind=kind: counts[kind])
+        for where, name, kind in (
+            (torch.backends.cuda, "is_built", "cuda"), (torch.backends.mps, "is_built", "mps"),
+            (torch.xpu, "_is_compiled", "xpu"),
+        ):  # fmt: skip
+            monkeypatch.setattr(where, name, lambda kind=kind: kind in counts)
+
+    return play
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "reason"),
+    [
+        ("cpu", {}, ""),
+        ("cpu:0", {}, ""),
+        ("cpu:3", {}, "there is one CPU, of index 0, not 3"),
+        ("cuda", {"mps": 1}, "torch {} is built without cuda"),
+        ("mps", {"xpu": 1}, "torch {} is built without mps"),
+        ("xpu:1", {"cuda": 2}, "torch {} is built without xpu"),
+        ("xpu", {"xpu": 0}, "torch {} finds no xpu device: is there one, and its driver?"),
+        ("cuda:0", {"cuda": 1}, ""),
+        ("cuda", {"cuda": 1}, ""),
+        ("mps", {"mps": 1}, ""),
+        ("xpu:3", {"xpu": 4}, ""),
+        ("cuda:1", {"cuda": 1}, "there is 1, of index 0, not 1"),
+        ("cuda:12", {"cuda": 2}, "there are 2, of index 0 to 1, not 12"),
+    ],
+)
+def test_why_a_device_is_not_here(name, counts, reason, play):
+    play(**counts)
+    reason = reason.format(torch.__version__)
+    assert devices.missing(name) == reason
+    if reason:
+        here = ", ".join(["cpu", *(kind for kind, count in counts.items() if count)])
+        with pytest.raises(ValueError, match="is not here") as raised:
+            devices.device(name)
+        assert str(raised.value) == f"device {name} is not here: {reason}; here: {here}"
+    else:
+        assert devices.device(name) == torch.device(name)
+
+
+def test_the_devices_of_a_machine(play, monkeypatch):
+    play(cuda=2, mps=0, xpu=1)
+    assert list(map(str, devices.available())) == ["cpu", "cuda", "xpu"]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"NVIDIA {place.index}")
+    assert [devices.title(torch.device(name)) for name in ("cpu", "cuda:1", "xpu")] == [
+        "cpu",
+        "cuda:1 (NVIDIA 1)",
+        "xpu",
+    ]
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:01", "cuda:-1", "cuda:²", " cpu", "cpu\n", "CUDA", ""])
+def test_what_is_no_name_of_a_device(name):
+    with pytest.raises(
+        ValueError, match="^device: expected one of cpu, cuda, mps, xpu, as in cuda or cuda:0, got "
+    ) as raised:
+        devices.missing(name)
+    assert str(raised.value).endswith(f"got {name!r}")

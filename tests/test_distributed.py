@@ -6,17 +6,22 @@ import socket
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from manual_bp import Network
+from manual_bp import Network, distributed
+from manual_bp.distributed import DistributedError, Processes, joined, launched
 from manual_bp.rules import Affine
 from reference import compare
 
 ROOT = Path(__file__).parents[1]
 SIZES, STEPS, SAMPLES, ETA = [4, 6, 5, 3], 5, 7, 0.3
+BATCH = torch.randn(2, SIZES[0]), torch.rand(2, SIZES[-1])
 
 SETTING = f"""
 import os, sys, torch
@@ -132,6 +137,102 @@ def test_a_process_without_a_sample_helps_all_the_same():
     assert outputs == [("", 0)] * 2
 
 
+@pytest.mark.parametrize(("size", "is_launched"), [(None, False), ("1", False), ("2", True)])
+def test_one_process_alone_is_not_launched(size, is_launched, monkeypatch):
+    if size:
+        monkeypatch.setenv("WORLD_SIZE", size)
+    else:
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert launched() is is_launched
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Plays the processes of a group in turn: what one sends is added to what those before it have sent."""
+    sent: dict[int, list[torch.Tensor]] = {}
+
+    def play(rank, size):
+        sent[rank] = []
+
+        def all_reduce(tensor, async_op):
+            assert async_op
+            others = [of_other[len(sent[rank])] for other, of_other in sent.items() if other != rank]
+            sent[rank].append(tensor.clone())
+            return SimpleNamespace(wait=lambda: tensor.add_(sum(others)))
+
+        played = SimpleNamespace(get_rank=lambda: rank, get_world_size=lambda: size, all_reduce=all_reduce)
+        monkeypatch.setattr(distributed, "dist", played)
+        return Processes()
+
+    return play
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("samples", [7, 2])  # of two samples the last of three processes has none
+def test_the_step_of_each_process_is_that_of_one_on_the_whole_batch(order, samples, play, device):
+    of_one = Network.random(SIZES, activation="tanh", dtype=torch.float64, device=device)
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(samples, 4, generator=generator, dtype=torch.float64).to(device)
+    z = torch.rand(samples, 3, generator=generator, dtype=torch.float64).to(device)
+    cost = of_one.cost(x, z)
+    for rank in order:
+        net = Network.random(SIZES, activation="tanh", dtype=torch.float64, device=device)
+        processes = play(rank, 3)
+        J = processes.step(net, processes.share(x), processes.share(z), ETA, samples=samples)
+    of_one.step(x, z, ETA)
+    torch.testing.assert_close((J, *net.weights, *net.biases), (cost, *of_one.weights, *of_one.biases))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+@pytest.mark.parametrize("call", ["all_reduce", "wait", "all_gather_object"])
+def test_whatever_fails_between_processes_says_that_another_does_not_answer(call, error, play, monkeypatch):
+    def gone(*args, **options):
+        raise error("Connection closed by peer\nand where")
+
+    processes, net = play(1, 2), Network.random(SIZES)
+    dist = distributed.dist
+    dist.all_gather_object = gone
+    dist.all_reduce = gone if call == "all_reduce" else lambda *args, **options: SimpleNamespace(wait=gone)
+    with pytest.raises(DistributedError, match="^process 1: another one does not answer: Connection closed by peer$"):
+        _ = processes.agree(seed=0) if call == "all_gather_object" else processes.step(net, *BATCH, ETA, samples=4)
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "called"),
+    [
+        ("cpu", {}, [("gloo", timedelta(seconds=60))]),
+        ("cuda", {"timeout": 2.5}, [("nccl", timedelta(seconds=2.5))]),
+        ("cuda:1", {}, [torch.device("cuda:1"), ("nccl", timedelta(seconds=60))]),
+    ],
+)
+def test_processes_are_connected_and_left(where, options, called, play, monkeypatch):
+    calls = []
+    play(1, 2)
+    dist = distributed.dist
+    dist.init_process_group = lambda backend, timeout: calls.append((backend, timeout))
+    dist.destroy_process_group = lambda: calls.append("left")
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    with joined(torch.device(where), **options) as processes:
+        calls.append((processes.rank, processes.size))
+    assert calls == [*called, (1, 2), "left"]
+    with suppress(KeyError), joined(torch.device(where), **options):
+        raise KeyError
+    assert calls[len(called) + 2 :] == [*called, "left"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_processes_that_cannot_be_connected_say_why(error, monkeypatch):
+    def refuse(*args, **options):
+        raise error("no route\nto the other")
+
+    monkeypatch.setattr(distributed, "dist", SimpleNamespace(init_process_group=refuse))
+    with (
+        pytest.raises(DistributedError, match="^the processes could not be connected: no route$"),
+        joined(torch.device("cpu")),
+    ):
+        pytest.fail("they are not connected")
+
+
 def test_a_gradient_is_sent_before_the_layer_below_is_computed(monkeypatch, device):
     net = Network.random(SIZES, device=device)
     order: list[str] = []
@@ -155,6 +256,22 @@ def test_processes_that_disagree_are_told_so():
         "start all of them with the same data and options\n"
     )
     assert outputs == [(says, 1)] * 2
+
+
+def test_of_three_processes_the_one_that_differs_is_named(play):
+    processes = play(0, 3)
+
+    def all_gather_object(of_all, mine):
+        of_all[:] = [mine, mine | {"seed": 5}, mine]
+
+    distributed.dist.all_gather_object = all_gather_object
+    with pytest.raises(DistributedError) as raised:
+        processes.agree(eta=0.3, seed=4)
+    assert str(raised.value) == (
+        "seed: expected the same in every process, got 4 in process 0 and 5 in process 1: "
+        "start all of them with the same data and options"
+    )
+    processes.agree(eta=0.3, seed=5)
 
 
 def test_who_loses_the_other_ends_and_says_so():

@@ -212,15 +212,18 @@ def _table(
 
 
 def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """The exponent k of time ~ sizeᵏ, over the upper half of the sizes."""
+    """The exponent k of time ~ sizeᵏ, over the upper half of the sizes; not a number where these are not two."""
     half = len(sizes) // 2
+    if len(sizes) - half < 2:
+        return math.nan
     return float(np.polyfit(np.log(sizes[half:]), np.log(seconds[half:]), 1)[0])
 
 
 def curve(growth: list[tuple[Setting, Results]], along: str, name: str) -> tuple[list[int], list[float]]:
-    """Width or depth, and the seconds of a peer's step."""
-    sizes = [setting.sizes[0] if along == "width" else len(setting.sizes) - 1 for setting, _ in growth]
-    return sizes, [median(results[name].seconds) for _, results in growth]
+    """Width or depth, and the seconds of a peer's step, where it takes one."""
+    taken = [(setting.sizes, results[name].seconds) for setting, results in growth if name in results]
+    sizes = [sizes[0] if along == "width" else len(sizes) - 1 for sizes, _ in taken]
+    return sizes, [median(seconds) for _, seconds in taken]
 
 
 def _slopes(lines: Any, growth: dict[str, list[tuple[Setting, Results]]]) -> None:
