@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
-from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
+from PIL import Image
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from manual_bp import notation
 from manual_bp._files import whole
@@ -27,9 +28,11 @@ WIDEST, DEEPEST = 3, 4  # neurons in a layer, and layers: more would not be legi
 RADIUS, SMALL_RADIUS = 0.62, 0.3
 ACROSS, DOWN, BELOW = 3.4, 1.75, 0.9  # from layer to layer, from neuron to neuron, and for the bias node
 KINDS = (".gif", ".html", ".png", ".svg")
+DPI = 110
 
-# Text of an SVG stays text, and the same picture has the same bytes.
+# Text of an SVG stays text, and the same picture has the same bytes: no name at random in it, and no date.
 STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "manual-bp", "font.size": 9, "font.family": "DejaVu Sans"}
+DATELESS: Any = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 Phase = Literal["inputs", "forward", "deltas", "update"]
 
@@ -85,7 +88,8 @@ class Scene:
         other = Network(net.weights, net.biases, net.activations, net.cost_rule)
         trace, grads = one_round(other, x, z, eta)
         inputs = ("x", "y") if net.sizes == (2, 2, 2) else tuple(f"x{i + 1}" for i in range(net.sizes[0]))
-        return cls(net.sizes, trace, grads, other.weights, other.biases, z, symbols, inputs)
+        targets = z if z.dim() else one_hot(z, net.sizes[-1])  # of the index of a class
+        return cls(net.sizes, trace, grads, other.weights, other.biases, targets, symbols, inputs)
 
     def neuron(self, layer: int, index: int) -> str:
         """The name of a neuron: n21, of one alone n."""
@@ -93,7 +97,7 @@ class Scene:
 
     def shown(self, name: str, value: Tensor) -> str:
         """A quantity as it stands in the picture."""
-        return notation.text(name) if self.symbols else notation.number(round(float(value), 3))
+        return notation.text(name) if self.symbols else notation.number(round(float(value), 3) + 0.0)  # of −0.0, 0
 
     def named(self, name: str, value: Tensor) -> str:
         """A quantity with its name before it."""
@@ -178,7 +182,7 @@ class _Drawing:
             delta = name.replace("n", "delta", 1)
             halves(-0.2, delta, scene.grads.delta_in, scene.grads.delta_out, colour)
         if layer == len(scene.sizes) - 1:
-            target = scene.named("y" if scene.sizes[1:] == (1,) else f"z_{index + 1}", scene.z.view(-1)[index])
+            target = scene.named("y" if scene.sizes[1:] == (1,) else f"z_{index + 1}", scene.z[index])
             self._text(x + RADIUS + 0.1, y, target, QUIET, alpha, align="left")
 
     def _node(self, x: float, y: float, text: str, active: bool) -> None:
@@ -269,42 +273,42 @@ def animate(scene: Scene, file: str | PathLike[str], *, seconds: float = 1.8) ->
         raise ValueError(f"{path}: expected a name that ends in {', '.join(KINDS)}")
     if not 0.01 <= seconds <= 600:  # a GIF counts hundredths of a second, up to 655 seconds
         raise ValueError(f"seconds: expected a number from 0.01 to 600, got {seconds}")
-    with whole(path) as draft, mpl.rc_context(STYLE):
+    with whole(path) as draft:
         _write(scene, draft, seconds)
 
 
 def _write(scene: Scene, path: Path, seconds: float) -> None:
     told = frames(len(scene.sizes) - 1)
     if path.suffix in (".png", ".svg"):
-        sheet(scene).savefig(path, dpi=110)
+        _save(sheet(scene), path, path.suffix[1:], dpi=DPI)
         return
     if path.suffix == ".html":
         pictures = "".join(f"<figure>{as_svg(still(scene, frame))}</figure>" for frame in told)
         path.write_text(PAGE.format(pictures=pictures, milliseconds=1000 * seconds), encoding="utf-8")
         return
-    figure = _canvas(scene)
-    axes = figure.add_subplot()
-
-    def draw(number: int) -> list[Axes]:
-        axes.clear()
-        _Drawing(axes, scene, told[number])
-        return [axes]
-
-    frames_a_second: Any = 1 / seconds
-    FuncAnimation(figure, draw, frames=len(told)).save(path, writer=PillowWriter(fps=frames_a_second), dpi=110)
+    shots = []
+    for frame in told:
+        shot = io.BytesIO()
+        _save(still(scene, frame), shot, "png", dpi=DPI)
+        shots.append(Image.open(shot).convert("RGB"))
+    shots[0].save(path, save_all=True, append_images=shots[1:], duration=round(1000 * seconds), loop=0)
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all; the ending of the name says as what."""
-    with whole(path) as draft, mpl.rc_context(STYLE):
-        figure.savefig(draft)
+    with whole(path) as draft:
+        _save(figure, draft, path.suffix[1:])
+
+
+def _save(figure: Figure, file: Path | io.BytesIO | io.StringIO, kind: str, **more: Any) -> None:
+    with mpl.rc_context(STYLE):
+        figure.savefig(file, format=kind, metadata=DATELESS.get(kind), **more)
 
 
 def as_svg(figure: Figure) -> str:
     """A figure as an SVG element, to stand inside of a page."""
     text = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(text, format="svg")
+    _save(figure, text, "svg")
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 

@@ -42,7 +42,7 @@ def plot(report: Report) -> Figure:
         for place, row in zip(axes[1:], mapped, strict=True):
             _map(figure, place, row)
         if len(wrong) > MAPS:
-            axes[-1].set_title(f"{axes[-1].get_title()}, and {len(wrong) - MAPS} more", color=WRONG)
+            axes[-1].set_title(f"{axes[-1].get_title()}, and {len(wrong) - MAPS} more")
     return figure
 
 

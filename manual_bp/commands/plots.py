@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from manual_bp.figures import BLUE, GREEN, VERMILION
 
@@ -28,7 +29,7 @@ def plot_bench(
             if peer not in of_setting:
                 continue
             y = row + (place - (len(peers) - 1) / 2) * height
-            bars.barh(y, of_setting[peer], height, color=colours[peer], label=peer if not row else None)
+            bars.barh(y, of_setting[peer], height, color=colours[peer])
             bars.text(of_setting[peer], y, f" {of_setting[peer]:.3g}", va="center", fontsize=7)
     bars.axvline(1, color=BLUE, linewidth=1)
     bars.set(xscale="log", xlabel="time of a step, in ours (less is faster)")
@@ -46,8 +47,8 @@ def plot_bench(
         axes.legend(fontsize=7, frameon=False, loc="upper left")
     for axes in (bars, width, depth):
         axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = bars.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=len(peers), fontsize=8, frameon=False)
+    handles = [Patch(color=colours[peer], label=peer) for peer in peers]
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(peers), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
 
