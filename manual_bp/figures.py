@@ -88,7 +88,7 @@ class Scene:
         other = Network(net.weights, net.biases, net.activations, net.cost_rule)
         trace, grads = one_round(other, x, z, eta)
         inputs = ("x", "y") if net.sizes == (2, 2, 2) else tuple(f"x{i + 1}" for i in range(net.sizes[0]))
-        targets = z if z.dim() else one_hot(z, net.sizes[-1])  # of the index of a class
+        targets = z if z.dim() else one_hot(z.long(), net.sizes[-1])  # of the index of a class
         return cls(net.sizes, trace, grads, other.weights, other.biases, targets, symbols, inputs)
 
     def neuron(self, layer: int, index: int) -> str:

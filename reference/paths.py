@@ -8,6 +8,7 @@ somebody takes it wrongly there.
 
 import inspect
 import linecache
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +45,7 @@ EFFORT = 200_000  # operations that are run again in search of a mistake at one 
 
 Gradients = Sequence[Tensor]
 Call = Callable[..., Any]
-TORCHS, OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
+TORCHS, OURS = (str(Path(file).parent) + os.sep for file in (torch.__file__, __file__))
 WRITTEN_OUT = decompositions.__file__
 
 
@@ -264,9 +265,8 @@ class Paths:
         known: defaultdict[int, dict[str, Tensor]] = defaultdict(lambda: dict(self._named))
         for (name, _), edges in self._places.items():
             for before, after in pairwise(edges):
-                which = f"argument {before.place + 1} of the step"
-                known[before.number][f"{which} after"] = after.x
-                known[after.number][f"{which} before"] = before.x
+                known[before.number][f"argument {after.place + 1} of the step after"] = after.x
+                known[after.number][f"argument {before.place + 1} of the step before"] = before.x
             for others in self._places.values():
                 # Where both run equally often, it is the result of the same step.
                 pairs = (

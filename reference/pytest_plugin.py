@@ -29,12 +29,13 @@ LADDER = ("float64", "float32", "bfloat16", "float16")
 WITHOUT_FLOAT64 = ("mps",)
 # In user_properties, beside those of the tests' own.
 DEVICE, SEED = "manual-bp-device", "manual-bp-seed"
+GROUP = "manual-bp"  # of options; another's may be called devices
 
 PLUGIN = pytest.StashKey["Devices"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("devices", "devices (manual-bp)")
+    group = parser.getgroup(GROUP, "devices (manual-bp)")
     if not _is_taken(parser, "--device"):
         group.addoption(
             "--device", action="append", dest="devices_asked", metavar="NAMES",
@@ -389,6 +390,7 @@ class _TF32:
 
     @classmethod
     def off(cls, former: ExitStack) -> None:
+        """Off on CUDA, and in matrix products on the CPU; afterwards all that is read is as it was."""
         import torch
 
         words, cudnn = cls.words(), torch.backends.cudnn
@@ -439,6 +441,6 @@ def pytest_plugin_registered(manager: pytest.PytestPluginManager) -> None:
     """The same before pytest 9, which lets options of one name stand until the command line is read."""
     config = manager.get_plugin("pytestconfig")
     groups = (*config._parser._groups, config._parser._anonymous) if config else ()
-    for ours in (group for group in groups if group.name == "devices"):
+    for ours in (group for group in groups if group.name == GROUP):
         taken = {name for group in groups if group is not ours for known in group.options for name in known.names()}
         ours.options = [known for known in ours.options if taken.isdisjoint(known.names())]

@@ -196,7 +196,8 @@ def _of_softmax(edge: Edge) -> Iterator[tuple[str, Slip]]:
             return lambda g: (g.unsqueeze(dim) if g.dim() < x.dim() else g) * share
 
         yield "as if the derivative of {} were e^its argument", times(x.exp())
-        yield "as if the derivative of {} were one over their number", times(torch.full_like(x, 1 / x.shape[dim]))
+        share = edge.out.numel() / x.numel()
+        yield "as if the derivative of {} were one over their number", times(torch.full_like(x, share))
         for other in others:
             yield f"in {{}}, the softmax is over dimension {other}", times(x.softmax(other))
     if edge.name == "softmax":

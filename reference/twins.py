@@ -122,7 +122,7 @@ def _of_samples(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _cross_entropy(n: Tensor, t: Tensor, *, z_loss: float = 0.0, **options: Any) -> Tensor:
     J = F.cross_entropy(n, t, reduction="none", **options)
-    return J + z_loss * n.logsumexp(-1) ** 2 * (t != options.get("ignore_index"))
+    return J + z_loss * n.logsumexp(-1) ** 2 * (t != options.get("ignore_index")) if z_loss else J
 
 
 def _layer_norm(x: Tensor, w: Tensor, b: Tensor, *, eps: float = 1e-5) -> Tensor:

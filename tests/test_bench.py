@@ -429,6 +429,15 @@ def test_where_autograd_fails_its_growth_is_that_of_the_rest(play, capsys):
     assert re.search(r"^autograd \+ SGD +1.00 +nan$", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_without_autograd_a_figure_has_the_others(play, tmp_path):
+    pytest.importorskip("matplotlib", reason="it draws")
+    file = tmp_path / "speed.svg"
+    code, *_ = play(lambda name, *_: "OSError: gone" if name == "autograd + SGD" else 1, "--figure", str(file))
+    assert code == 0
+    assert ">manual-bp<" in file.read_text()
+    assert ">autograd + SGD<" not in file.read_text()
+
+
 def test_a_step_that_takes_longer_is_a_turn_of_its_own():
     asked = []
     bench._measure({"theirs": Played("theirs", lambda *of: 5, asked)}, Setting([3, 2], 7), 2, Plain(stderr=False))

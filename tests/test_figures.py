@@ -317,12 +317,13 @@ def test_no_text_lies_over_another_or_a_circle_or_out_of_the_picture(sizes, numb
         assert axes.bbox.contains(right, y + right - x)
 
 
-def test_a_round_of_any_rules_is_drawn_and_the_network_stays_as_it_is():
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
+def test_a_round_of_any_rules_is_drawn_and_the_network_stays_as_it_is(dtype):
     """Of the index of a class, every target is shown."""
     net = Network.random([2, 2, 3])
     net = Network(net.weights, net.biases, ["tanh", "identity"], "softmax_cross_entropy")
     before = [w.clone() for w in (*net.weights, *net.biases)]
-    drawn = Scene.of(net, X, torch.tensor(1), ETA)
+    drawn = Scene.of(net, X, torch.tensor(1, dtype=dtype), ETA)
     assert all(map(torch.equal, before, (*net.weights, *net.biases)))
     trace, grads = one_round(net, X, torch.tensor(1), ETA)
     seen = Seen(figures.still(drawn, frames(2)[-1]).axes[0])

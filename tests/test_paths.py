@@ -1,5 +1,7 @@
 """What autograd gives if an operation of a forward is differentiated otherwise: under which name, and which numbers."""
 
+import linecache
+import os
 import re
 from collections.abc import Iterable, Sequence
 
@@ -189,7 +191,7 @@ def compiled(source: str, file: str = "<nowhere>"):
 def test_operations_whose_source_is_not_there():
     forward = compiled("def forward(x, w):\n    x = torch.sin(x)\n    w = torch.sin(w)\n    return torch.sin(x * w)")
     pair = Pair(forward, None, forward, names="xw", judged=(0, 1), values=False, seed=0, is_function=False)
-    found = Paths(lambda: tuple(pair.by_autograd(normal(4, 3, seed=9), X, W).values()), {}).shares
+    found = Paths(lambda: tuple(pair.by_autograd(normal(4, 3, seed=9), X.clone(), W.clone()).values()), {}).shares
     assert list(found) == [
         "sin, time 1 of 3,", "sin, time 2 of 3,", "sin, time 3 of 3,", "every sin",
         "mul by its argument 2", "mul by its argument 1",
@@ -687,3 +689,23 @@ def test_a_search_has_an_end(monkeypatch):
     x = X.clone().requires_grad_()
     found = Paths(lambda: torch.autograd.grad(x, x, W), {})
     assert [found._with({}) is None for _ in range(5)] == [False, False, False, True, True]
+
+
+def test_a_value_of_another_step_is_called_by_its_own_place():
+    """Without a source, two products have one name, and here h is an argument of another place in each."""
+    product = compiled("def forward(h, w):\n    return h * w + w * h.sin()")
+    found = by_name(paths(lambda h: product(h, W), X).substituted())
+    steps = {re.search(r"argument \d of the step \w+", cause)[0] for cause in found if " of the step " in cause}
+    assert steps == {"argument 2 of the step after", "argument 1 of the step before"}
+
+
+@pytest.mark.parametrize("directory", [module.TORCHS, module.OURS])
+def test_what_lies_beside_torch_or_beside_us_is_somebody_elses(directory, monkeypatch):
+    """As torchvision beside torch."""
+    file, source = (
+        f"{directory[:-1]}vision{os.sep}ops.py",
+        "def forward(x, w):\n    y = x.sin()\n    return y.sin() * w\n",
+    )
+    monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(keepends=True), file))
+    found = paths(compiled(source, file)).shares
+    assert {"sin (line 2: x.sin())", "sin (line 3: y.sin())"} < found.keys()

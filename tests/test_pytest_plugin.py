@@ -314,6 +314,7 @@ def pytest_generate_tests(metafunc):
         (THEIR_OPTION, ("--device", "anything"), "anything"),
         (THEIR_OPTION.replace("parser.", "parser.getgroup('theirs')."), ("--device", "anything"), "anything"),
         (THEIR_OPTION.replace("parser.", "parser.getgroup('general')."), ("--device", "anything"), "anything"),
+        (THEIR_OPTION.replace("parser.", "parser.getgroup('devices')."), ("--device", "anything"), "anything"),
         (THEIR_VALUES, (), "mine"),
     ],
 )

@@ -300,6 +300,13 @@ def test_at_a_logsumexp(keepdim):
     agree({"": ours}, {"": normal(3, 4, 1) * torch.softmax(x, 2)})
 
 
+def test_at_a_logsumexp_of_one_number():
+    x = torch.tensor(0.7, dtype=torch.float64)
+    found = values(slips(edge(torch.logsumexp, x, 0)), x)
+    one_over = "as if the derivative of {} were one over their number"
+    agree({one_over: found[one_over]}, {one_over: x})
+
+
 def test_over_several_dimensions_there_is_no_other_softmax():
     assert [text for text, _ in slips(edge(torch.logsumexp, CUBE, (0, 1)))] == []
 

@@ -148,6 +148,7 @@ def test_the_losses_of_classes_with_their_options():
     theirs = (plain + 0.3 * log_z**2) * seen
     torch.testing.assert_close(twins._cross_entropy(n, t, z_loss=0.3, ignore_index=2), theirs)
     torch.testing.assert_close(twins._cross_entropy(n, t, z_loss=0.3), plain + 0.3 * log_z**2)
+    assert twins._cross_entropy(1e200 * n, t).isfinite().all()  # where log_z² is not
 
 
 def test_turning_by_an_angle():
@@ -164,7 +165,7 @@ def test_turning_by_an_angle():
     assert torch.equal(twins._rotary(x, angle), twins._rotary(x, angle, interleaved=False))
 
 
-def test_the_defaults_are_those_of_torchs_own_layers():
+def test_the_norms_and_their_defaults():
     x, w, b = 1e-3 * standard(5, 6), torch.ones(6, dtype=F64), torch.zeros(6, dtype=F64)
     for ours, theirs in (
         (twins._layer_norm(x, w, b), torch.nn.LayerNorm(6, dtype=F64)(x)),

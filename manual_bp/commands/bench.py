@@ -243,7 +243,8 @@ def _draw(
         sizes, seconds = curve(growth[along], along, name)
         return sizes, seconds, slope(sizes, seconds)
 
-    curves = {along: {name: with_slope(along, name) for name in (OURS, AUTOGRAD)} for along in growth}
+    drawn = [name for name in (OURS, AUTOGRAD) if any(name in results for _, results in speed)]
+    curves = {along: {name: with_slope(along, name) for name in drawn} for along in growth}
     ratios = {str(setting): {name: ratio(results, name) for name in results} for setting, results in speed}
     title = f"A training step by hand and by others, torch {torch.__version__} on {device}"
     draw(plot_bench(ratios, curves, title), file)

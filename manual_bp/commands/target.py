@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ PARTS = ("forward", "backward", "inputs")
 
 # The directories whose frames in a traceback are not the user's
 NOT_THEIRS = (
-    *(str(Path(str(package.__file__)).parent) for package in (torch, manual_bp, reference)),
+    *(str(Path(str(package.__file__)).parent) + os.sep for package in (torch, manual_bp, reference)),
     str(Path(functools.__file__).parent / "functools.py"),
 )
 
