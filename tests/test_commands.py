@@ -310,7 +310,7 @@ def test_what_is_not_judged_is_said_once_with_every_reason(judging, tmp_path):
     ("names", "code", "last"),
     [
         (["none"], 2, "0 judged, 0 tensors, on cpu at float64, float32, in S s: nothing could be judged\n"),
-        (["unknown"], 2, "0 judged, 1 tensors, on cpu at float64, float32, in S s: NOT JUDGED in 1\n"),
+        (["unknown"], 2, "0 judged, 1 tensor, on cpu at float64, float32, in S s: NOT JUDGED in 1\n"),
         (["wrong", "wrong"], 1, "2 judged, 10 tensors, on cpu at float64, float32, in S s: MISMATCH in 2\n"),
     ],
 )

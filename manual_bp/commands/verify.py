@@ -87,7 +87,8 @@ def verify(
     wrong = sum(report.is_mismatch for report in reports)
     unknown = sum(not is_known(report) for report in reports)
     rows = [(report.title, row) for report in reports for row in report.rows if row not in report.not_judged]
-    tensors = f"{len({(title, row.name, row.device) for title, row in rows})} tensors"
+    count = len({(title, row.name, row.device) for title, row in rows})
+    tensors = f"{count} tensor{'s' * (count != 1)}"
     where = f"on {_listed(places)} at {_listed(map(dtype_name, dtypes))}"
     judged = f"{len(reports) - unknown} judged, {tensors}, {where}"
     counts = [f"MISMATCH in {wrong}"] * bool(wrong) + [f"NOT JUDGED in {unknown}"] * bool(unknown)
