@@ -9,6 +9,7 @@ of that process, in which the function's code is exchanged. There the tests that
 until one fails: some ten changes a second, where a process of its own for each would take seconds.
 """
 
+import gc
 import importlib
 import io
 import math
@@ -141,6 +142,8 @@ class Judged:
             if status == 0:
                 self.left.append(change)
 
+        gc.collect()
+        gc.freeze()  # else the collector writes to all that is here, and each copy has to copy it
         for change in progress(self.changes, "changed"):
             function = change.rpartition("__mutmut_")[0]
             reaching = [(item, it) for item, it in tests if function in it.reached]
