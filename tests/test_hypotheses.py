@@ -130,6 +130,7 @@ SIZES = {"x.shape[0]": 6, "w.shape[0]": 1, "w.numel()": 12, "b.numel()": 2}
         (3.0, {"a": 3, "b": 3, "c": 9, "d": 3}, "3: divide by 3, which is a and b and d"),
         (3.0, dict.fromkeys("abcde", 3), "3: divide by 3, which is a and b and c"),  # three are enough
         (1 / 3, dict.fromkeys("abcde", 3), "1/3: multiply by 3, which is a and b and c"),
+        (0.3, {"none": 0, "p": 0.3}, "3/10: divide by 3/10, which is p"),
         (1 + 9e-6, SIZES, "1 + 9e-06"),
         (1 - 9e-6, {}, "1 − 9e-06"),
         (1 + 1.2345e-7, {}, "1 + 1.23e-07"),
