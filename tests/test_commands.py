@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -315,10 +316,11 @@ def test_what_is_not_judged_is_said_once_with_every_reason(judging, tmp_path):
     ],
 )
 def test_how_verify_ends(names, code, last, judging):
-    lines = judging(*names)
+    lines, start = judging(*names), time.perf_counter()
     assert verified() == code
     text, style = lines.printed[-1]
     assert re.sub(r"in \d+ s", "in S s", text) == last
+    assert int(re.search(r"in (\d+) s", text)[1]) <= time.perf_counter() - start + 0.5
     assert style == ("bold red" if code == 1 else "bold")
 
 
