@@ -862,6 +862,7 @@ def test_the_benchmark_is_drawn_as_it_was_measured():
     middles = [bar.get_y() + bar.get_height() / 2 for bar in read]
     assert [round(middle) for middle in middles] == [0, 0, 1, 1, 1, 2, 2]
     assert middles[3] == 1
+    assert all(text.get_window_extent().x1 <= bars.bbox.x1 for text in bars.texts)  # there is room beside a bar
     texts = sorted(bars.texts, key=lambda text: text.get_position()[1])
     assert words(texts) == [" 1", " 20.5", " 1", " 3", " 0.25", " 1", " 123"]
     for bar, middle, text in zip(read, middles, texts, strict=True):
