@@ -20,15 +20,15 @@ from rich.progress import track
 from torch import Tensor
 from torch.autograd import Function, gradcheck
 
+from crosscheck import Report, crosscheck
+from crosscheck.report import aligned
+from crosscheck.row import UNKNOWN
+from crosscheck.verdict.numerical import GRAD_OUT
+from crosscheck.verdict.precision import DTYPES, is_floating
 from manual_bp.commands.subjects import Case, cases
 from manual_bp.corpus import CORPUS
 from manual_bp.mistakes import edited
 from manual_bp.rules import LayerNorm
-from reference import Report, crosscheck
-from reference.diagnosis import UNKNOWN
-from reference.precision import RUNGS, is_floating
-from reference.report import aligned
-from reference.witnesses import GRAD_OUT
 
 
 class Way(NamedTuple):
@@ -136,7 +136,7 @@ def torch_gradcheck(*, fast: bool) -> Callable[[Case, Sequence[Any], int], list[
 
 def the_judge(case: Case, inputs: Sequence[Any], seed: int) -> Report:
     halves = all(torch_has(case, inputs, dtype) for dtype in (torch.bfloat16, torch.float16))
-    return crosscheck(case.forward, case.backward, inputs, seed=seed, dtypes=RUNGS if halves else RUNGS[:2])
+    return crosscheck(case.forward, case.backward, inputs, seed=seed, dtypes=DTYPES if halves else DTYPES[:2])
 
 
 def torch_has(case: Case, inputs: Sequence[Any], dtype: torch.dtype) -> bool:

@@ -27,7 +27,7 @@ TARGET is a Python file, file.py:Object or package.module:Object, that has
   forward(*inputs) -> out
   backward(grad_out, out, *inputs) -> (gradient of each input, or None, ...)
   inputs, a tuple of tensors and whatever else forward takes
-and may have twin, an independent forward in torch's own operations, or witness = "taylor". It is imported, and so
+and may have twin, an independent forward in torch's own operations, or method = "taylor". It is imported, and so
 executed. Of an autograd.Function: forward, the same in torch's operations, and backward = TheFunction.
 
 examples:

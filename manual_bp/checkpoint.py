@@ -1,19 +1,17 @@
 """Checkpoints of a training: written whole or not at all, and read without executing anything."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from manual_bp._checks import first_line
 from manual_bp._files import whole
-
-if TYPE_CHECKING:
-    from manual_bp.network import Network
 
 Name = str | PathLike[str]
 
@@ -34,12 +32,6 @@ class Run:
     batch_size: int
     seed: int
 
-    @classmethod
-    def of(cls, net: "Network", X: Tensor, Z: Tensor, *, batch_size: int, seed: int) -> "Run":
-        activations = [rule.__name__ for rule in net.activations]
-        data = digest(X, Z)
-        return cls(list(net.sizes), activations, net.cost_rule.__name__, str(net.dtype), data, batch_size, seed)
-
 
 def digest(*tensors: Tensor) -> str:
     """The shapes, and what else differs where the tensors do."""
@@ -50,18 +42,19 @@ def digest(*tensors: Tensor) -> str:
     return f"{' and '.join(str(list(tensor.shape)) for tensor in tensors)} ({found.hexdigest()[:8]})"
 
 
-def save(file: Name, run: Run, net: "Network", history: list[float]) -> None:
+def save(file: Name, run: Run, weights: Sequence[Tensor], biases: Sequence[Tensor], history: list[float]) -> None:
     """Put a checkpoint in the place of the file, at once: until then, the one before stays."""
     path = Path(file)
-    state = {"run": asdict(run), "history": history, "weights": list(net.weights), "biases": list(net.biases)}
+    state = {"run": asdict(run), "history": history, "weights": list(weights), "biases": list(biases)}
     with whole(path) as draft:
         torch.save(state, draft)
 
 
-def resume(file: Name, run: Run, net: "Network") -> list[float]:
-    """Give the network the weights of the checkpoint, where there is one; returns the costs of its epochs.
+def resume(file: Name, run: Run, take: Callable[[Sequence[Tensor], Sequence[Tensor]], None]) -> list[float]:
+    """Have the weights and biases of the checkpoint taken, where there is one; returns the costs of its epochs.
 
-    Raises CheckpointError for what is no checkpoint, and for that of another training.
+    take: raises TypeError, ValueError or AttributeError for what does not fit, before anything is changed. Raises
+    CheckpointError for what is no checkpoint, and for that of another training.
     """
     path = Path(file)
     if not path.absolute().parent.is_dir():
@@ -80,13 +73,10 @@ def resume(file: Name, run: Run, net: "Network") -> list[float]:
             "Take up that one, or name another file"
         )
     try:
-        weights, biases = (tuple(p.to(net.device) for p in state[kind]) for kind in ("weights", "biases"))
-        net._check_like("weights", weights, net.weights)
-        net._check_like("biases", biases, net.biases)
         history = [float(cost) for cost in state["history"]]
+        take(state["weights"], state["biases"])
     except (TypeError, ValueError, AttributeError) as error:
         raise _torn(path, error) from None
-    net._take(weights, biases)
     return history
 
 

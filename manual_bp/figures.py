@@ -17,8 +17,7 @@ from torch.nn.functional import one_hot
 
 from manual_bp import notation
 from manual_bp._files import whole
-from manual_bp.network import Gradients, Network, Trace
-from manual_bp.training import one_round
+from manual_bp.network import Gradients, Network, Trace, one_round
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"

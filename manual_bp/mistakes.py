@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from torch import Tensor
 
-from manual_bp import article, in_place, training
+from manual_bp import article, in_place, network
 from manual_bp.in_place import Calls, Products
 from manual_bp.network import Gradients, Network, Trace
 from manual_bp.rules import Affine, ReLU, Sigmoid, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, Tanh
@@ -33,7 +33,7 @@ class Edit(NamedTuple):
 MISTAKES: dict[str, tuple[Edit, ...]] = {
     # The article's literal order: the weights into a layer are updated before they carry the deltas back.
     "stale-weights": (
-        Edit(training, "one_round", "net.backward(trace, z)", "literal_order(net, trace, z, eta)"),
+        Edit(network, "one_round", "net.backward(trace, z)", "literal_order(net, trace, z, eta)"),
         Edit(Products, "step", "product(delta, w,", "product(delta, w + minus_rate * delta.T @ self.a[layer - 1],"),
         Edit(article, "two_by_two", "dn_21_in_dn_11_out = w_21_11", "dn_21_in_dn_11_out = w_21_11 - eta * dJ_dw_21_11"),
         Edit(article, "two_by_two", "dn_21_in_dn_12_out = w_21_12", "dn_21_in_dn_12_out = w_21_12 - eta * dJ_dw_21_12"),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from manual_bp import _checks, in_place, training
+from manual_bp import _checks, checkpoint, in_place, training
 from manual_bp.rules import (
     Affine,
     Identity,
@@ -309,7 +309,7 @@ class Network:
                 raise
             self._parameters = None
             return
-        grads = training.one_round(self, x, z, self._eta)[1]
+        grads = one_round(self, x, z, self._eta)[1]
         if cost is not None:
             cost += grads.J * (len(x) if x.dim() == 2 else 1)
 
@@ -335,9 +335,54 @@ class Network:
         holds count. Raises CheckpointError, a ValueError, for a file that is torn, none, or of another training or
         other data; FileNotFoundError where its directory is missing.
         """
-        return training.fit(
-            self, X, Z, eta=eta, epochs=epochs, batch_size=batch_size, seed=seed, file=file, progress=progress
-        )
+        _checks.count("epochs", epochs)
+        _checks.count("batch_size", batch_size)
+        eta = _checks.eta(eta)
+        self._check(X, Z)
+        if X.dim() != 2:
+            raise ValueError(f"X: expected shape [samples, {self.sizes[0]}], got that of one sample, {list(X.shape)}")
+        history: list[float] = []
+        if file is not None:
+            run = self._run(X, Z, batch_size, seed)
+            history = checkpoint.resume(file, run, self._take_checked)
+        cost = torch.zeros((), dtype=torch.float32 if X.device.type == "mps" else torch.float64, device=X.device)
+        step = self._step_on(X, Z, eta, batch_size, cost)
+        for costs in training.epochs_of(
+            step, len(X), cost, history, epochs=epochs, batch_size=batch_size, seed=seed, progress=progress
+        ):
+            if file is not None:
+                checkpoint.save(file, run, self.weights, self.biases, costs)
+        return history
+
+    def _run(self, X: Tensor, Z: Tensor, batch_size: int, seed: int) -> checkpoint.Run:
+        """What a training that a checkpoint takes up must have in common with this one."""
+        activations = [rule.__name__ for rule in self.activations]
+        data = checkpoint.digest(X, Z)
+        cost = self.cost_rule.__name__
+        return checkpoint.Run(list(self.sizes), activations, cost, str(self.dtype), data, batch_size, seed)
+
+    def _step_on(self, X: Tensor, Z: Tensor, eta: float, batch_size: int, cost: Tensor) -> Callable[[Tensor], None]:
+        """What trains on the samples of these indices, and adds their costs up."""
+        replay: Callable[[Tensor, Tensor], None] | None = None
+
+        def step(batch: Tensor) -> None:
+            nonlocal replay
+            batch = batch.to(X.device, non_blocking=True)
+            x, z = X[batch], Z[batch]
+            if X.device.type != "cuda" or len(batch) < batch_size:  # a graph is for batches of one shape
+                self.step(x, z, eta, cost=cost)
+            else:
+                replay = replay or self._graph(x, z, eta, cost)
+                replay(x, z)
+
+        return step
+
+    def _take_checked(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        """Have these parameters from now on, from whatever device they are on; refuses what does not fit."""
+        here = tuple(tuple(p.to(self.device) for p in of_kind) for of_kind in (weights, biases))
+        self._check_like("weights", here[0], self.weights)
+        self._check_like("biases", here[1], self.biases)
+        self._take(*here)
 
     def _take(self, weights: Tensors, biases: Tensors) -> None:
         """Have these parameters from now on."""
@@ -414,6 +459,14 @@ class Network:
 
     def _cost_of_samples(self, trace: Trace, z: Tensor) -> Tensor:
         return self.cost_rule.forward(trace.n_in[-1] if self.cost_rule.output else trace.n_out[-1], z)
+
+
+def one_round(net: Network, x: Tensor, z: Tensor, eta: float) -> tuple[Trace, Gradients]:
+    """One round of training: the forward phase, then every delta from the weights it used, then every weight once."""
+    trace = net.forward(x)
+    grads = net.backward(trace, z)
+    net.update(grads, eta)
+    return trace, grads
 
 
 R = TypeVar("R", bound=Rule)

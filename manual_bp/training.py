@@ -1,26 +1,12 @@
-"""Gradient descent: one round of training, and rounds over mini-batches of a data set."""
+"""Gradient descent over the mini-batches of a data set, epoch by epoch."""
 
 import time
 from collections.abc import Callable, Iterator
-from os import PathLike
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from manual_bp import _checks, checkpoint
 from manual_bp._console import Silent, console
-
-if TYPE_CHECKING:
-    from manual_bp.network import Gradients, Network, Trace
-
-
-def one_round(net: "Network", x: Tensor, z: Tensor, eta: float) -> "tuple[Trace, Gradients]":
-    """One round of training: the forward phase, then every delta from the weights it used, then every weight once."""
-    trace = net.forward(x)
-    grads = net.backward(trace, z)
-    net.update(grads, eta)
-    return trace, grads
 
 
 def minibatches(samples: int, *, epochs: int, batch_size: int, seed: int) -> Iterator[tuple[int, Tensor]]:
@@ -34,59 +20,31 @@ def minibatches(samples: int, *, epochs: int, batch_size: int, seed: int) -> Ite
             yield epoch, batch
 
 
-def fit(
-    net: "Network", X: Tensor, Z: Tensor, *, eta: float, epochs: int, batch_size: int, seed: int = 0,
-    file: str | PathLike[str] | None = None, progress: bool = True,
-) -> list[float]:  # fmt: skip
-    """`Network.fit`."""
-    _checks.count("epochs", epochs)
-    _checks.count("batch_size", batch_size)
-    eta = _checks.eta(eta)
-    net._check(X, Z)
-    if X.dim() != 2:
-        raise ValueError(f"X: expected shape [samples, {net.sizes[0]}], got that of one sample, {list(X.shape)}")
-    history: list[float] = []
-    if file is not None:
-        run = checkpoint.Run.of(net, X, Z, batch_size=batch_size, seed=seed)
-        history = checkpoint.resume(file, run, net)
-    start = len(history)
+def epochs_of(
+    step: Callable[[Tensor], None], samples: int, cost: Tensor, history: list[float], *, epochs: int, batch_size: int,
+    seed: int, progress: bool,
+) -> Iterator[list[float]]:  # fmt: skip
+    """Train epoch by epoch, and hand out the mean cost of the samples of each so far, after every one.
 
-    cost = torch.zeros((), dtype=torch.float32 if X.device.type == "mps" else torch.float64, device=X.device)
-    step = _step(net, X, Z, eta, batch_size, cost)
+    step: trains on the samples of these indices, and adds their costs up in cost. history: of the epochs that were
+    trained before; they are not trained again, but their shuffling is drawn, as it was then.
+    """
+    start = len(history)
     lines = console(stderr=True) if progress else Silent()
     shown = 0.0
     with lines.progress() as bar:
-        task = bar.add_task("training", total=epochs * len(X))
+        task = bar.add_task("training", total=epochs * samples)
         done = 0
-        for epoch, batch in minibatches(len(X), epochs=epochs, batch_size=batch_size, seed=seed):
+        for epoch, batch in minibatches(samples, epochs=epochs, batch_size=batch_size, seed=seed):
             done += len(batch)
-            if epoch < start:  # trained before the interruption; but its shuffling is drawn, as it was then
+            if epoch < start:
                 continue
             step(batch)
-            if done == (epoch + 1) * len(X):
-                history.append(float(cost) / len(X))
+            if done == (epoch + 1) * samples:
+                history.append(float(cost) / samples)
                 cost.zero_()
-                if file is not None:
-                    checkpoint.save(file, run, net, history)
+                yield history
             if time.monotonic() > shown + 0.1:  # a step may be as short as the drawing of the bar is long
                 shown = time.monotonic()
                 last = f", cost {history[-1]:.4g}" if history else ""
                 bar.update(task, description=f"epoch {epoch + 1} of {epochs}{last}", completed=done)
-    return history
-
-
-def _step(net: "Network", X: Tensor, Z: Tensor, eta: float, batch_size: int, cost: Tensor) -> Callable[[Tensor], None]:
-    """What trains on the samples of these indices, and adds their costs up."""
-    replay: Callable[[Tensor, Tensor], None] | None = None
-
-    def step(batch: Tensor) -> None:
-        nonlocal replay
-        batch = batch.to(X.device, non_blocking=True)
-        x, z = X[batch], Z[batch]
-        if X.device.type != "cuda" or len(batch) < batch_size:  # a graph is for batches of one shape
-            net.step(x, z, eta, cost=cost)
-        else:
-            replay = replay or net._graph(x, z, eta, cost)
-            replay(x, z)
-
-    return step

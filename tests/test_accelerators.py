@@ -6,10 +6,10 @@ Every test of it runs on every device, as far as the device has such a thing. Wh
 import pytest
 import torch
 
+from crosscheck import crosscheck, devices
+from crosscheck.verdict.precision import dtypes_of
 from manual_bp import Network
 from manual_bp.commands.subjects import network
-from reference import crosscheck, devices
-from reference.precision import rungs
 
 
 @pytest.fixture(params=["highest", "high", "medium"])
@@ -42,7 +42,7 @@ def without_the_square(grad_out, out, x, w):
 def test_deltas_and_updates_agree_in_any_precision_of_the_products(precision, device):
     net = Network.random([32, 48, 40, 8], activation="tanh", cost="softmax_cross_entropy", device=device)
     z = torch.arange(64, device=device) % 8
-    network(net, batch(device, 64, 32), z, 0.5, device, rungs(device), 0).raise_on_mismatch()
+    network(net, batch(device, 64, 32), z, 0.5, device, dtypes_of(device), 0).raise_on_mismatch()
 
 
 def test_the_judge_is_right_in_any_precision_of_the_products(precision, device):
@@ -91,7 +91,7 @@ def test_on_a_stream_of_its_own(device):
         crosscheck(layer, right, inputs).raise_on_mismatch()
         assert not crosscheck(layer, without_the_square, inputs).ok
         net = Network.random([32, 8], device=device)
-        network(net, inputs[0], torch.rand(64, 8, device=device), 0.5, device, rungs(device), 0).raise_on_mismatch()
+        network(net, inputs[0], torch.rand(64, 8, device=device), 0.5, device, dtypes_of(device), 0).raise_on_mismatch()
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from types import FunctionType
 
 import pytest
 
+import crosscheck
 import manual_bp
 import reference
 from manual_bp.rules import RULES, Rule
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = (manual_bp, reference)
+ROOT = Path(__file__).parents[1]
+PACKAGES = (manual_bp, crosscheck)
 OFFERED = [(package, name) for package in PACKAGES for name in package.__all__]
 
 
@@ -36,6 +37,10 @@ def test_the_types_know_the_same_names(package):
     (late,) = (node for node in tree.body if isinstance(node, ast.If))
     imported = [alias.name for node in late.body if isinstance(node, ast.ImportFrom) for alias in node.names]
     assert sorted(imported) == package.__all__
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, reference])
+def test_the_types_are_there(package):
     assert (Path(package.__file__).parent / "py.typed").is_file()
 
 
@@ -68,7 +73,7 @@ def test_the_rules_are_offered(rule):
 
 
 def test_nothing_waits_for_torch_that_does_not_need_it():
-    code = "import sys, manual_bp, reference, manual_bp.__main__ as cli; cli.parser().format_help()"
+    code = "import sys, manual_bp, reference, crosscheck, manual_bp.__main__ as cli; cli.parser().format_help()"
     code += "; assert not {'torch', 'numpy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

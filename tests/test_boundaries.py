@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_bp
-import reference
+from crosscheck.verdict.precision import dtypes_of, is_floating
 from manual_bp import Network, article
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import RULES, Rule
-from reference.precision import is_floating
-from reference.twins import TWINS
+from reference.rules import TWINS
 
-HAND = Path(manual_bp.__file__).parent
-JUDGE = Path(reference.__file__).parent
+ROOT = Path(manual_bp.__file__).parents[1]
+HAND = ROOT / "manual_bp"
 
 # torch's own ways to a derivative; `.backward` is what rules and networks have themselves.
 DERIVATIVES = {
@@ -84,18 +84,76 @@ def sources(folder: Path) -> Iterator[tuple[str, str]]:
         yield str(path.relative_to(folder.parent)), path.read_text(encoding="utf-8")
 
 
-def test_the_judge_never_imports_what_it_judges():
-    files = dict(sources(JUDGE))
-    assert len(files) > 5
-    assert {name for name, source in files.items() if "manual_bp" in imported(source)} == set()
+PACKAGES = {"manual_bp", "reference", "crosscheck"}
 
 
-def test_only_the_commands_name_both():
-    files = dict(sources(HAND))
-    assert len(files) > 10
-    both = {name for name, source in files.items() if "reference" in imported(source)}
-    assert both
-    assert {name for name in both if "commands" not in Path(name).parts} == set()
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_package_imports_another_but_for_the_commands(package):
+    files = dict(sources(ROOT / package))
+    assert len(files) > 3
+    others = {name for name, source in files.items() if imported(source) & (PACKAGES - {package})}
+    assert {name for name in others if "commands" not in Path(name).parts} == set()
+    assert bool(others) == (package == "manual_bp")
+
+
+def modules(folder: Path) -> dict[str, str]:
+    """The sources of a package, by the names of the modules."""
+    paths = sorted(folder.rglob("*.py"))
+    names = (".".join(path.relative_to(folder.parent).with_suffix("").parts) for path in paths)
+    return {n.removesuffix(".__init__"): p.read_text(encoding="utf-8") for n, p in zip(names, paths, strict=True)}
+
+
+def import_graph(modules: dict[str, str]) -> dict[str, set[str]]:
+    """Which module imports which of the same package, late or for the types alone, too."""
+    graph: dict[str, set[str]] = {}
+    for name, source in modules.items():
+        found = set[str]()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {part if part in modules else str(node.module) for part in parts}
+        graph[name] = found & modules.keys() - {name}
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, if any do."""
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+# A package that loads its names late stands above all that it offers.
+ROOMS = {
+    "manual_bp.rules": {"manual_bp._limits"},
+    "crosscheck.verdict": {"crosscheck.candidate", "crosscheck.report", "crosscheck.row"},
+    "crosscheck.cause": {"crosscheck.candidate", "crosscheck.row", "crosscheck.verdict.precision"},
+}
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_modules_import_each_other(package):
+    assert circle(import_graph(modules(ROOT / package))) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_is_below_it(room):
+    graph = import_graph(modules(ROOT / room.partition(".")[0]))
+    inside = {name for name in graph if name.partition(room)[1] and not name.partition(room)[0]}
+    assert inside
+    assert set().union(*(graph[name] for name in inside)) - inside <= ROOMS[room]
+
+
+def test_a_circle_is_seen():
+    """Late imports, and those for the types alone, are imports."""
+    graph = import_graph({"p.a": "from p import b", "p.b": "def f():\n from p.c import g", "p.c": "import p.a"})
+    assert graph == {"p.a": {"p.b"}, "p.b": {"p.c"}, "p.c": {"p.a"}}
+    assert set(circle(graph)) == {"p.a", "p.b", "p.c"}
+    assert circle(import_graph({"p.a": "from p.b import x", "p.b": "import torch"})) == []
 
 
 def test_nothing_by_hand_names_a_derivative_of_torchs():
@@ -106,12 +164,11 @@ def test_nothing_by_hand_names_a_derivative_of_torchs():
 
 def test_matplotlib_is_for_the_pictures_alone():
     """Nothing else asks for the extra, nor waits for its import."""
-    named = {name for name, source in [*sources(HAND), *sources(JUDGE)] if "matplotlib" in imported(source)}
+    files = [*sources(HAND), *sources(ROOT / "crosscheck")]
     # Under TYPE_CHECKING the report names what its picture is.
-    assert named == {"manual_bp/figures.py", "manual_bp/commands/plots.py", "reference/plots.py", "reference/report.py"}
-    modules = (
-        "manual_bp, reference, reference.report, manual_bp.network, manual_bp.commands.train, manual_bp.commands.bench"
-    )
+    pictures = {"manual_bp/figures.py", "manual_bp/commands/plots.py", "crosscheck/plots.py", "crosscheck/report.py"}
+    assert {name for name, source in files if "matplotlib" in imported(source)} == pictures
+    modules = "manual_bp.network, manual_bp.commands.train, manual_bp.commands.bench, reference, crosscheck.report"
     code = f"import sys, {modules}; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=HAND.parent)
 
@@ -120,13 +177,13 @@ def test_matplotlib_is_for_the_pictures_alone():
     "source",
     [
         "import reference",
-        "from reference.ladder import judge",
-        "import_module('reference.check')",
+        "from crosscheck.verdict.judge import judge",
+        "import_module('reference.network')",
         "__import__('reference')",
     ],
 )
 def test_an_import_is_seen(source):
-    assert "reference" in imported(source)
+    assert imported(source) & PACKAGES
 
 
 @pytest.mark.parametrize(
@@ -167,12 +224,12 @@ Cases = list[tuple[type[Rule], dict[str, object], list[torch.Tensor | None]]]
 
 
 def every_rule(device: torch.device) -> Cases:
-    """Each with the options and inputs of its cases, on every rung: found by trying autograd, so before the watch."""
+    """Each with the options and inputs of its cases, on every dtype: found by trying autograd, so before the watch."""
     return [
         (rule, twin.options, [x if x is None else x.to(device, t if is_floating(x) else x.dtype) for x in twin.draw(0)])
         for name, rule in RULES.items()
         for twin in TWINS[name]
-        for t in twin.rungs(device)
+        for t in twin.dtypes(device, dtypes_of(device))
     ]
 
 

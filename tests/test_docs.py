@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 ADD_A_RULE = ROOT / "docs" / "add_a_rule.md"
 
@@ -79,14 +79,14 @@ def test_environments_of_tox_exist():
 
 @pytest.mark.parametrize("mistake", [None, "2 * x", "Often wrong:", "a twin"])
 def test_a_rule_is_added_as_told(mistake, tmp_path):
-    """In a copy of the two packages, whole and with something forgotten."""
+    """In a copy of the packages, whole and with something forgotten."""
     (square,) = (block for block in blocks(ADD_A_RULE, "python") if "class Square" in block)
     (twin,) = (block for block in blocks(ADD_A_RULE, "text") if "Square" in block)
-    for package in ("manual_bp", "reference"):
+    for package in ("manual_bp", "reference", "crosscheck"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "manual_bp" / "rules" / "activations.py").open("a", encoding="utf-8") as family:
         family.write(square.partition("\n\n")[2].replace(mistake or "", "x" if mistake == "2 * x" else ""))
-    twins = tmp_path / "reference" / "twins.py"
+    twins = tmp_path / "reference" / "rules.py"
     if mistake != "a twin":
         twins.write_text(twins.read_text(encoding="utf-8").removesuffix("}\n") + twin + "}\n", encoding="utf-8")
     command = [sys.executable, "-m", "manual_bp", "rules", "Square"]
@@ -99,7 +99,7 @@ def test_a_rule_is_added_as_told(mistake, tmp_path):
         says = {
             "2 * x": "wrong formula: off by the constant factor 1/2",
             "Often wrong:": "rule Square: expected forward, backward and a docstring",
-            "a twin": "rule Square has no twin: add its line to reference/twins.py",
+            "a twin": "rule Square has no twin: add its line to reference/rules.py",
         }
         assert done.returncode != 0
         assert says[mistake] in done.stdout + done.stderr

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from reference import crosscheck
+from crosscheck import crosscheck
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def example(name):

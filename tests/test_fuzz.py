@@ -1,4 +1,4 @@
-"""Whatever comes in: nothing crashes but with our own errors, no right gradient is convicted, no input is changed.
+"""Whatever comes in: nothing crashes but with our own errors, no right gradient is called wrong, no input is changed.
 
 A short run by default; `tox -e fuzz` takes 10,000 examples of each.
 """
@@ -10,12 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crosscheck import crosscheck
+from crosscheck.verdict.precision import distance, dtypes_of, norm, unit_roundoff
 from manual_bp import Network
-from manual_bp.network import ACTIVATIONS, COSTS
+from manual_bp.network import ACTIVATIONS, COSTS, one_round
 from manual_bp.rules import ReLU
-from manual_bp.training import one_round
-from reference import crosscheck
-from reference.precision import distance, norm, rungs, unit_roundoff
 
 pytestmark = pytest.mark.fuzz
 
@@ -140,16 +139,16 @@ def inputs(draw):
 
 
 @given(inputs(), st.sampled_from(list(FUNCTIONS)), st.integers(0, 1000))
-def test_no_right_gradient_is_convicted(tensors, name, seed):
+def test_no_right_gradient_is_found(tensors, name, seed):
     kept = [t.clone() for t in tensors]
     forward, backward = FUNCTIONS[name]
-    report = crosscheck(forward, backward, tensors, dtypes=rungs(torch.device("cpu"))[:3], seed=seed)
+    report = crosscheck(forward, backward, tensors, dtypes=dtypes_of(torch.device("cpu"))[:3], seed=seed)
     assert report.ok, report
     assert all(torch.equal(t, before) for t, before in zip(tensors, kept, strict=True))
 
 
 @given(inputs(), st.integers(0, 1), st.sampled_from([-1.0, 2.0, 1.001, 0.0]), st.integers(0, 1000))
-def test_every_wrong_factor_is_convicted(tensors, which, factor, seed):
+def test_every_wrong_factor_is_found(tensors, which, factor, seed):
     forward, backward = FUNCTIONS["affine"]
 
     def wrong(*args):
@@ -158,7 +157,7 @@ def test_every_wrong_factor_is_convicted(tensors, which, factor, seed):
         return gradients
 
     exact = [t.double().clone().requires_grad_() for t in tensors]
-    # What is next to nothing beside all other numbers may be what cancellation left, and need not be convicted.
+    # What is next to nothing beside all other numbers may be what cancellation left, and need not be called wrong.
     gradient = torch.autograd.grad(forward(*exact).sum(), exact)[which]
     reached = gradient.abs().max() > 1e-10 * max(map(norm, tensors))
     report = crosscheck(forward, wrong, tensors, dtypes=[torch.float64, torch.float32], seed=seed)

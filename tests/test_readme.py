@@ -9,7 +9,7 @@ import pytest
 from manual_bp.__main__ import parser
 from manual_bp.mistakes import MISTAKES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from reference import Report, Row
-from reference.report import dtype_name
+from crosscheck import Report
+from crosscheck.row import Row, dtype_name
 
 
 class Shares:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from crosscheck import Report
+from crosscheck.verdict.precision import unit_roundoff
 from manual_bp import __version__, notation
 from manual_bp import article as by_hand
 from manual_bp._console import console
@@ -19,9 +21,7 @@ from manual_bp.commands._shares import exit_code
 from manual_bp.commands._writing import can_write, can_write_into, matplotlib_for, writing
 from manual_bp.commands.subjects import article_network
 from manual_bp.network import Network
-from reference import Report
 from reference import article as by_autograd
-from reference.precision import unit_roundoff
 
 WEIGHTS = {"neuron": ("w1", "w2", "wb"), "two_by_two": by_autograd.WEIGHTS}
 TITLES = {"neuron": "Figure 1: one neuron", "two_by_two": "Figure 2: two layers, four neurons"}
@@ -149,7 +149,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _work(name: str, numbers: Mapping[str, float]) -> tuple[list[Line], Report]:
-    """Every equation with its values, and the judge's verdict on them."""
+    """Every equation with its values, and the verdict on them."""
     function = getattr(by_hand, name)
     scalars = {n: torch.tensor(v, dtype=torch.float64) for n, v in numbers.items() if n != "eta"}
     try:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from crosscheck import devices
 from manual_bp import __version__, _checks
 from manual_bp._console import console
 from manual_bp.commands import CommandError
 from manual_bp.commands._writing import can_draw, draw
 from manual_bp.commands.peers import PEERS, missing, work
-from reference import devices
 
 OURS, AUTOGRAD = "manual-bp", "autograd + SGD"
 NO_MEMORY = ("scikit-learn", "matrix products alone")  # minutes a step of these sizes, and no step

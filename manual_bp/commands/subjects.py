@@ -10,31 +10,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manual_bp import article, data, training
+from crosscheck import Report, crosscheck
+from crosscheck.cause.diagnosis import Alternatives, Diagnosis
+from crosscheck.row import Row, dtype_name
+from crosscheck.verdict.judge import judge
+from crosscheck.verdict.precision import dtypes_of
+from manual_bp import article, data
+from manual_bp import network as networks
 from manual_bp.commands import CommandError
+from manual_bp.commands._subject import NotJudged, Subject
 from manual_bp.network import ACTIVATIONS, COSTS, Network
 from manual_bp.rules import RULES, Sigmoid, Tanh
-from reference import Report, Row, crosscheck, judge
 from reference import article as article_twin
 from reference import network as network_twin
-from reference.diagnosis import Evidence
-from reference.precision import rungs
-from reference.report import dtype_name
-from reference.twins import TWINS, Domain, index, normal, probability
+from reference.rules import TWINS, Domain, index, normal, probability
 
 ETA = 0.5
 SAMPLES = 11
-
-
-class NotJudged(Exception):  # noqa: N818 (no error: there is nothing to compare with)
-    """A thing cannot be judged here; the text says why."""
-
-
-class Subject(NamedTuple):
-    """A thing with a name, and the verdict on it."""
-
-    name: str
-    judge: Callable[[torch.device, Sequence[torch.dtype], int], Report]
 
 
 def subjects() -> Iterator[Subject]:
@@ -45,7 +37,7 @@ def subjects() -> Iterator[Subject]:
         yield Subject(f"rule {name}", partial(rule, name))
     for depth, (activation, _) in enumerate(NETWORKS, start=1):
         name = f"network {depth} layer{'s' * (depth > 1)}, {activation}"
-        yield Subject(name, lambda *ladder, depth=depth: _random_network(depth, *ladder))
+        yield Subject(name, lambda *how, depth=depth: _random_network(depth, *how))
     yield Subject("network on real digits", _digits)
 
 
@@ -69,7 +61,7 @@ NETWORKS = (
 
 def _random_article(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
     generator = torch.Generator().manual_seed(seed)
-    given = {quantity: domain(generator).to(device, rungs(device)[0]) for quantity, domain in DOMAINS[name].items()}
+    given = {quantity: domain(generator).to(device, dtypes_of(device)[0]) for quantity, domain in DOMAINS[name].items()}
     return article_network(name, given, ETA, dtypes, seed)
 
 
@@ -91,32 +83,32 @@ def article_network(
         twin: Mapping[str, Tensor] = by_autograd(**by_name(values))
         return twin
 
-    def evidence(deep: bool, *values: Tensor) -> Mapping[str, Evidence]:
+    def gather(deep: bool, *values: Tensor) -> Mapping[str, Alternatives]:
         exact = autograd(*values)
         stale = article_twin.literal_order(**by_name(values)) if name == "two_by_two" else {}
         # An updated weight in the place of another quantity is that very order, and said to be.
         others = {quantity: value for quantity, value in exact.items() if not quantity.endswith("_new")}
         return _with_literal_order(exact, stale, eta, others=others)
 
-    return judge(manual, autograd, list(given.values()), dtypes=dtypes, seed=seed, evidence=evidence)
+    return judge(manual, autograd, list(given.values()), dtypes=dtypes, seed=seed, explained=partial(Diagnosis, gather))
 
 
 def _with_literal_order(
     exact: Mapping[str, Tensor], stale: Mapping[str, Tensor], eta: float, **known: Any
-) -> Mapping[str, Evidence]:
+) -> Mapping[str, Alternatives]:
     """For each quantity what is known, and what it would be in the article's literal order of steps."""
     cause = f"weights updated already, with eta = {eta}, carry the deltas back: the article's literal order of steps"
-    return {name: Evidence(mistaken=[(cause, stale[name])] if name in stale else (), **known) for name in exact}
+    return {name: Alternatives(mistaken=[(cause, stale[name])] if name in stale else (), **known) for name in exact}
 
 
 def rule(name: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
     """Judge a rule by each of its twins, in the dtypes in which torch has them; NotJudged where it is none of these."""
     if name not in TWINS:
-        raise CommandError(f"rule {name} has no twin: add its line to reference/twins.py")
+        raise CommandError(f"rule {name} has no twin: add its line to reference/rules.py")
     rows: list[Row] = []
     for twin in TWINS[name]:
         forward, backward = (partial(f, **twin.options) for f in (RULES[name].forward, RULES[name].backward))
-        shared = [t for t in dtypes if t in twin.rungs(device)]
+        shared = [t for t in dtypes if t in twin.dtypes(device, dtypes_of(device))]
         if shared:
             inputs = on(device, twin.draw(seed))
             report = crosscheck(forward, backward, inputs, twin=twin, dtypes=shared, seed=seed)
@@ -212,7 +204,7 @@ def network(
 
     def manual(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
         fresh, stepped = (Network(params[:depth], params[depth:], net.activations, net.cost_rule) for _ in range(2))
-        trace, grads = training.one_round(fresh, x, z, eta)
+        trace, grads = networks.one_round(fresh, x, z, eta)
         stepped.step(x, z, eta)
         by_layer = {
             "n_in": trace.n_in,
@@ -232,13 +224,13 @@ def network(
     def autograd(x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
         return with_steps(network_twin.one_round(x, z, eta, params[:depth], params[depth:], activations, cost))
 
-    def evidence(deep: bool, x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Evidence]:
+    def gather(deep: bool, x: Tensor, z: Tensor, *params: Tensor) -> Mapping[str, Alternatives]:
         twin = (x, z, eta, params[:depth], params[depth:], activations, cost)
         exact, stale = with_steps(network_twin.one_round(*twin)), with_steps(network_twin.literal_order(*twin))
         return _with_literal_order(exact, stale, eta, sizes={"samples": len(x)} if x.dim() == 2 else {})
 
     inputs = on(device, (x, z, *net.weights, *net.biases))
-    return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, evidence=evidence)
+    return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, explained=partial(Diagnosis, gather))
 
 
 def twin_names(net: Network) -> tuple[list[str], str]:
@@ -249,7 +241,7 @@ def twin_names(net: Network) -> tuple[list[str], str]:
 
 def on(device: torch.device, inputs: Iterable[Tensor | None]) -> list[Tensor | None]:
     """The inputs on a device, in float32 where it has no float64."""
-    widest = rungs(device)[0]
+    widest = dtypes_of(device)[0]
     return [
         x
         if x is None

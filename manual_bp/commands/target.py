@@ -16,17 +16,16 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+import crosscheck
 import manual_bp
-import reference
 from manual_bp.commands import CommandError
-from manual_bp.commands.subjects import Subject
-from reference import Report, crosscheck
+from manual_bp.commands._subject import Subject
 
 PARTS = ("forward", "backward", "inputs")
 
 # The directories whose frames in a traceback are not the user's
 NOT_THEIRS = (
-    *(str(Path(str(package.__file__)).parent) + os.sep for package in (torch, manual_bp, reference)),
+    *(str(Path(str(package.__file__)).parent) + os.sep for package in (torch, manual_bp, crosscheck)),
     str(Path(functools.__file__).parent / "functools.py"),
 )
 
@@ -65,14 +64,14 @@ def subject(target: str, seed: int) -> Subject:
     if not isinstance(found.inputs, tuple | list):
         raise CommandError(f"{target}: inputs: expected a tuple, got {type(found.inputs).__name__}")
 
-    def judged(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
-        options = {name: getattr(found, name, None) for name in ("twin", "witness")}
+    def judged(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> crosscheck.Report:
+        options = {name: getattr(found, name, None) for name in ("twin", "method")}
         try:
             inputs = [
                 x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x
                 for x in found.inputs
             ]
-            return crosscheck(found.forward, found.backward, inputs, **options, dtypes=dtypes, seed=seed)
+            return crosscheck.crosscheck(found.forward, found.backward, inputs, **options, dtypes=dtypes, seed=seed)
         except (Exception, SystemExit) as error:
             raise CommandError(_broken(target, f"cannot be judged on {device}", error)) from None
 

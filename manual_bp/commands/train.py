@@ -12,6 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crosscheck import Report, devices
+from crosscheck.report import shown
+from crosscheck.row import dtype_name
+from crosscheck.verdict.judge import rows_of
+from crosscheck.verdict.precision import FACTOR, distance, dtypes_of, norm, unit_roundoff
 from manual_bp import _checks, distributed
 from manual_bp._console import Silent, console
 from manual_bp.checkpoint import digest
@@ -22,11 +27,7 @@ from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, digits, npz
 from manual_bp.network import COSTS, Network
 from manual_bp.training import minibatches
-from reference import Report, devices
-from reference.ladder import FACTOR, rung_rows
 from reference.network import Twin
-from reference.precision import distance, norm, rungs, unit_roundoff
-from reference.report import dtype_name, shown
 
 
 def train(
@@ -219,14 +220,14 @@ class _Run:
         self.dtype, self.place = self.X.dtype, self.X.device
         # Where it is cross-checked, and there alone: in a lower one a relu's neuron may come to lie on the other side
         # of its kink.
-        self.widest = rungs(self.place)[0]
+        self.widest = dtypes_of(self.place)[0]
         self.cost = torch.zeros((), dtype=self.widest, device=self.place)
         activations, cost = twin_names(net)
         self.twins: dict[torch.dtype, Twin] = {}
         self.data: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
         self.optimizers: dict[torch.dtype, torch.optim.SGD] = {}
         for dtype in (torch.float32, torch.float64):
-            place = self.place if dtype in rungs(self.place) else torch.device("cpu")
+            place = self.place if dtype in dtypes_of(self.place) else torch.device("cpu")
             weights, biases = ([p.to(place).to(dtype) for p in params] for params in (net.weights, net.biases))
             self.twins[dtype] = Twin(weights, biases, activations, cost)
             self.optimizers[dtype] = torch.optim.SGD(self.twins[dtype].parameters(), lr=eta)
@@ -290,7 +291,7 @@ class _Run:
             name: FACTOR * u / u32 * max(distance(in_float32[name], o), u32 * norm(o)) for name, o in oracle.items()
         }
         expected = self._trained(self.dtype)
-        rows = rung_rows(self.dtype, self._trained_by_hand(), expected, oracle, budgets, self.place, {})
+        rows = rows_of(self.dtype, self._trained_by_hand(), expected, oracle, budgets, self.place, {})
         return Report("training", tuple(rows))
 
     def farthest(self) -> str:

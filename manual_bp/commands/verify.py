@@ -13,18 +13,19 @@ from typing import Any
 
 import torch
 
+from crosscheck import Report, devices
+from crosscheck.report import shown
+from crosscheck.row import KINK, dtype_name
+from crosscheck.verdict.precision import DTYPES, dtypes_of, unit_roundoff
 from manual_bp import __version__
 from manual_bp._console import console
 from manual_bp._files import whole
 from manual_bp.commands import CommandError
 from manual_bp.commands._shares import Shares, colour, exit_code, is_known
+from manual_bp.commands._subject import NotJudged, Subject
 from manual_bp.commands._writing import can_write, writing
-from manual_bp.commands.subjects import NotJudged, subjects
 from manual_bp.commands.target import subject
 from manual_bp.mistakes import planted
-from reference import Report, devices
-from reference.precision import RUNGS, rungs, unit_roundoff
-from reference.report import KINK, dtype_name, shown
 
 SHOWN = 8  # of the rows of a mismatch
 
@@ -46,11 +47,11 @@ def verify(
     try:
         places = [devices.device(name) for name in device] if device else devices.available()
         mistake = planted(plant) if plant else nullcontext()
-        ladders = {place: _ladder(place, dtype) for place in places}
+        asked = {place: _dtypes(place, dtype) for place in places}
     except ValueError as error:
         raise CommandError(str(error)) from None
-    things = [subject(target, seed) for target in targets] or list(subjects())
-    dtypes = [t for t in RUNGS if any(t in ladder for ladder in ladders.values())]
+    things = [subject(target, seed) for target in targets] or _what_is_written_here()
+    dtypes = [t for t in DTYPES if any(t in of_place for of_place in asked.values())]
 
     lines = console(stderr=json_file == "-")
     about = f"manual-bp {__version__}, torch {torch.__version__}, on {_listed(places)}, seed {seed}"
@@ -63,7 +64,7 @@ def verify(
         for thing, place in product(things, places):
             progress.update(task, description=thing.name)
             try:
-                report = replace(thing.judge(place, ladders[place], seed), title=thing.name)
+                report = replace(thing.judge(place, asked[place], seed), title=thing.name)
             except NotJudged as error:
                 not_judged[thing.name][str(error)] = None
             else:
@@ -97,9 +98,16 @@ def verify(
     return exit_code(reports)
 
 
-def _ladder(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtype]:
-    """The rungs to judge on a device. Raises ValueError for one that was asked for and that the device has not."""
-    here = rungs(place)
+def _what_is_written_here() -> list[Subject]:
+    # Loaded for these alone: beside a target there may be a reference.py of the user's own.
+    from manual_bp.commands.subjects import subjects
+
+    return list(subjects())
+
+
+def _dtypes(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtype]:
+    """The dtypes to judge in on a device. Raises ValueError for one that was asked for and that the device has not."""
+    here = dtypes_of(place)
     for name in asked or ():
         if name not in map(dtype_name, here):
             raise ValueError(f"dtype {name} is not on {place}, which has {_listed(map(dtype_name, here))}")
@@ -115,7 +123,7 @@ def _verdict(report: Report) -> str:
 
 
 def _where(report: Report) -> str:
-    """What is wrong at the most precise rung that shows any."""
+    """What is wrong at the most precise dtype that shows any."""
     wrong = report.mismatches or report.not_judged
     finest = min(wrong, key=lambda row: unit_roundoff(row.dtype)).dtype
     rows = tuple(row for row in wrong if row.dtype == finest)

@@ -1,0 +1,299 @@
+"""What the diagnosis may go by: what autograd gives, in float64, where somebody takes the forward wrongly."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import chain, combinations, count
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from crosscheck.candidate import Candidate, device_of, gradients_of, set_seed
+from crosscheck.cause.diagnosis import Alternatives, Family
+from crosscheck.cause.paths import Gradients, Paths
+from crosscheck.cause.slips import SOFTMAX, Edge, derivatives, slips, until_it_fails
+from crosscheck.verdict.precision import SMALL, is_floating, is_small, rounded
+
+T = TypeVar("T")
+ByName = Mapping[str, Tensor]
+
+
+def gather(candidate: Candidate, deep: bool, *given: Any) -> dict[str, Alternatives]:
+    """The alternatives of each tensor, from the oracle's inputs; not deep: only what takes no run of autograd."""
+    with suppress(Exception):  # no search for a cause may cost the verdict
+        gatherer = _Gatherer(candidate, given)
+        found = gatherer.deep() if deep else gatherer.plain()
+        return {name: _without_failing(alternatives) for name, alternatives in found.items()}
+    return {}
+
+
+def _without_failing(of: Alternatives) -> Alternatives:
+    mistaken, slips, substituted = map(until_it_fails, (of.mistaken, of.slips, of.substituted))
+    return replace(of, mistaken=mistaken, slips=slips, substituted=substituted)
+
+
+class _Gatherer:
+    def __init__(self, candidate: Candidate, given: Sequence[Any]) -> None:
+        self.candidate = candidate
+        given = rounded(given, torch.float64)
+        self.grads_out, self.xs = given[: candidate.outs], given[candidate.outs :]
+        self.exact = self._gradients(self.grads_out, self.xs)
+        self.out = candidate.outs_of(candidate.truth, rounded(self.xs, torch.float64))[0]
+        self.named = {name: x for name, x in zip(candidate.names, self.xs, strict=True) if isinstance(x, Tensor)}
+        self.judged = [candidate.names[i] for i in candidate.judged]
+        # grad_out, where there is one
+        self.g: Tensor | None = self.grads_out[0] if candidate.outs == 1 else None
+
+    def _gradients(self, grads_out: Sequence[Any], xs: Sequence[Any]) -> ByName:
+        return self.candidate.by_autograd(*rounded(grads_out, torch.float64), *rounded(xs, torch.float64))
+
+    def plain(self) -> dict[str, Alternatives]:
+        sizes = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
+        sizes |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
+        numbers = {name: x for name, x in zip(self.candidate.names, self.xs, strict=True) if isinstance(x, int | float)}
+        shares = {f"(1 − {name})": 1 - x for name, x in numbers.items()}  # as what a dropout keeps
+        return {
+            name: Alternatives(self._others(name), self._terms, {**sizes, **numbers, **shares}) for name in self.exact
+        }
+
+    def deep(self) -> dict[str, Alternatives]:
+        found = self.plain()
+        mistaken = _Kept(self._mistaken())
+        for name in found:
+            found[name] = replace(found[name], mistaken=_column(mistaken, name))
+        if not is_small(self.xs):
+            untried = f"operations of the forward are tried with at most {SMALL:,} numbers of input: give smaller ones"
+            return {name: replace(alternatives, untried=untried) for name, alternatives in found.items()}
+        for i, name in zip(self.candidate.judged, self.judged, strict=True):
+            found[name] = replace(
+                found[name],
+                unsummed=self._unsummed(i),
+                mistaken=chain(_column(mistaken, name), self._sums(name)),
+                slips=self._at_forward(i),
+                substituted=self._left_out(name),
+            )
+        try:
+            return self._by_paths(found)
+        except Exception as error:
+            untried = f"operations of the forward cannot be tried, they raise {type(error).__name__}"
+            return {name: replace(alternatives, untried=untried) for name, alternatives in found.items()}
+
+    def _by_paths(self, found: Mapping[str, Alternatives]) -> dict[str, Alternatives]:
+        """The alternatives, and what the operations of the forward give to it."""
+        paths = self._paths()
+        slipped = _Kept(self._by_name(chain(paths.alone(), paths.mistaken())))
+        substituted = _Kept(self._by_name(paths.substituted()))
+        families = list(until_it_fails(chain(paths.families(), paths.updated(self._of_the_cost()))))
+        more = {
+            name: replace(
+                found[name],
+                shares={operation: of[place] for operation, of in paths.shares.items()},
+                slips=chain(found[name].slips, _column(slipped, name)),
+                families=[_of_one(family, place) for family in families],
+                substituted=chain(found[name].substituted, _column(substituted, name)),
+                untried=paths.untried,
+            )
+            for place, name in enumerate(self.judged)
+        }
+        return {**found, **more}
+
+    def _of_the_cost(self) -> ByName:
+        """The gradients by which a step of training updates; where the result is one number, as a cost, those of it."""
+        scale = float(self.g) if self.g is not None and self.g.numel() == 1 else 1.0
+        return {name: self.exact[name] / scale for name in self.judged}
+
+    def _tensors(self) -> ByName:
+        return {"out" if self.candidate.outs == 1 else "out[0]": self.out, **self.named}
+
+    def _others(self, name: str) -> ByName:
+        return {other: value for other, value in self.exact.items() if other != name and other in self.judged}
+
+    @cached_property
+    def _terms(self) -> ByName:
+        """What a gradient is often made of."""
+        floating = {name: x for name, x in self.named.items() if is_floating(x)}
+        terms: dict[str, Callable[[], Tensor]] = {name: x.detach for name, x in floating.items()}
+        pairs = combinations(floating.items(), 2)
+        terms |= {f"({a} − {b})": partial(torch.sub, x, y) for (a, x), (b, y) in pairs if _are_alike(x, y)}
+        if self.g is None:
+            return _Made(terms)
+        terms |= {"out": self.out.detach}
+        alike = {name: term for name, term in terms.items() if _are_alike(term(), self.g)}
+        products = {f"grad_out·{name}": partial(_times, self.g, term) for name, term in alike.items()}
+        return _Made({**terms, "grad_out": self.g.detach, **products})
+
+    def _mistaken(self) -> Iterator[tuple[str, ByName]]:
+        """With a mistaken grad_out, or a mistaken input."""
+
+        def having(change: Callable[[Tensor], Tensor], of: Sequence[int] = range(self.candidate.outs)) -> ByName:
+            changed = [change(g) if i in of and is_floating(g) else g for i, g in enumerate(self.grads_out)]
+            return self._gradients(changed, self.xs)
+
+        yield "grad_out is ignored, as if it were ones", having(torch.ones_like)
+        for i in range(self.candidate.outs) if self.candidate.outs > 1 else ():
+            yield f"grad_out[{i}] is left out", having(torch.zeros_like, (i,))
+        for i, (name, x) in enumerate(zip(self.candidate.names, self.xs, strict=True)):
+            for how, other in _taken_wrongly(x):
+                with suppress(Exception):  # the forward may have no value there: then nobody took it so
+                    yield f"as if {name} were {how}", self._gradients(self.grads_out, _having(self.xs, i, other))
+        floating = [g for g in self.grads_out if is_floating(g)]
+        for dims, sample in ((1, "sample"), (2, "row of all samples")):
+            if all(g.dim() >= dims and g.shape[:dims].numel() > 1 for g in floating):
+                for place, which in ((-1, "last"), (0, "first")):
+                    yield f"only the {which} {sample} counts", having(partial(_only, dims=dims, place=place))
+                    yield f"the {which} {sample} is left out", having(partial(_all_but, dims=dims, place=place))
+
+    def _left_out(self, name: str) -> Iterator[tuple[str, Tensor]]:
+        """Without one of the other inputs, as a factor or as a term."""
+        for i, (other, x) in enumerate(zip(self.candidate.names, self.xs, strict=True)):
+            for neutral in (torch.ones_like, torch.zeros_like) if other != name and is_floating(x) else ():
+                with suppress(Exception):
+                    without = self._gradients(self.grads_out, _having(self.xs, i, neutral(x)))
+                    yield (
+                        f"as if {other} were left out, a {'one' if neutral is torch.ones_like else 'zero'}",
+                        without[name],
+                    )
+
+    def _sums(self, name: str) -> Iterator[tuple[str, Tensor]]:
+        """grad_out, by itself and times what it can be multiplied by, summed to a gradient of fewer dimensions."""
+        o = self.exact[name]
+        if self.g is None or o.shape == self.g.shape:
+            return
+        for factor, term in chain([("", torch.ones_like(self.g))], self._terms.items()):
+            with suppress(RuntimeError):  # shapes that do not go together
+                yield (
+                    f"as if it were the sum of {'grad_out' + f'·{factor}' * bool(factor)}",
+                    (self.g * term).sum_to_size(o.shape),
+                )
+
+    def _unsummed(self, i: int) -> Tensor | None:
+        """The gradient of an input that is broadcast, before it is summed to the input's shape."""
+        x = self.xs[i]
+        with suppress(Exception):
+            if x.shape != self.out.shape:
+                expanded = x.expand(self.out.shape).contiguous()
+                return self._gradients(self.grads_out, _having(self.xs, i, expanded))[self.candidate.names[i]]
+        return None
+
+    def _at_forward(self, i: int) -> Iterator[tuple[str, Tensor]]:
+        """By slips at the forward as a whole, also as the softmax that it may be."""
+        if self.g is None:
+            return
+        words = ("out", self.candidate.names[i])
+
+        def nameless(*xs: Any) -> Any:  # what somebody calls softmax may be another function
+            set_seed(device_of(xs), self.candidate.seed)
+            return self.candidate.truth(*xs)
+
+        whole = Edge(0, i, nameless, rounded(self.xs, torch.float64), {}, self.out, words)
+        edges = [whole]
+        for function in (getattr(torch, name) for name in SOFTMAX):
+            for dim in range(whole.x.dim()):
+                y = function(whole.x, dim).to(self.out.dtype)
+                if y.shape == self.out.shape and torch.allclose(y, self.out, rtol=1e-9, atol=0):
+                    edges.append(Edge(0, i, function, [whole.x, dim], {}, self.out, words))
+        for text, slip in chain(*(until_it_fails(slips(edge)) for edge in edges), derivatives(whole)):
+            with suppress(Exception):
+                yield text.format("the forward"), slip(self.g)
+
+    def _paths(self) -> Paths:
+        xs = rounded(self.xs, torch.float64)
+        judged = [xs[i].requires_grad_() for i in self.candidate.judged]
+
+        def gradients() -> Gradients:
+            set_seed(device_of(xs), self.candidate.seed)
+            with torch.enable_grad():
+                out = self.candidate.truth(*xs)
+            return gradients_of(out, self.grads_out, judged, materialize_grads=True)
+
+        return Paths(gradients, self._tensors())
+
+    def _by_name(self, found: Iterator[tuple[str, Gradients]]) -> Iterator[tuple[str, ByName]]:
+        return ((cause, dict(zip(self.judged, gradients, strict=True))) for cause, gradients in found)
+
+
+class _Made(Mapping[str, Tensor]):
+    """Tensors by name, each made when it is asked for: of large inputs they would fill the memory."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _are_alike(x: Tensor, y: Tensor) -> bool:
+    return x.shape == y.shape and x.device == y.device
+
+
+def _times(g: Tensor, term: Callable[[], Tensor]) -> Tensor:
+    return g * term()
+
+
+class _Kept(Generic[T]):
+    """What comes from an iterator, as often as it is asked for; it is worked out once, and no further than asked."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items, self._kept = until_it_fails(items), list[T]()
+
+    def __iter__(self) -> Iterator[T]:
+        for i in count():
+            if i == len(self._kept):
+                try:
+                    self._kept.append(next(self._items))
+                except StopIteration:
+                    return
+            yield self._kept[i]
+
+
+def _column(found: Iterable[tuple[str, ByName]], name: str) -> Iterator[tuple[str, Tensor]]:
+    return ((cause, values[name]) for cause, values in found if name in values)
+
+
+def _of_one(family: tuple[str, float, Callable[[float], Gradients | None]], place: int) -> Family:
+    """The family of one of the gradients."""
+    text, right, of = family
+
+    def value(c: float) -> Tensor | None:
+        gradients = of(c)
+        return None if gradients is None else gradients[place]
+
+    return text, right, value
+
+
+def _taken_wrongly(x: Any) -> Iterator[tuple[str, Tensor]]:
+    """An input as somebody takes it by mistake."""
+    if isinstance(x, Tensor) and x.dtype == torch.bool:
+        yield "inverted", ~x
+        yield "True everywhere", torch.ones_like(x)
+    elif is_floating(x):
+        yield "of the other sign", -x
+        if x.dim() > 1:
+            yield "reversed along its last dimension", x.flip(-1)
+            yield "reversed along its last two dimensions", x.flip(-2, -1)
+            if x.shape[-1] == x.shape[-2]:
+                yield "transposed", x.mT
+
+
+def _having(xs: Sequence[Any], i: int, x: Tensor) -> list[Any]:
+    """The inputs with one of them another."""
+    return [*xs[:i], x, *xs[i + 1 :]]
+
+
+def _only(g: Tensor, dims: int, place: int) -> Tensor:
+    """grad_out of one sample alone, by its place in the first dimensions."""
+    alone = torch.zeros_like(g, memory_format=torch.contiguous_format)
+    alone.flatten(0, dims - 1)[place] = g.flatten(0, dims - 1)[place]
+    return alone
+
+
+def _all_but(g: Tensor, dims: int, place: int) -> Tensor:
+    return g - _only(g, dims, place)

@@ -1,0 +1,397 @@
+"""Names the likely mistake: a hypothesis is accepted only if the value corrected by it agrees, else it is unknown."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from itertools import chain, combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crosscheck.cause.slips import functions
+from crosscheck.row import UNKNOWN, got_and_expected
+
+CLEAR = 8  # budgets; a smaller error is corrected by too many hypotheses
+ONE_IN = 20  # one element of so many, or fewer, is called wrong by itself
+FEWEST = 3  # elements in a row, from which on a factor or a term of the row's own is more than an excuse for it
+
+
+def constant_factor(slopes: Sequence[tuple[float, float]], error: float) -> str:
+    """The factor between what is got and what is expected, in several directions, if it is one; else nothing."""
+    got, expected = (torch.tensor(column, dtype=torch.float64) for column in zip(*slopes, strict=True))
+    factor = float((got * expected).sum() / (expected * expected).sum())
+    if not bool(((got - factor * expected).abs() <= error).all()) or len(got) < 2:
+        return ""
+    if not factor:
+        return "zero where a gradient is due"
+    return "the sign is flipped" if abs(factor + 1) < 1e-6 else f"off by the constant factor {_readable(factor, {})}"
+
+
+Family = tuple[str, float, Callable[[float], Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """What a value may be compared with beside its oracle, all in float64.
+
+    others: the oracles of the other tensors. terms: what may be added, or left out. sizes: numbers that a factor can
+    come from. unsummed: the gradient before it is summed over what it was broadcast to. mistaken, slips, substituted:
+    by its cause, what the value would be under a mistake, the likely ones first. shares: what comes back through each
+    operation of the forward. families: the value by a number that may be another one, in which {} is that number.
+    untried: what was not looked for, and why.
+    """
+
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    unsummed: Tensor | None = None
+    mistaken: Iterable[tuple[str, Tensor]] = ()
+    shares: Mapping[str, Tensor] = field(default_factory=dict)
+    slips: Iterable[tuple[str, Tensor]] = ()
+    families: Iterable[Family] = ()
+    substituted: Iterable[tuple[str, Tensor]] = ()
+    untried: str = ""
+
+
+class Diagnosis:
+    """Names the cause of what is wrong with the tensors of one call; what it takes is gathered when it is asked for.
+
+    gather(deep, *inputs): the alternatives of each tensor by its name, not deep only what takes no run of autograd.
+    """
+
+    def __init__(self, gather: Callable[..., Mapping[str, Alternatives]], inputs: Sequence[Any]) -> None:
+        self._gathered = cache(lambda deep: gather(deep, *inputs))
+
+    def __call__(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
+        alternatives = self._gathered(deep).get(name)
+        if manual.shape != oracle.shape:
+            return misshapen(manual, oracle, budget, alternatives.unsummed if alternatives else None)
+        return diagnose(manual, oracle, budget, alternatives, deep=deep)
+
+
+def explain_alone(name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
+    """What the two values tell, where nothing else is known and no function can be run."""
+    return Diagnosis(lambda deep: {}, ())(name, manual, oracle, budget, deep=deep)
+
+
+def diagnose(
+    manual: Tensor, oracle: Tensor, budget: float, alternatives: Alternatives | None = None, *, deep: bool = True
+) -> str:
+    """One line of cause, "unknown" where no hypothesis holds, and one of the worst place.
+
+    Not deep: only causes for which the two values and the sizes are enough.
+    """
+
+    # Where one of them is not finite there is nothing to explain.
+    finite = torch.isfinite(manual) & torch.isfinite(oracle)
+    manual, oracle = torch.where(finite, manual, 0), torch.where(finite, oracle, 0)
+
+    def agrees(corrected: Tensor) -> bool:
+        return corrected.shape == oracle.shape and bool((((corrected - oracle).abs() <= budget) | ~finite).all())
+
+    error = (manual - oracle).abs()
+    alternatives = alternatives or Alternatives()
+    cause = UNKNOWN
+    if float(error.max()) > CLEAR * budget:
+        hypotheses = [_plain(manual, oracle, budget, alternatives)]
+        if deep:
+            hypotheses.append(_deep(manual, oracle, budget, alternatives))
+        unknown = UNKNOWN + f": {alternatives.untried}" * bool(alternatives.untried)
+        cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), unknown)
+    place = torch.unravel_index(error.argmax(), error.shape)
+    at = [int(i) for i in place]
+    where = f"worst at {at}: " if at else ""
+    return f"{cause}\n{where}{got_and_expected(manual[place].item(), oracle[place].item())}"
+
+
+def misshapen(manual: Tensor, oracle: Tensor, budget: float, unsummed: Tensor | None) -> str:
+    """What is wrong with a gradient of the wrong shape, where its numbers tell."""
+
+    def agrees(corrected: Tensor) -> bool:
+        return corrected.shape == oracle.shape and bool(((corrected - oracle).abs() <= budget).all())
+
+    if manual.numel() == oracle.numel() and agrees(manual.reshape(oracle.shape)):
+        return "the numbers are right, only the shape is not"
+    with suppress(RuntimeError):  # not broadcast to one another
+        if agrees(manual.sum_to_size(oracle.shape)):
+            dims = _summed_over(manual.shape, oracle.shape)
+            return f"not summed over dimension{'s' * (len(dims) > 1)} {', '.join(dims)}, over which it was broadcast"
+    if manual.dim() == 2 and agrees(manual.T):
+        return "transposed"
+    if unsummed is not None:
+        dims = _summed_over(unsummed.shape, oracle.shape)
+        for count in range(1, unsummed.dim() + 1):
+            for over in combinations(range(unsummed.dim()), count):
+                total = unsummed.sum(over)
+                if total.numel() == manual.numel() and bool(((total - manual.view_as(total)).abs() <= budget).all()):
+                    wrong = ", ".join(map(str, over))
+                    return f"summed over the wrong axis: over dimension {wrong} in place of {', '.join(dims)}"
+    return ""
+
+
+def _summed_over(shape: torch.Size, smaller: torch.Size) -> list[str]:
+    """The dimensions over which a gradient is summed to become that of something broadcast."""
+    padded = (1,) * (len(shape) - len(smaller)) + tuple(smaller)
+    lead = len(shape) - len(smaller)
+    return [str(d) for d, (n, k) in enumerate(zip(shape, padded, strict=True)) if d < lead or (n != k and k == 1)]
+
+
+Hypotheses = Iterator[tuple[str, Tensor]]  # each cause, with the value that it would have been without it
+
+
+def _plain(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hypotheses:
+    yield "the sign is flipped", -m
+    if not m.any():
+        yield "zero where a gradient is due", o
+    for name, other in alternatives.others.items():
+        if other.shape == m.shape:
+            yield f"it is the gradient of {name}", o + (m - other)
+    if m.numel() > 1 and bool((o.abs() > budget).any()):
+        factor = _ratio(m, o, ())
+        if factor is not None and factor.item():
+            yield f"off by the constant factor {_readable(factor.item(), alternatives.sizes)}", m / factor
+    yield from _moved(m)
+    if m.numel() > 2:
+        constant = float((m - o).mean())
+        yield f"off by the additive constant {constant:.6g}", m - constant
+
+
+def _deep(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hypotheses:
+    in_part: list[tuple[str, Tensor]] = []  # what explains only where the value is wrong, for the end
+    wrong = (m - o).abs() > budget
+
+    def as_(mistaken: Iterable[tuple[str, Tensor]]) -> Hypotheses:
+        for cause, value in mistaken:
+            if value.shape == m.shape:
+                yield cause, o + (m - value)
+                if bool(((m - value).abs() <= budget)[wrong].all()):
+                    in_part.append((f"{cause}, {_where(wrong)}", torch.where(wrong, o, m)))
+
+    yield from as_(alternatives.mistaken)
+    if alternatives.unsummed is not None:
+        yield from as_(_other_axes(alternatives.unsummed, o))
+    yield from _by_operation(m, o, budget, alternatives.shares)
+    yield from as_(alternatives.slips)
+    yield from _by_two_operations(m, budget, alternatives.shares)
+    yield from _by_factor(m, o, wrong, alternatives.terms)
+    yield from as_(_other_derivatives(m, alternatives.terms))
+    yield from _by_number(m, o, alternatives.families)
+    yield from as_(alternatives.substituted)
+    yield from as_(_fitted_derivatives(m, wrong, alternatives.terms))
+    if int((wrong & (m != 0)).sum()) > 1:
+        yield from in_part
+    yield from _in_part(m, o, wrong)
+    yield from _slice_by_slice(m, o, alternatives.terms)
+    if int(wrong.sum()) * ONE_IN <= m.numel() or _where(wrong).endswith("alone"):
+        yield f"wrong {_where(wrong)}, right everywhere else", torch.where(wrong, o, m)
+
+
+def _other_axes(unsummed: Tensor, o: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Summed over other dimensions than those over which it was broadcast."""
+    right = _summed_over(unsummed.shape, o.shape)
+    for over in combinations(range(unsummed.dim()), len(right)):
+        total = unsummed.sum(over) if over else unsummed
+        if total.numel() == o.numel():
+            wrong = ", ".join(map(str, over))
+            cause = f"summed over the wrong axis: over dimension {wrong} in place of {', '.join(right)}"
+            yield cause, total.reshape(o.shape)
+
+
+def _by_number(m: Tensor, o: Tensor, families: Iterable[Family]) -> Hypotheses:
+    """A number of the forward is another one: those that people mistake it for, then as Newton's method finds it."""
+    for text, right, value in families:
+        likely = [0.0, -right, 10 * right, right / 10, 2 * right, right / 2, right + 1, right - 1]
+        likely += [1 / right, right**2, math.sqrt(abs(right))] if right else []
+        for c in likely:
+            if (v := value(c)) is not None:
+                yield text.format(_short(c)), o + (m - v)
+        c, before, at = right * 1.01 or 1e-3, right, o
+        for _ in range(8 if m.numel() > 1 else 0):  # one number is explained by any
+            v = value(c)
+            if v is None or not (along := (v - at) / (c - before)).any() or not torch.isfinite(along).all():
+                break
+            yield text.format(f"{c:.6g}"), o + (m - v)
+            before, at, c = c, v, c + float(((m - v) * along).sum() / (along * along).sum())
+            if c == before:
+                break
+
+
+def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tensor]) -> Hypotheses:
+    """What comes back through one operation of the forward is left out, or multiplied by something."""
+    for name, share in shares.items():
+        if bool((share.abs() > budget).any()):
+            factor = float(((m - o) * share).sum() / (share * share).sum())
+            said = {-1.0: "is left out", -2.0: "has the wrong sign"}
+            what = next((text for value, text in said.items() if _same(factor, value)), None)
+            if what is None and m.numel() == 1:
+                continue  # one number is explained by any factor
+            what = what or f"is off by the factor {_short(1 + factor)}"
+            yield f"what comes back through {name} {what}", m - factor * share
+
+
+def _by_two_operations(m: Tensor, budget: float, shares: Mapping[str, Tensor]) -> Hypotheses:
+    """What comes back through two operations is left out."""
+    felt = {name: share for name, share in shares.items() if bool((share.abs() > budget).any())}
+    for one, two in combinations(felt, 2):
+        yield f"what comes back through {one} and through {two} is left out", m + felt[one] + felt[two]
+
+
+def _by_factor(m: Tensor, o: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
+    """A factor that is another one for each element is left out, or is there too much."""
+    if int((wrong & (o != 0)).sum()) < FEWEST:
+        return  # a factor of zero would explain it
+    for name, term in terms.items():
+        if term.shape == m.shape:
+            for text, factor in functions(name, term).items():
+                yield f"the factor {text} is left out", m * factor
+                yield f"the factor {text} is there once too much", torch.where((factor == 0) & (m == 0), o, m / factor)
+
+
+def _moved(m: Tensor) -> Hypotheses:
+    """The right numbers in the wrong places."""
+    if m.dim() == 2:
+        if m.shape[0] == m.shape[1]:
+            yield "transposed", m.T
+        yield "the elements of the transposed in this shape", m.reshape(m.T.shape).T
+    if m.dim() > 1 and m.shape[-1] == m.shape[-2]:
+        yield "not symmetric where the gradient is: the mean of it and its transposed is right", (m + m.mT) / 2
+    if m.dim() > 2:
+        for i in range(m.dim()):
+            for j in range(i + 1, m.dim()):
+                if m.shape[i] == m.shape[j]:
+                    yield f"transposed in dimensions {i} and {j}", m.transpose(i, j)
+    for dim in range(m.dim()):
+        if m.shape[dim] > 1:
+            yield f"reversed along dimension {dim}", m.flip(dim)
+            if m.shape[dim] % 2 == 0:
+                yield f"the two halves of dimension {dim} are swapped", m.roll(m.shape[dim] // 2, dim)
+            for shift in (1, -1):
+                yield f"moved by {shift} along dimension {dim}", m.roll(-shift, dim)
+    if m.dim() > 1:
+        yield "reversed along the last two dimensions", m.flip(-2, -1)
+
+
+def _in_part(m: Tensor, o: Tensor, wrong: Tensor) -> Hypotheses:
+    """Right elsewhere: zero, not zero, or off by one factor or constant at some elements."""
+    where, right = _where(wrong), torch.where(wrong, o, m)
+    if not m[wrong].any():
+        yield f"zero where a gradient is due, {where}", right
+    if not o[wrong].any():
+        yield f"not zero where the gradient is zero, {where}", right
+    if not (m[wrong] * o[wrong]).any():
+        yield f"zero where a gradient is due, and not zero where none is, {where}", right
+    if 1 < int(wrong.sum()) < m.numel():
+        factor = _ratio(m[wrong], o[wrong], ())
+        if factor is not None and factor.item():
+            yield f"off by the factor {_readable(factor.item(), {})}, {where}", torch.where(wrong, m / factor, m)
+        constant = float((m - o)[wrong].mean())
+        yield f"off by the additive constant {constant:.6g}, {where}", torch.where(wrong, m - constant, m)
+
+
+def _where(wrong: Tensor) -> str:
+    """At which elements: in one slice of a dimension, or in so many."""
+    places = torch.nonzero(wrong)
+    if len(places) == 1:
+        return f"at {places[0].tolist()} alone" if wrong.dim() else "here"
+    for dim in range(wrong.dim()):
+        slices = places[:, dim].unique().tolist()
+        if wrong.shape[dim] > 1 and len(slices) == 1:
+            return f"in the slice {slices[0]} of dimension {dim} alone"
+    return f"at {len(places)} of {wrong.numel()} elements"
+
+
+def _other_derivatives(m: Tensor, terms: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """grad_out times something else, element by element."""
+    for g, name, t in _elementwise(m, terms):
+        for text, derivative in functions(name, t).items():
+            yield f"as if the derivative were {text}", g * derivative
+
+
+def _fitted_derivatives(m: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The same with two numbers that are found by least squares, where there are elements enough to show them."""
+    if int(wrong.sum()) < 2 + FEWEST:
+        return
+    for g, name, t in _elementwise(m, terms):
+        for text, function in functions(name, t).items():
+            columns = torch.stack([g.expand_as(m) * function, g.expand_as(m)], -1)
+            if bool(torch.isfinite(columns).all()):
+                factor, constant = torch.linalg.lstsq(columns[wrong], m[wrong]).solution.tolist()
+                sign = "−" if constant < 0 else "+"
+                yield (
+                    f"as if the derivative were {_short(factor)}·{text} {sign} {_short(abs(constant))}",
+                    factor * columns[..., 0] + constant * columns[..., 1],
+                )
+
+
+def _elementwise(m: Tensor, terms: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, str, Tensor]]:
+    """grad_out, and each term by which it can be multiplied element by element."""
+    g = terms.get("grad_out")
+    if g is None or g.shape not in (m.shape, m.shape[:-1]) or m.numel() < FEWEST:
+        return
+    for name, t in terms.items():
+        if t.shape == m.shape and "grad_out" not in name:
+            yield (g if g.shape == m.shape else g.unsqueeze(-1)), name, t
+
+
+def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
+    """A factor, or a multiple of a term, that is another one in each slice."""
+    for dim in range(m.dim()):
+        over = tuple(d for d in range(m.dim()) if d != dim)
+        for kept, dims in ((f"of each slice of dimension {dim}", over), (f"along dimension {dim}", (dim,))):
+            if not dims or math.prod(m.shape[d] for d in dims) < FEWEST:
+                continue
+            factor = _ratio(m, o, dims)
+            if factor is not None and bool((factor != 0).all()):
+                between = f"from {float(factor.min()):.6g} to {float(factor.max()):.6g}"
+                yield f"off by a factor of its own {kept}, {between}", m / factor
+            yield f"off by a constant of its own {kept}", m - (m - o).mean(dims, keepdim=True)
+            for name, term in terms.items():
+                multiple = _ratio(m - o, term, dims) if term.shape == m.shape else None
+                if multiple is not None:
+                    yield f"off by a multiple of {name}, {kept}", m - multiple * term
+    for name, term in terms.items():
+        multiple = _ratio(m - o, term, ()) if term.shape == m.shape and m.numel() >= FEWEST else None
+        if multiple is not None:
+            yield f"off by {_readable(multiple.item(), {})} times {name}", m - multiple * term
+
+
+def _ratio(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor | None:
+    """The c with x ≈ c y over these dimensions, over all without any; none where y is zero there, or nearly all."""
+    every, least = dims or tuple(range(x.dim())), FEWEST if dims else 1
+    if not bool(((y != 0).sum(every) >= least).all()):
+        return None
+    largest = y.abs().max()  # by which the squares neither overflow nor vanish
+    y = y / largest
+    ratio = (x * y).sum(every, keepdim=True) / (y * y).sum(every, keepdim=True) / largest
+    return ratio if bool(torch.isfinite(ratio).all()) else None
+
+
+def _readable(factor: float, sizes: Mapping[str, float]) -> str:
+    """The factor as a fraction of small numbers where it is one, and all that it can come from."""
+    meanings: dict[str, Callable[[float], float]] = {"": float, "√": math.sqrt}
+    for sign, meaning in meanings.items():
+        known = {f"{sign}{name}": meaning(size) for name, size in sizes.items() if 0 < size != 1}
+        times = [name for name, number in known.items() if _same(factor, number)]
+        parts = [name for name, number in known.items() if _same(factor, 1 / number)]
+        if times or parts:
+            what = " and ".join((times or parts)[:3])
+            do = f"divide by {_short(factor)}" if times else f"multiply by {_short(1 / factor)}"
+            return f"{_short(factor)}: {do}, which is {what}"
+    near = abs(factor - 1)
+    return f"1 {'+' if factor > 1 else '−'} {near:.3g}" if 0 < near < 1e-5 else _short(factor)
+
+
+def _short(factor: float) -> str:
+    if not math.isfinite(factor):
+        return str(factor)
+    simple = Fraction(factor).limit_denominator(1024)
+    small = 1 in (abs(simple.numerator), simple.denominator) or max(abs(simple.numerator), simple.denominator) <= 16
+    return str(simple) if small and _same(factor, float(simple)) else f"{factor:.6g}"
+
+
+def _same(x: float, y: float) -> bool:
+    return abs(x - y) <= 1e-6 * abs(y)

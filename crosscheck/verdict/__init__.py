@@ -1,0 +1,1 @@
+"""The mathematics of the verdict: precisions, budgets, kinks and rounding."""

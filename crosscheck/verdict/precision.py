@@ -1,0 +1,137 @@
+"""The numbers of the judge: the dtypes, rounding to them, and how far tensors are apart."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeGuard
+
+import torch
+from torch import Generator, Tensor
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+FACTOR = 16  # of the noise: right gradients stay below 6, the weakest mistakes begin at 10⁴
+NEGLIGIBLE = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
+SMALL = 2**14  # numbers of input up to which many runs more cost little
+SPARSE = 64  # times its elements a tensor may span in memory for a copy to span as much
+
+
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """u(t): the largest relative error of rounding to nearest, 2⁻⁵³ for float64."""
+    return torch.finfo(dtype).eps / 2
+
+
+@cache
+def dtypes_of(device: torch.device) -> tuple[torch.dtype, ...]:
+    """The dtypes that the device has, the most precise first."""
+
+    def runs(dtype: torch.dtype) -> bool:
+        try:
+            torch.ones(1, dtype=dtype, device=device)
+        except (RuntimeError, TypeError):
+            return False
+        return True
+
+    return tuple(filter(runs, DTYPES))
+
+
+def sorted_dtypes(dtypes: Sequence[torch.dtype] | None, device: torch.device) -> list[torch.dtype]:
+    """These dtypes, all without any, the most precise first. Raises ValueError for what is none that the device has."""
+    here = dtypes_of(device)
+    for dtype in dtypes or ():
+        if dtype not in here:
+            raise ValueError(f"dtypes: expected some of {', '.join(map(str, here))}, got {dtype!r}")
+    return sorted(here if dtypes is None else dtypes, key=unit_roundoff)
+
+
+def is_floating(x: object) -> TypeGuard[Tensor]:
+    return isinstance(x, Tensor) and x.dtype.is_floating_point
+
+
+def is_small(inputs: Sequence[Any]) -> bool:
+    """Whether they are few numbers in all."""
+    return sum(x.numel() for x in inputs if is_floating(x)) <= SMALL
+
+
+def comparable(x: object, y: object) -> bool:
+    """Whether their difference can be computed."""
+    return is_floating(x) and is_floating(y) and x.shape == y.shape and x.layout == y.layout == torch.strided
+
+
+def rounded(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+    """Fresh copies of the inputs in the same memory layout, the floating-point ones rounded to a dtype."""
+    return [_copy(x, dtype if is_floating(x) else x.dtype) if isinstance(x, Tensor) else x for x in inputs]
+
+
+def widened(inputs: Sequence[Any]) -> list[Any]:
+    """The same numbers in float64, on the CPU where their device has none."""
+    moved = [x.cpu() if isinstance(x, Tensor) and torch.float64 not in dtypes_of(x.device) else x for x in inputs]
+    return rounded(moved, torch.float64)
+
+
+def nearby(inputs: Sequence[Any], dtype: torch.dtype, relative: float, generator: Generator) -> list[Any]:
+    """The inputs in a dtype, the floating-point ones made smaller by up to so much: what bounded them still does."""
+
+    def smaller(x: Tensor) -> Tensor:
+        share = torch.rand(x.shape, generator=generator, dtype=torch.float64)
+        return x.cpu().double() * (1 - relative * share)
+
+    return [_copy(x, dtype, smaller) if is_floating(x) else x for x in rounded(inputs, dtype)]
+
+
+def _copy(x: Tensor, dtype: torch.dtype, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+    """A changed copy with the strides of x, also where an expanded dimension has stride 0."""
+    expanded = [dim for dim, stride in enumerate(x.stride()) if stride == 0 and x.shape[dim] > 1]
+    if expanded:
+        once = x.detach()[tuple(slice(1) if dim in expanded else slice(None) for dim in range(x.dim()))]
+        return _copy(once, dtype, change).expand(x.shape)
+    extent = 1 + sum((length - 1) * stride for length, stride in zip(x.shape, x.stride(), strict=True))
+    strides = x.stride()
+    if extent > SPARSE * x.numel():  # as a column of a wide matrix: its gaps grow small, but there they are
+        strides = tuple(2 * stride for stride in torch.empty_like(x).stride())
+    copy = torch.empty_strided(x.shape, strides, dtype=dtype, device=x.device)
+    return copy.copy_(change(x.detach()))
+
+
+def norm(x: Tensor) -> float:
+    """‖x‖, the largest finite magnitude."""
+    if not x.numel():
+        return 0.0
+    low, high = map(float, torch.aminmax(x))  # one pass over the memory; the rest is for what is not finite
+    if math.isfinite(low) and math.isfinite(high):
+        return max(0.0, high, -low)  # of equal ones the first: never −0
+    return float(torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0).abs().max())
+
+
+def is_finite(x: Tensor) -> bool:
+    """Whether all of it is."""
+    return not x.numel() or all(math.isfinite(float(end)) for end in torch.aminmax(x))
+
+
+def distance(x: Tensor, oracle: Tensor) -> float:
+    """‖x − o‖ where both are finite."""
+    return norm(apart(x, oracle))
+
+
+def apart(x: Tensor, oracle: Tensor) -> Tensor:
+    """x − o, in the oracle's dtype and place."""
+    return x.detach().to(oracle.device).to(oracle.dtype) - oracle.detach()
+
+
+SIDE = 128  # of a picture
+
+
+def in_blocks(x: Tensor) -> Tensor:
+    """|x| as a matrix on the CPU in float32, of a large tensor the largest of each block."""
+    matrix = x.detach().abs().to("cpu", torch.float32)
+    matrix = matrix.reshape(-1, matrix.shape[-1]) if matrix.dim() > 1 else matrix.reshape(1, -1)
+    rows, columns = (min(side, SIDE) for side in matrix.shape)
+    if not matrix.numel() or (rows, columns) == matrix.shape:
+        return matrix
+    largest: Tensor = torch.nn.functional.adaptive_max_pool2d(matrix[None], (rows, columns))
+    return largest[0]
+
+
+def first(where: Tensor) -> list[int] | None:
+    """The first place where it is true."""
+    places = torch.nonzero(where)
+    return places[0].tolist() if len(places) else None
