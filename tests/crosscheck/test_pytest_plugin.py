@@ -1,5 +1,6 @@
 """The pytest plugin: what was asked for runs, or the run fails. A probe plays the accelerators that are not here."""
 
+import os
 import random
 import re
 import sys
@@ -42,19 +43,48 @@ ON_CUDA = "import pytest\n\n\n@pytest.mark.device_only('cuda')" + ONE_TEST
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs pytest on a test file, and on a conftest, in a process of its own."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("PYTEST_DEVICE", raising=False)
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    """Runs pytest on a test file, and on a conftest, in a process of its own; a new one where `fresh`, or by xdist.
 
-    def run(test, *args, conftest=""):
-        if "-n2" in args:
-            pytest.importorskip("xdist")
+    Else it is a copy of this one, in which torch is imported already: that takes longer than all the rest.
+    """
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for variable in ("PYTEST_DEVICE", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(test, *args, conftest="", fresh=False):
         pytester.makeconftest(conftest)
         pytester.makepyfile(test_a=test)
-        return pytester.runpytest_subprocess("-p", "crosscheck.pytest_plugin", "-p", "no:cacheprovider", "-v", *args)
+        args = ("-p", "crosscheck.pytest_plugin", "-p", "no:cacheprovider", "-v", *args)
+        if "-n2" in args:
+            pytest.importorskip("xdist")
+            args = ("-p", "xdist", *args)
+        elif hasattr(os, "fork") and not fresh:
+            return forked(pytester, args)
+        return pytester.runpytest_subprocess(*args)
 
     return run
+
+
+def forked(pytester, args):
+    """The same as `pytester.runpytest_subprocess`, by a copy of this process."""
+    files = [pytester.path / name for name in ("stdout", "stderr")]
+    child = os.fork()
+    if not child:
+        for number, file in enumerate(files, 1):
+            os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+        sys.path.insert(0, str(pytester.path))
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+        status = 1
+        try:
+            status = pytest.main(list(args))
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    out, err = (file.read_text(encoding="utf-8").splitlines() for file in files)
+    return pytest.RunResult(status, out, err, 0.0)
 
 
 def ids(result):
@@ -71,7 +101,9 @@ def test_every_device_present_is_the_default(run):
 
 
 def test_a_suite_that_asks_for_no_device_does_not_load_torch(run):
-    result = run("import sys\ndef test_it():\n    assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n")
+    result = run(
+        "import sys\ndef test_it():\n    assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n", fresh=True
+    )
     assert result.ret == 0
     result.stdout.no_fnmatch_line("devices:*")
 
