@@ -2,8 +2,8 @@
 
 Notation: grad_x is ∂J/∂x of some scalar J, in the shape of x. The letters under a Σ are summed over; [k = j] is 1 where
 k = j, else 0; ⟨X, Y⟩ is the sum of the products of their elements; σ( ) is the Sigmoid, σ alone a standard deviation. A
-line with the name of a rule at its end is that rule, applied. A function under half_in_float32 computes bfloat16 and
-float16 in float32, and rounds once.
+line with the name of a rule after it is that rule, applied. An equation with a number is the line of code that ends in
+the same number. A function under half_in_float32 computes bfloat16 and float16 in float32, and rounds once.
 """
 
 from manual_bp.rules._rule import RULES, Rule

@@ -195,8 +195,8 @@ class GELU(Rule):
     """The Gaussian error linear unit: out = x Φ(x), with Φ(x) = ½ (1 + erf(x/√2)).
 
     Derivation:
-        With φ(x) = e^(−x²/2) / √(2π), the derivative of Φ:
-        ∂out/∂x = Φ(x) + x φ(x)
+        φ(x)    = e^(−x²/2) / √(2π)                    the derivative of Φ    (1)
+        ∂out/∂x = Φ(x) + x φ(x)                                               (2)
 
     Often wrong: the derivative of TanhGELU under this forward, or the other way round: off by up to 10⁻³. Φ is computed
     as ½ erfc(−x/√2), which keeps its digits where x is far below zero and 1 + erf cancels.
@@ -213,16 +213,16 @@ class GELU(Rule):
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor) -> tuple[Tensor]:
         Phi = 0.5 * torch.erfc(-x / math.sqrt(2))
-        phi = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-        return (grad_out * (Phi + x * phi),)
+        phi = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)  # (1)
+        return (grad_out * (Phi + x * phi),)  # (2)
 
 
 class TanhGELU(Rule):
     """GELU in its approximation by tanh: out = ½ x (1 + tanh u), with u = √(2/π) (x + 0.044715 x³).
 
     Derivation:
-        ∂u/∂x   = √(2/π) (1 + 3·0.044715 x²)
-        ∂out/∂x = ½ (1 + tanh u) + ½ x (1 − tanh² u) ∂u/∂x
+        ∂u/∂x   = √(2/π) (1 + 3·0.044715 x²)                  (1)
+        ∂out/∂x = ½ (1 + tanh u) + ½ x (1 − tanh² u) ∂u/∂x    (2)
 
     Often wrong: the 3 of the cube's derivative; the second term left out.
     Shapes: x [...]; out [...].
@@ -239,9 +239,9 @@ class TanhGELU(Rule):
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor) -> tuple[Tensor]:
         u = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
-        du_dx = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+        du_dx = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)  # (1)
         tanh_u = torch.tanh(u)
-        return (grad_out * (0.5 * (1 + tanh_u) + 0.5 * x * (1 - tanh_u**2) * du_dx),)
+        return (grad_out * (0.5 * (1 + tanh_u) + 0.5 * x * (1 - tanh_u**2) * du_dx),)  # (2)
 
 
 class Softmax(Rule):
@@ -318,9 +318,9 @@ class GLU(Rule):
     """The gated linear unit: out = a σ(b), with a and b the halves of x.
 
     Derivation:
-        grad_a = grad_out σ(b)
-        grad_b = grad_out a σ(b) (1 − σ(b))            and 1 − σ(b) = σ(−b)
-        grad_x = (grad_a, grad_b), the halves put together again
+        grad_a = grad_out σ(b)                                                          (1)
+        grad_b = grad_out a σ(b) (1 − σ(b))            and 1 − σ(b) = σ(−b)             (2)
+        grad_x = (grad_a, grad_b)                      the halves put together again    (3)
 
     Often wrong: the halves interchanged; the gate is the second.
     Shapes: x [..., 2k] or along another dim; out [..., k].
@@ -337,16 +337,16 @@ class GLU(Rule):
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, *, dim: int = -1) -> tuple[Tensor]:
         a, b = x.chunk(2, dim)
-        grad_a = grad_out * torch.sigmoid(b)
-        return (torch.cat((grad_a, grad_a * a * torch.sigmoid(-b)), dim),)
+        grad_a = grad_out * torch.sigmoid(b)  # (1)
+        return (torch.cat((grad_a, grad_a * a * torch.sigmoid(-b)), dim),)  # (2), (3)
 
 
 class SwiGLU(Rule):
     """The gated unit of transformers: out = SiLU(a) b.
 
     Derivation:
-        grad_a = grad_out b ∂SiLU(a)/∂a                the derivative of SiLU
-        grad_b = grad_out SiLU(a)
+        grad_a = grad_out b ∂SiLU(a)/∂a                the derivative of SiLU    (1)
+        grad_b = grad_out SiLU(a)                                                (2)
 
     Often wrong: the gate taken for b; SiLU acts on a. In a transformer a = x Wᵀ and b = x Vᵀ are two Affine of the same
     x, whose gradient is the sum of what comes back through both.
@@ -363,4 +363,4 @@ class SwiGLU(Rule):
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         silu_a = SiLU.forward(a)
-        return SiLU.backward(grad_out * b, silu_a, a)[0], grad_out * silu_a
+        return SiLU.backward(grad_out * b, silu_a, a)[0], grad_out * silu_a  # (1), (2)

@@ -16,10 +16,10 @@ class Affine(Rule):
 
     Derivation:
         With the letters s sample (all leading dimensions of x together), i input, o output:
-        out_so = Σ_i w_oi x_si + b_o
-        ∂out_so/∂x_si = w_oi   so  grad_x_si = Σ_o grad_out_so w_oi    grad_x = grad_out W
-        ∂out_so/∂w_oi = x_si   so  grad_w_oi = Σ_s grad_out_so x_si    grad_w = grad_outᵀ x
-        ∂out_so/∂b_o = 1       so  grad_b_o = Σ_s grad_out_so          the bias is a weight whose input is always 1
+        out_so = Σ_i w_oi x_si + b_o                                                                                 (1)
+        ∂out_so/∂x_si = w_oi   so  grad_x_si = Σ_o grad_out_so w_oi    grad_x = grad_out W                           (2)
+        ∂out_so/∂w_oi = x_si   so  grad_w_oi = Σ_s grad_out_so x_si    grad_w = grad_outᵀ x                          (3)
+        ∂out_so/∂b_o = 1       so  grad_b_o = Σ_s grad_out_so          the bias is a weight whose input is always 1  (4)
 
     Often wrong: Wᵀ in grad_x, where W stands as it is; grad_b summed over some of the leading dimensions only.
     Shapes: x [..., i], w [o, i] as in torch.nn.Linear, b [o] or None; out [..., o].
@@ -28,7 +28,7 @@ class Affine(Rule):
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        return x @ w.T if b is None else x @ w.T + b
+        return x @ w.T if b is None else x @ w.T + b  # (1)
 
     @staticmethod
     def backward(
@@ -36,7 +36,7 @@ class Affine(Rule):
     ) -> tuple[Tensor, Tensor, Any]:
         samples = x.shape[:-1].numel()
         grad_out_so, x_si = grad_out.reshape(samples, w.shape[0]), x.reshape(samples, w.shape[1])
-        return grad_out @ w, grad_out_so.T @ x_si, None if b is None else grad_out_so.sum(0)
+        return grad_out @ w, grad_out_so.T @ x_si, None if b is None else grad_out_so.sum(0)  # (2), (3), (4)
 
 
 class Embedding(Rule):
@@ -44,8 +44,8 @@ class Embedding(Rule):
 
     Derivation:
         With the letters s place in index, v row of the table, e column: the same as Affine on one-hot inputs,
-        out_se = Σ_v [index_s = v] w_ve
-        ∂out_se/∂w_ve = [index_s = v]   so  grad_w_ve = Σ_s [index_s = v] grad_out_se
+        out_se = Σ_v [index_s = v] w_ve                                                  (1)
+        ∂out_se/∂w_ve = [index_s = v]   so  grad_w_ve = Σ_s [index_s = v] grad_out_se    (2)
         The index has no derivative.
 
     Often wrong: grad_w[index] = grad_out, which keeps one of several equal indices; they add up.
@@ -55,12 +55,12 @@ class Embedding(Rule):
 
     @staticmethod
     def forward(index: Tensor, w: Tensor) -> Tensor:
-        return w[index]
+        return w[index]  # (1)
 
     @staticmethod
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, index: Tensor, w: Tensor) -> tuple[None, Tensor]:
-        return None, torch.zeros_like(w).index_add_(0, index.flatten(), grad_out.reshape(-1, w.shape[1]))
+        return None, torch.zeros_like(w).index_add_(0, index.flatten(), grad_out.reshape(-1, w.shape[1]))  # (2)
 
 
 class Conv1d(Rule):
@@ -70,11 +70,12 @@ class Conv1d(Rule):
         With the letters n sample, i channel of x, o channel of out, p place in out, k place in the kernel, and the
         windows X_nipk = x_ni(p·stride + k·dilation − padding), zero outside of x, it is an Affine at every place
         (a correlation, as everywhere in this field: the kernel is not flipped):
-        out_nop   = Σ_ik w_oik X_nipk + b_o
-        grad_w_oik  = Σ_np grad_out_nop X_nipk        summed over samples and places: they share the weight
-        grad_X_nipk = Σ_o grad_out_nop w_oik
-        grad_x_nij  = Σ_pk [j = p·stride + k·dilation − padding] grad_X_nipk      every window that j is in gives to it:
-        grad_b_o    = Σ_np grad_out_nop                                           the transposed convolution
+        out_nop     = Σ_ik w_oik X_nipk + b_o                                                                  (1)
+        grad_X_nipk = Σ_o grad_out_nop w_oik                                                                   (2)
+        grad_x_nij  = Σ_pk [j = p·stride + k·dilation − padding] grad_X_nipk                                   (3)
+                      every window that j is in gives to it: the transposed convolution
+        grad_w_oik  = Σ_np grad_out_nop X_nipk        summed over samples and places: they share the weight    (4)
+        grad_b_o    = Σ_np grad_out_nop                                                                        (5)
         With groups, the channels i and o fall into as many parts, and every part is a convolution of its own.
 
     Often wrong: the kernel flipped once too often or not at all in grad_x; with a stride, the end of x that no window
@@ -92,7 +93,7 @@ class Conv1d(Rule):
         *, stride: Extent = 1, padding: Extent = 0, dilation: Extent = 1, groups: int = 1,
     ) -> Tensor:  # fmt: skip
         windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
-        return _plus(_convolved(x, w, windows, groups), b)
+        return _plus(_convolved(x, w, windows, groups), b)  # (1)
 
     @staticmethod
     @half_in_float32
@@ -101,9 +102,10 @@ class Conv1d(Rule):
         *, stride: Extent = 1, padding: Extent = 0, dilation: Extent = 1, groups: int = 1,
     ) -> tuple[Tensor, Tensor, Any]:  # fmt: skip
         windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
-        grad_x = _adjoint(grad_out, w, windows, groups, x.shape[2:])
-        grad_w = _grad_kernel(grad_out, x, windows, groups)
-        return grad_x, grad_w, None if b is None else grad_out.flatten(2).sum((0, 2))
+        grad_x = _adjoint(grad_out, w, windows, groups, x.shape[2:])  # (2), (3)
+        grad_w = _grad_kernel(grad_out, x, windows, groups)  # (4)
+        grad_b = None if b is None else grad_out.flatten(2).sum((0, 2))  # (5)
+        return grad_x, grad_w, grad_b
 
 
 def _convolved(x: Tensor, w: Tensor, windows: Windows, groups: int) -> Tensor:
@@ -143,9 +145,10 @@ class Conv2d(Conv1d):
     Derivation:
         That of Conv1d, line by line, with the pair (p, q) of a place in out for p and the pair (k, l) of a place in
         the kernel for k; stride, padding and dilation are one number, or one for each of the two dimensions:
-        grad_w_oikl = Σ_npq grad_out_nopq X_nipqkl
-        grad_x      = the transposed convolution of grad_out with w
-        grad_b_o    = Σ_npq grad_out_nopq
+        out_nopq    = Σ_ikl w_oikl X_nipqkl + b_o                      (1)
+        grad_x      = the transposed convolution of grad_out with w    (2), (3)
+        grad_w_oikl = Σ_npq grad_out_nopq X_nipqkl                     (4)
+        grad_b_o    = Σ_npq grad_out_nopq                              (5)
 
     Often wrong: as in Conv1d; and height and width interchanged, which square images and kernels hide.
     Shapes: x [n, i, height, width], w [o, i/groups, k, l], b [o] or None; out [n, o, p, q], as
@@ -163,9 +166,9 @@ class ConvTranspose1d(Rule):
         map C_w from i, j to o, p; this is C_wᵀ, and its adjoint is C_w again:
         ⟨grad_out, C_wᵀ x⟩ = ⟨C_w grad_out, x⟩   so  grad_x = C_w grad_out     a convolution of grad_out
         With the windows G_nipk of grad_out in the place of those of x there:
-        grad_x_nop  = Σ_ik w_oik G_nipk
-        grad_w_oik  = Σ_np x_nop G_nipk
-        grad_b_i    = Σ_nj grad_out_nij
+        grad_x_nop = Σ_ik w_oik G_nipk    (1)
+        grad_w_oik = Σ_np x_nop G_nipk    (2)
+        grad_b_i   = Σ_nj grad_out_nij    (3)
 
     Often wrong: the two channels of w interchanged (they stand as in the convolution that it is the adjoint of);
     dilation or padding applied to x instead of out.
@@ -191,9 +194,10 @@ class ConvTranspose1d(Rule):
         *, stride: Extent = 1, padding: Extent = 0, output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1,
     ) -> tuple[Tensor, Tensor, Any]:  # fmt: skip
         windows = Windows.sliding(w.shape[2:], stride, padding, dilation)
-        grad_x = _convolved(grad_out, w, windows, groups)
-        grad_w = _grad_kernel(x, grad_out, windows, groups)
-        return grad_x, grad_w, None if b is None else grad_out.flatten(2).sum((0, 2))
+        grad_x = _convolved(grad_out, w, windows, groups)  # (1)
+        grad_w = _grad_kernel(x, grad_out, windows, groups)  # (2)
+        grad_b = None if b is None else grad_out.flatten(2).sum((0, 2))  # (3)
+        return grad_x, grad_w, grad_b
 
 
 class ConvTranspose2d(ConvTranspose1d):
@@ -201,9 +205,9 @@ class ConvTranspose2d(ConvTranspose1d):
 
     Derivation:
         That of ConvTranspose1d, with a pair of places (p, q) for p, (k, l) for k:
-        grad_x = C_w grad_out                            the convolution of grad_out
-        grad_w_oikl = Σ_npq x_nopq G_nipqkl              with the windows G of grad_out
-        grad_b_i = Σ over samples and places of grad_out
+        grad_x      = C_w grad_out                       the convolution of grad_out       (1)
+        grad_w_oikl = Σ_npq x_nopq G_nipqkl              with the windows G of grad_out    (2)
+        grad_b_i    = Σ over samples and places of grad_out                                (3)
 
     Often wrong: as in ConvTranspose1d; and the windows of out and its output_padding off by one where the stride does
     not divide the length.

@@ -16,13 +16,13 @@ class ScaledDotProductAttention(Rule):
     Derivation:
         With the letters l query, t key, d of a key, e of a value, and scores s_lt = scale Σ_d q_ld k_td + mask_lt,
         the scale 1/√D (D values of d) unless it is given:
-        grad_v_te = Σ_l p_lt grad_out_le               grad_v = Pᵀ grad_out
-        grad_p_lt = Σ_e grad_out_le v_te               grad_P = grad_out Vᵀ
-        grad_s_lt = p_lt (grad_p_lt − Σ_u p_lu grad_p_lu)          Softmax, over the keys u
+        grad_v_te = Σ_l p_lt grad_out_le               grad_V = Pᵀ grad_out                    (1)
+        grad_p_lt = Σ_e grad_out_le v_te               grad_P = grad_out Vᵀ                    (2)
+        grad_s_lt = p_lt (grad_p_lt − Σ_u p_lu grad_p_lu)          Softmax, over the keys u    (3)
                     where Σ_u p_lu grad_p_lu = Σ_e grad_out_le out_le: a kernel needs no whole row of P for it
-        grad_q_ld = scale Σ_t grad_s_lt k_td           grad_Q = scale grad_S K
-        grad_k_td = scale Σ_l grad_s_lt q_ld           grad_K = scale grad_Sᵀ Q
-        grad_mask_lt = grad_s_lt, summed over the dimensions in which the mask is broadcast
+        grad_q_ld = scale Σ_t grad_s_lt k_td           grad_Q = scale grad_S K                 (4)
+        grad_k_td = scale Σ_l grad_s_lt q_ld           grad_K = scale grad_Sᵀ Q                (5)
+        grad_mask_lt = grad_s_lt, summed over the dimensions in which the mask is broadcast    (6)
         Where a group of query heads shares a key and value head, grad_k and grad_v are summed over the group.
         A masked p_lt is 0, and so are the gradients through it. A query that may look at no key at all has out = 0,
         as in torch, and no gradient.
@@ -55,12 +55,12 @@ class ScaledDotProductAttention(Rule):
         heads, group, scale = k.shape[-3], q.shape[-3] // k.shape[-3], _scale(q, scale)
         k_each, v_each = k.repeat_interleave(group, -3), v.repeat_interleave(group, -3)
         p = _probabilities(q, k_each, mask, is_causal, scale)
-        grad_v = p.mT @ grad_out
-        grad_p = grad_out @ v_each.mT
-        (grad_s,) = Softmax.backward(grad_p, p, p)
-        grad_q = grad_s @ k_each * scale
-        grad_k = grad_s.mT @ q * scale
-        grad_mask = grad_s.sum_to_size(mask.shape) if mask is not None and mask.is_floating_point() else None
+        grad_v = p.mT @ grad_out  # (1)
+        grad_p = grad_out @ v_each.mT  # (2)
+        (grad_s,) = Softmax.backward(grad_p, p, p)  # (3)
+        grad_q = grad_s @ k_each * scale  # (4)
+        grad_k = grad_s.mT @ q * scale  # (5)
+        grad_mask = grad_s.sum_to_size(mask.shape) if mask is not None and mask.is_floating_point() else None  # (6)
         shared = (-3, (heads, group))
         return grad_q, grad_k.unflatten(*shared).sum(-3), grad_v.unflatten(*shared).sum(-3), grad_mask
 
@@ -84,10 +84,10 @@ class RotaryEmbedding(Rule):
 
     Derivation:
         A rotation R(θ), linear in x, whose inverse and transpose is the rotation back:
-        grad_x = R(θ)ᵀ grad_out = R(−θ) grad_out
+        grad_x = R(θ)ᵀ grad_out = R(−θ) grad_out                                                             (1)
         ∂out_1/∂θ = −x_1 sin θ − x_2 cos θ = −out_2
         ∂out_2/∂θ =  x_1 cos θ − x_2 sin θ =  out_1
-        grad_θ = grad_out_2 out_1 − grad_out_1 out_2, summed over the dimensions of x that share an angle
+        grad_θ = grad_out_2 out_1 − grad_out_1 out_2, summed over the dimensions of x that share an angle    (2)
 
     Often wrong: turned forward once more instead of back; the pairs of the one layout in a forward of the other.
     Shapes: x [..., l, d], angle [l, d/2] of radians (position times frequency), or anything that broadcasts to
@@ -110,8 +110,9 @@ class RotaryEmbedding(Rule):
     ) -> tuple[Tensor, Tensor]:
         grad_1, grad_2 = _pairs(grad_out, interleaved)
         out_1, out_2 = _pairs(out, interleaved)
-        grad_x = RotaryEmbedding.forward(grad_out, -angle, interleaved=interleaved)
-        return grad_x, (grad_2 * out_1 - grad_1 * out_2).sum_to_size(angle.shape)
+        grad_x = RotaryEmbedding.forward(grad_out, -angle, interleaved=interleaved)  # (1)
+        grad_angle = (grad_2 * out_1 - grad_1 * out_2).sum_to_size(angle.shape)  # (2)
+        return grad_x, grad_angle
 
 
 def _pairs(x: Tensor, interleaved: bool) -> tuple[Tensor, ...]:

@@ -37,10 +37,10 @@ class SigmoidCrossEntropy(Loss):
 
     Derivation:
         With out = σ(n):
-        ∂J/∂out = −z/out + (1−z)/(1−out)               first factor of (2)
-        ∂out/∂n = out (1−out)                          second factor of (2)
-        ∂J/∂n   = −z (1−out) + (1−z) out = out − z     their product; the step to fuse: no division is left
-        ∂J/∂z   = −log σ(n) + log σ(−n) = −n           for σ(n)/σ(−n) = e^n
+        ∂J/∂out = −z/out + (1−z)/(1−out)               first factor of the article's (2)
+        ∂out/∂n = out (1−out)                          second factor of it
+        ∂J/∂n   = −z (1−out) + (1−z) out = out − z     their product; the step to fuse: no division is left    (1)
+        ∂J/∂z   = −log σ(n) + log σ(−n) = −n           for σ(n)/σ(−n) = e^n                                    (2)
 
     Often wrong: n(out) − z used as the derivative by n(out), and multiplied by out (1−out) once more.
     Shapes: n_in [..., k], z [..., k] from 0 to 1; out [...], one cost a sample.
@@ -59,7 +59,9 @@ class SigmoidCrossEntropy(Loss):
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, n_in: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         grad_out = grad_out.unsqueeze(-1)
-        return grad_out * (torch.sigmoid(n_in) - z), grad_out * -n_in
+        grad_n_in = grad_out * (torch.sigmoid(n_in) - z)  # (1)
+        grad_z = grad_out * -n_in  # (2)
+        return grad_n_in, grad_z
 
     @staticmethod
     def delta_out(grad_out: Tensor, n_in: Tensor, z: Tensor) -> Tensor:
@@ -74,10 +76,10 @@ class SoftmaxCrossEntropy(Loss):
         With p_k = e^(n_k) / Σ_j e^(n_j):
         ∂J/∂n_k = p_k − [k = t]                        at every class, not only the target's
         The class index has no derivative. With label_smoothing ε, the target is q_k = (1−ε) [k = t] + ε/K:
-        J       = log Σ_j e^(n_j) − Σ_k q_k n_k
-        ∂J/∂n_k = p_k − q_k
+        J       = −Σ_k q_k log p_k = log Σ_j e^(n_j) − Σ_k q_k n_k          (1)
+        ∂J/∂n_k = p_k − q_k                                                 (2)
         With z_loss ζ, which holds the normalizer L = log Σ_j e^(n_j) near zero, J + ζ L² has the derivative
-        p_k − q_k + 2 ζ L p_k                          for ∂L/∂n_k = p_k
+        p_k − q_k + 2 ζ L p_k                          for ∂L/∂n_k = p_k    (3)
         A sample whose target is ignore_index has J = 0, and so no gradient.
 
     Often wrong: ε/(K−1) on the other classes for ε/K on all; the 2 of L²; ignored samples left in the N of a mean.
@@ -100,7 +102,7 @@ class SoftmaxCrossEntropy(Loss):
         log_p = torch.log_softmax(n_in, -1)
         J = -log_p.gather(-1, t).squeeze(-1)
         if label_smoothing:
-            J = (1 - label_smoothing) * J - label_smoothing * log_p.mean(-1)
+            J = (1 - label_smoothing) * J - label_smoothing * log_p.mean(-1)  # (1)
         if z_loss:
             J = J + z_loss * torch.logsumexp(n_in, -1) ** 2
         return torch.where(ignored, 0, J)
@@ -113,9 +115,9 @@ class SoftmaxCrossEntropy(Loss):
     ) -> tuple[Tensor, None]:  # fmt: skip
         ignored, t = _targets(target, ignore_index)
         p = torch.softmax(n_in, -1)
-        grad_n_in = p.scatter(-1, t, p.gather(-1, t) - (1 - label_smoothing)) - label_smoothing / n_in.shape[-1]
+        grad_n_in = p.scatter(-1, t, p.gather(-1, t) - (1 - label_smoothing)) - label_smoothing / n_in.shape[-1]  # (2)
         if z_loss:
-            grad_n_in += 2 * z_loss * torch.logsumexp(n_in, -1, keepdim=True) * p
+            grad_n_in += 2 * z_loss * torch.logsumexp(n_in, -1, keepdim=True) * p  # (3)
         return torch.where(ignored, 0, grad_out).unsqueeze(-1) * grad_n_in, None
 
     @staticmethod
@@ -139,8 +141,8 @@ class SquaredError(Loss):
     are. Mind torch.nn.MSELoss: its mean over samples and outputs together is 2/k times the mean over samples of this.
 
     Derivation:
-        ∂J/∂n_k = ½·2 (n_k − z_k) = n_k − z_k
-        ∂J/∂z_k = −(n_k − z_k)
+        ∂J/∂n_k = ½·2 (n_k − z_k) = n_k − z_k    (1)
+        ∂J/∂z_k = −(n_k − z_k)                   (2)
 
     Often wrong: z − n; a 2 or ½ that the forward has not.
     Shapes: n_out [..., k], z [..., k]; out [...], one cost a sample.
@@ -156,8 +158,8 @@ class SquaredError(Loss):
 
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, n_out: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        grad_n_out = grad_out.unsqueeze(-1) * (n_out - z)
-        return grad_n_out, -grad_n_out
+        grad_n_out = grad_out.unsqueeze(-1) * (n_out - z)  # (1)
+        return grad_n_out, -grad_n_out  # (2)
 
 
 class Huber(Loss):
@@ -167,8 +169,8 @@ class Huber(Loss):
         With r = n − z:
         |r| ≤ δ: ∂J/∂r = r
         |r| > δ: ∂J/∂r = δ sign(r)
-        together ∂J/∂r = r held between −δ and δ; at |r| = δ both are the same, there is no kink
-        ∂J/∂n = ∂J/∂r, ∂J/∂z = −∂J/∂r
+        together ∂J/∂r = r held between −δ and δ; at |r| = δ both are the same, there is no kink    (1)
+        ∂J/∂n = ∂J/∂r, ∂J/∂z = −∂J/∂r                                                               (2)
 
     Often wrong: the smooth L1 loss in its place, which is this divided by δ.
     Shapes: n_out [..., k], z [..., k]; out [...], one cost a sample.
@@ -188,16 +190,16 @@ class Huber(Loss):
     def backward(
         grad_out: Tensor, out: Tensor, n_out: Tensor, z: Tensor, *, delta: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        grad_n_out = grad_out.unsqueeze(-1) * (n_out - z).clamp(-delta, delta)
-        return grad_n_out, -grad_n_out
+        grad_n_out = grad_out.unsqueeze(-1) * (n_out - z).clamp(-delta, delta)  # (1)
+        return grad_n_out, -grad_n_out  # (2)
 
 
 class KLDivergence(Loss):
     """How far probabilities are from their target's: J_s = Σ_k z_k (log z_k − n_k), with n_k = log p_k.
 
     Derivation:
-        ∂J/∂n_k = −z_k
-        ∂J/∂z_k = log z_k − n_k + 1                    the 1 from z ∂log z/∂z; at z = 0 it has the limit −∞
+        ∂J/∂n_k = −z_k                                                                                         (1)
+        ∂J/∂z_k = log z_k − n_k + 1                    the 1 from z ∂log z/∂z; at z = 0 it has the limit −∞    (2)
 
     Often wrong: p and z interchanged, the divergence is not symmetric; p in the place of log p; the + 1.
     Shapes: n_out [..., k] of log-probabilities, as LogSoftmax gives, z [..., k] from 0 to 1; out [...], one cost a
@@ -214,14 +216,17 @@ class KLDivergence(Loss):
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, n_out: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         grad_out = grad_out.unsqueeze(-1)
-        return grad_out * -z, grad_out * (torch.log(z) - n_out + 1)
+        grad_n_out = grad_out * -z  # (1)
+        grad_z = grad_out * (torch.log(z) - n_out + 1)  # (2)
+        return grad_n_out, grad_z
 
 
 class Hinge(Loss):
     """The cost of the support vector machine: J_s = Σ_k max(0, 1 − z_k n_k), with z_k = ±1.
 
     Derivation:
-        z n < 1: ∂J/∂n = −z, ∂J/∂z = −n
+        z n < 1: ∂J/∂n = −z    (1)
+                 ∂J/∂z = −n    (2)
         z n > 1: 0
         z n = 1: no derivative. Convention here, as in torch: 0.
 
@@ -239,16 +244,18 @@ class Hinge(Loss):
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, n_out: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         within = torch.where(z * n_out < 1, grad_out.unsqueeze(-1), 0)
-        return within * -z, within * -n_out
+        grad_n_out = within * -z  # (1)
+        grad_z = within * -n_out  # (2)
+        return grad_n_out, grad_z
 
 
 class CosineSimilarity(Rule):
     """The cosine of the angle between two rows: out = Σ_k a_k b_k / (‖a‖ ‖b‖).
 
     Derivation:
-        With â = a/‖a‖ and b̂ = b/‖b‖, two L2Normalize: out = Σ_k â_k b̂_k
-        grad_â = grad_out b̂,  grad_b̂ = grad_out â
-        grad_a = (grad_â − â Σ_k grad_â_k â_k) / ‖a‖ = grad_out (b̂ − out â) / ‖a‖, and b likewise
+        With â = a/‖a‖ and b̂ = b/‖b‖, two L2Normalize: out = Σ_k â_k b̂_k                             (1)
+        grad_â = grad_out b̂,  grad_b̂ = grad_out â                                                    (2)
+        grad_a = (grad_â − â Σ_k grad_â_k â_k) / ‖a‖ = grad_out (b̂ − out â) / ‖a‖, and b likewise    (3)
         It is at a right angle to a: to lengthen a changes nothing.
 
     Often wrong: − out â left out, as if ‖a‖ were a constant.
@@ -259,13 +266,13 @@ class CosineSimilarity(Rule):
     @staticmethod
     @half_in_float32
     def forward(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:
-        return (L2Normalize.forward(a, eps=eps) * L2Normalize.forward(b, eps=eps)).sum(-1)
+        return (L2Normalize.forward(a, eps=eps) * L2Normalize.forward(b, eps=eps)).sum(-1)  # (1)
 
     @staticmethod
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, a: Tensor, b: Tensor, *, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
         a_hat, b_hat = L2Normalize.forward(a, eps=eps), L2Normalize.forward(b, eps=eps)
         grad_out = grad_out.unsqueeze(-1)
-        (grad_a,) = L2Normalize.backward(grad_out * b_hat, a_hat, a, eps=eps)
-        (grad_b,) = L2Normalize.backward(grad_out * a_hat, b_hat, b, eps=eps)
+        (grad_a,) = L2Normalize.backward(grad_out * b_hat, a_hat, a, eps=eps)  # (2), (3)
+        (grad_b,) = L2Normalize.backward(grad_out * a_hat, b_hat, b, eps=eps)  # (2), (3)
         return grad_a, grad_b

@@ -13,8 +13,8 @@ class Solve(Rule):
         From A out = B, in differentials: dA out + A dout = dB, so dout = A⁻¹ (dB − dA out).
         With ⟨X, Y⟩ = Σ_ij X_ij Y_ij:
         ⟨grad_out, dout⟩ = ⟨A⁻ᵀ grad_out, dB⟩ − ⟨A⁻ᵀ grad_out, dA out⟩
-        grad_B = A⁻ᵀ grad_out                          one more solution, with Aᵀ
-        grad_A = −grad_B outᵀ
+        grad_B = A⁻ᵀ grad_out                          one more solution, with Aᵀ    (1)
+        grad_A = −grad_B outᵀ                                                        (2)
 
     Often wrong: A for Aᵀ; the minus; the inverse computed, where a solution is faster and more accurate.
     Shapes: A [..., n, n], B [..., n, k]; out [..., n, k].
@@ -28,8 +28,8 @@ class Solve(Rule):
 
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
-        grad_B = torch.linalg.solve(A.mT, grad_out)
-        return -grad_B @ out.mT, grad_B
+        grad_B = torch.linalg.solve(A.mT, grad_out)  # (1)
+        return -grad_B @ out.mT, grad_B  # (2)
 
 
 class Cholesky(Rule):
@@ -39,8 +39,8 @@ class Cholesky(Rule):
         In differentials: dA = dL Lᵀ + L dLᵀ, so L⁻¹ dA L⁻ᵀ = L⁻¹ dL + (L⁻¹ dL)ᵀ, a lower triangle and its transpose.
         With Φ(M) the lower triangle of M with its diagonal halved: dL = L Φ(L⁻¹ dA L⁻ᵀ).
         ⟨grad_L, dL⟩ = ⟨Lᵀ grad_L, Φ(L⁻¹ dA L⁻ᵀ)⟩ = ⟨Φ(Lᵀ grad_L), L⁻¹ dA L⁻ᵀ⟩
-        G      = L⁻ᵀ Φ(Lᵀ grad_L) L⁻¹
-        grad_A = ½ (G + Gᵀ)                            A is symmetric, and so are its changes
+        G      = L⁻ᵀ Φ(Lᵀ grad_L) L⁻¹                                                            (1)
+        grad_A = ½ (G + Gᵀ)                            A is symmetric, and so are its changes    (2)
 
     Often wrong: the diagonal not halved; G itself, which is right for a symmetric dA and is not symmetric.
     Shapes: A [..., n, n], symmetric, only its lower triangle is read; out [..., n, n].
@@ -58,8 +58,8 @@ class Cholesky(Rule):
         Phi = (L.mT @ grad_out).tril()
         Phi = Phi - 0.5 * Phi.diagonal(dim1=-2, dim2=-1).diag_embed()
         left = torch.linalg.solve_triangular(L.mT, Phi, upper=True)
-        G = torch.linalg.solve_triangular(L, left, upper=False, left=False)
-        return (0.5 * (G + G.mT),)
+        G = torch.linalg.solve_triangular(L, left, upper=False, left=False)  # (1)
+        return (0.5 * (G + G.mT),)  # (2)
 
 
 class LogDeterminant(Rule):

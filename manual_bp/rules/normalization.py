@@ -13,12 +13,13 @@ class Standardize(Rule):
     """Mean 0 and variance 1, the first step of LayerNorm, BatchNorm and GroupNorm: out = (x − μ) / σ, σ = √(var + eps).
 
     Derivation:
-        Over the m numbers i, j that share a μ = 1/m Σ_j x_j and a σ² = 1/m Σ_j (x_j − μ)² + eps:
+        Over the m numbers i, j that share a σ and a μ = 1/m Σ_j x_j:
+        σ²          = 1/m Σ_j (x_j − μ)² + eps                                                  (1)
         ∂μ/∂x_i     = 1/m
         ∂σ/∂x_i     = 1/(2σ) · 2/m (x_i − μ) = out_i / m           the change of μ in it cancels: Σ_j (x_j − μ) = 0
         ∂out_j/∂x_i = ([i = j] − 1/m) / σ − (x_j − μ)/σ² · out_i/m
                     = ([i = j] − 1/m − out_j out_i / m) / σ
-        grad_x_i    = (grad_out_i − mean_j grad_out_j − out_i mean_j (grad_out_j out_j)) / σ
+        grad_x_i    = (grad_out_i − mean_j grad_out_j − out_i mean_j (grad_out_j out_j)) / σ    (2)
 
     Often wrong: μ or σ taken as a constant, which leaves out the second or the third term; the unbiased variance, with
     1/(m−1); eps added to σ instead of σ².
@@ -36,9 +37,9 @@ class Standardize(Rule):
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, *, dim: Dims = -1, eps: float = 1e-5) -> tuple[Tensor]:
         centered = x - x.mean(dim, keepdim=True)
-        sigma = torch.sqrt((centered * centered).mean(dim, keepdim=True) + eps)
+        sigma = torch.sqrt((centered * centered).mean(dim, keepdim=True) + eps)  # (1)
         projected = (grad_out * out).mean(dim, keepdim=True)
-        return ((grad_out - grad_out.mean(dim, keepdim=True) - out * projected) / sigma,)
+        return ((grad_out - grad_out.mean(dim, keepdim=True) - out * projected) / sigma,)  # (2)
 
 
 class LayerNorm(Rule):
@@ -46,10 +47,10 @@ class LayerNorm(Rule):
 
     Derivation:
         With the letters s row (all leading dimensions of x), k place in it, K places:
-        grad_x̂_sk = grad_out_sk w_k
-        grad_w_k  = Σ_s grad_out_sk x̂_sk
-        grad_b_k  = Σ_s grad_out_sk
-        grad_x_sk = (grad_x̂_sk − 1/K Σ_j grad_x̂_sj − x̂_sk 1/K Σ_j grad_x̂_sj x̂_sj) / σ_s         Standardize, over k
+        grad_x̂_sk = grad_out_sk w_k                                                                             (1)
+        grad_x_sk = (grad_x̂_sk − 1/K Σ_j grad_x̂_sj − x̂_sk 1/K Σ_j grad_x̂_sj x̂_sj) / σ_s  Standardize, over k    (2)
+        grad_w_k  = Σ_s grad_out_sk x̂_sk                                                                        (3)
+        grad_b_k  = Σ_s grad_out_sk                                                                             (4)
 
     Often wrong: the two means taken of grad_out instead of grad_x̂ = grad_out w; μ and σ as constants; another eps than
     the forward's.
@@ -68,8 +69,8 @@ class LayerNorm(Rule):
         grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor, *, eps: float = 1e-5
     ) -> tuple[Tensor, Tensor, Tensor]:
         x_hat = Standardize.forward(x, eps=eps)
-        (grad_x,) = Standardize.backward(grad_out * w, x_hat, x, eps=eps)
-        return grad_x, (grad_out * x_hat).sum_to_size(w.shape), grad_out.sum_to_size(b.shape)
+        (grad_x,) = Standardize.backward(grad_out * w, x_hat, x, eps=eps)  # (1), (2)
+        return grad_x, (grad_out * x_hat).sum_to_size(w.shape), grad_out.sum_to_size(b.shape)  # (3), (4)
 
 
 class RMSNorm(Rule):
@@ -79,9 +80,9 @@ class RMSNorm(Rule):
         With the letters s row, k, j places in it, K places, and x̂ = x/r:
         ∂r_s/∂x_sk = 1/(2r_s) · 2/K x_sk = x̂_sk / K
         ∂x̂_sj/∂x_sk = [j = k] / r_s − x_sj / r_s² · x̂_sk/K = ([j = k] − x̂_sj x̂_sk / K) / r_s
-        grad_x̂_sk = grad_out_sk w_k
-        grad_x_sk = (grad_x̂_sk − x̂_sk 1/K Σ_j grad_x̂_sj x̂_sj) / r_s
-        grad_w_k  = Σ_s grad_out_sk x̂_sk
+        grad_x̂_sk = grad_out_sk w_k                                    (1)
+        grad_x_sk = (grad_x̂_sk − x̂_sk 1/K Σ_j grad_x̂_sj x̂_sj) / r_s    (2)
+        grad_w_k  = Σ_s grad_out_sk x̂_sk                               (3)
 
     Often wrong: r³ with the wrong power of K, where it is written with x instead of x̂; r as a constant.
     Shapes: x [..., k], w [k]; out as x. Mind torch.nn.functional.rms_norm: its eps, where none is given, is that of
@@ -98,9 +99,10 @@ class RMSNorm(Rule):
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, *, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
         r = torch.sqrt((x * x).mean(-1, keepdim=True) + eps)
-        x_hat, grad_x_hat = x / r, grad_out * w
-        grad_x = (grad_x_hat - x_hat * (grad_x_hat * x_hat).mean(-1, keepdim=True)) / r
-        return grad_x, (grad_out * x_hat).sum_to_size(w.shape)
+        x_hat, grad_x_hat = x / r, grad_out * w  # (1)
+        grad_x = (grad_x_hat - x_hat * (grad_x_hat * x_hat).mean(-1, keepdim=True)) / r  # (2)
+        grad_w = (grad_out * x_hat).sum_to_size(w.shape)  # (3)
+        return grad_x, grad_w
 
 
 class BatchNorm(Rule):
@@ -108,10 +110,10 @@ class BatchNorm(Rule):
 
     Derivation:
         With the letters n, m sample, c channel, i, j place (all dimensions after the channel), M the number of n, i:
-        grad_x̂_nci = grad_out_nci w_c
-        grad_w_c   = Σ_ni grad_out_nci x̂_nci
-        grad_b_c   = Σ_ni grad_out_nci
-        grad_x_nci = (grad_x̂_nci − 1/M Σ_mj grad_x̂_mcj − x̂_nci 1/M Σ_mj grad_x̂_mcj x̂_mcj) / σ_c         Standardize
+        grad_x̂_nci = grad_out_nci w_c                                                                           (1)
+        grad_x_nci = (grad_x̂_nci − 1/M Σ_mj grad_x̂_mcj − x̂_nci 1/M Σ_mj grad_x̂_mcj x̂_mcj) / σ_c    Standardize  (2)
+        grad_w_c   = Σ_ni grad_out_nci x̂_nci                                                                    (3)
+        grad_b_c   = Σ_ni grad_out_nci                                                                          (4)
         A bias in front of it has the gradient Σ_ni grad_x_nci = 0: the mean takes it away.
 
     Often wrong: the gradient of evaluation, grad_x̂/σ, where running statistics are constants; means over n alone; the
@@ -133,8 +135,8 @@ class BatchNorm(Rule):
     ) -> tuple[Tensor, Tensor, Tensor]:
         x_nci, grad_nci = _flat(x), _flat(grad_out)
         x_hat = Standardize.forward(x_nci, dim=(0, 2), eps=eps)
-        (grad_x,) = Standardize.backward(grad_nci * w[:, None], x_hat, x_nci, dim=(0, 2), eps=eps)
-        return grad_x.view(x.shape), (grad_nci * x_hat).sum((0, 2)), grad_nci.sum((0, 2))
+        (grad_x,) = Standardize.backward(grad_nci * w[:, None], x_hat, x_nci, dim=(0, 2), eps=eps)  # (1), (2)
+        return grad_x.view(x.shape), (grad_nci * x_hat).sum((0, 2)), grad_nci.sum((0, 2))  # (3), (4)
 
 
 class GroupNorm(Rule):
@@ -142,10 +144,10 @@ class GroupNorm(Rule):
 
     Derivation:
         With the letters n sample, g group, c channel in it, i place: x̂_n,gci = (x_n,gci − μ_ng) / √(var_ng + eps)
-        grad_x̂ = grad_out w_gc
-        grad_x = Standardize over c and i of each n and g, from grad_x̂
-        grad_w_gc = Σ_ni grad_out_n,gci x̂_n,gci
-        grad_b_gc = Σ_ni grad_out_n,gci
+        grad_x̂    = grad_out w_gc                                            (1)
+        grad_x    = Standardize over c and i of each n and g, from grad_x̂    (2)
+        grad_w_gc = Σ_ni grad_out_n,gci x̂_n,gci                              (3)
+        grad_b_gc = Σ_ni grad_out_n,gci                                      (4)
 
     Often wrong: the scale w_gc taken out of the means over c, in which it differs. One group is a layer norm of the
     sample, as many groups as channels an instance norm.
@@ -166,8 +168,10 @@ class GroupNorm(Rule):
     ) -> tuple[Tensor, Tensor, Tensor]:
         x_groups, grad_nci = _grouped(x, num_groups), _flat(grad_out)
         x_hat = Standardize.forward(x_groups, eps=eps)
-        (grad_x,) = Standardize.backward((grad_nci * w[:, None]).view_as(x_hat), x_hat, x_groups, eps=eps)
-        return grad_x.view(x.shape), (grad_nci * x_hat.view_as(grad_nci)).sum((0, 2)), grad_nci.sum((0, 2))
+        (grad_x,) = Standardize.backward((grad_nci * w[:, None]).view_as(x_hat), x_hat, x_groups, eps=eps)  # (1), (2)
+        grad_w = (grad_nci * x_hat.view_as(grad_nci)).sum((0, 2))  # (3)
+        grad_b = grad_nci.sum((0, 2))  # (4)
+        return grad_x.view(x.shape), grad_w, grad_b
 
 
 def _flat(x: Tensor) -> Tensor:

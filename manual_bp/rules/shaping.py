@@ -18,8 +18,8 @@ class MaxPool2d(Rule):
     Derivation:
         With the letters p window, k place in it, k*(p) the place of its maximum, and the windows X_pk of Conv2d,
         −∞ outside of x:
-        ∂out_p/∂X_pk = [k = k*(p)]
-        grad_x_j     = Σ_p [j is where k*(p) lies] grad_out_p      windows that overlap may choose the same j
+        ∂out_p/∂X_pk = [k = k*(p)]   so  grad_X_pk = [k = k*(p)] grad_out_p                                      (1)
+        grad_x_j     = Σ_p [j is where k*(p) lies] grad_out_p      windows that overlap may choose the same j    (2)
         Where several are largest there is no derivative. Convention here, as in torch: the first of them, row by row.
 
     Often wrong: grad_out given to every one of several largest; = instead of += where windows overlap; padding with 0.
@@ -45,8 +45,8 @@ class MaxPool2d(Rule):
         windows = _pooling(kernel_size, stride, padding, dilation)
         X = windows.of(x.clamp(min=torch.finfo(x.dtype).min), fill=-math.inf)  # no −∞ of x counts as padding
         first = X.max(-1, keepdim=True).indices  # torch's max: of several, the first
-        grad_X = torch.zeros_like(X).scatter(-1, first, grad_out.flatten(-2).unsqueeze(-1))
-        return (windows.adjoint(grad_X, x.shape[-2:]),)
+        grad_X = torch.zeros_like(X).scatter(-1, first, grad_out.flatten(-2).unsqueeze(-1))  # (1)
+        return (windows.adjoint(grad_X, x.shape[-2:]),)  # (2)
 
 
 class AvgPool2d(Rule):
@@ -54,8 +54,8 @@ class AvgPool2d(Rule):
 
     Derivation:
         With the windows X_pk of Conv2d, K places each, zero outside of x: a convolution whose weights are all 1/K.
-        grad_X_pk = grad_out_p / K
-        grad_x_j  = Σ_p [j is in window p] grad_out_p / K
+        grad_X_pk = grad_out_p / K                           (1)
+        grad_x_j  = Σ_p [j is in window p] grad_out_p / K    (2)
 
     Often wrong: at the border, K counted without the places in the padding; here, as torch does unless told otherwise,
     they count.
@@ -78,8 +78,8 @@ class AvgPool2d(Rule):
     ) -> tuple[Tensor]:  # fmt: skip
         windows = _pooling(kernel_size, stride, padding)
         K = math.prod(windows.size)
-        grad_X = (grad_out.flatten(-2) / K).unsqueeze(-1).expand(*[-1] * (x.dim() - 1), K)
-        return (windows.adjoint(grad_X, x.shape[-2:]),)
+        grad_X = (grad_out.flatten(-2) / K).unsqueeze(-1).expand(*[-1] * (x.dim() - 1), K)  # (1)
+        return (windows.adjoint(grad_X, x.shape[-2:]),)  # (2)
 
 
 def _pooling(kernel_size: Extent, stride: Extent | None, padding: Extent, dilation: Extent = 1) -> Windows:
@@ -135,8 +135,8 @@ class Multiply(Rule):
 
     Derivation:
         ∂out/∂a = b, ∂out/∂b = a
-        grad_a = grad_out b, summed over the dimensions in which a was broadcast
-        grad_b = grad_out a, summed over those of b
+        grad_a = grad_out b, summed over the dimensions in which a was broadcast    (1)
+        grad_b = grad_out a, summed over those of b                                 (2)
 
     Often wrong: summed before it is multiplied, Σ grad_out · b for Σ (grad_out b).
     Shapes: a, b [...] that broadcast to one shape; out of that shape.
@@ -150,7 +150,9 @@ class Multiply(Rule):
     @staticmethod
     @half_in_float32
     def backward(grad_out: Tensor, out: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        return (grad_out * b).sum_to_size(a.shape), (grad_out * a).sum_to_size(b.shape)
+        grad_a = (grad_out * b).sum_to_size(a.shape)  # (1)
+        grad_b = (grad_out * a).sum_to_size(b.shape)  # (2)
+        return grad_a, grad_b
 
 
 class Residual(Rule):
@@ -158,8 +160,8 @@ class Residual(Rule):
 
     Derivation:
         x is in out twice, and its gradient is the sum of what comes back on both ways:
-        grad_f = grad_out W,  f = relu(x)              Affine, with its grad_w and grad_b
-        grad_x = grad_out + grad_f [x > 0]             the 1 carries grad_out past any number of such layers
+        grad_f = grad_out W,  f = relu(x)              Affine, with its grad_w and grad_b                       (1)
+        grad_x = grad_out + grad_f [x > 0]             the 1 carries grad_out past any number of such layers    (2)
 
     Often wrong: one of the two ways forgotten, or written over the other.
     Shapes: x [..., i], w [i, i], b [i]; out as x.
@@ -173,5 +175,5 @@ class Residual(Rule):
     @staticmethod
     def backward(grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         f = ReLU.forward(x)
-        grad_f, grad_w, grad_b = Affine.backward(grad_out, out, f, w, b)
-        return grad_out + ReLU.backward(grad_f, f, x)[0], grad_w, grad_b
+        grad_f, grad_w, grad_b = Affine.backward(grad_out, out, f, w, b)  # (1)
+        return grad_out + ReLU.backward(grad_f, f, x)[0], grad_w, grad_b  # (2)
