@@ -1,14 +1,17 @@
 """What is judged, as the judge takes it: two functions from (*grad_outs, *inputs) to tensors by name."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
 
-from crosscheck.verdict.precision import distance, is_floating, norm, rounded, widened
+from crosscheck.verdict.precision import DTYPES, distance, is_floating, norm, rounded, widened
 
 
 @dataclass
@@ -26,12 +29,26 @@ class Candidate:
     outs: int = 1
     unwatched: bool = True
     changed: dict[str, str] = field(default_factory=dict)
+    by_design: set[str] = field(default_factory=set)  # inputs that the truth changes, too
+    explicit: bool = True  # whether the judged inputs are those that require grad; else None stands for a constant
+    left_out: set[str] = field(default_factory=set)  # inputs for which backward has None, and may
+    fixed: set[int] = field(default_factory=set)  # outs of an autograd.Function that it does not differentiate
     trusted: set[str] | None = None  # names of autograd.Functions in the truth, once it was looked for them
+    stops: bool = True  # whether the truth hides some of its steps from autograd, once it was looked for them
 
     @property
     def what(self) -> str:
         """What the truth is called."""
         return "forward" if self.truth is self.forward else "twin"
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The places of the judged inputs behind those of grad_out."""
+        return {self.names[i]: self.outs + i for i in self.judged}
+
+    @property
+    def grads_out_names(self) -> list[str]:
+        return ["grad_out"] if self.outs == 1 else [f"grad_out[{i}]" for i in range(self.outs)]
 
     def tried(self, inputs: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Any, ...]:
         """What the truth returns. Raises TypeError unless autograd can go through it in float64, from any state."""
@@ -46,13 +63,52 @@ class Candidate:
                 f"{error}: give a twin in torch's own operations"
             ) from error
         self.check(outs)
-        if not self.same(outs, self.outs_of(self.truth, widened(inputs), self.seed + 1)):
+        if not _are_about(outs, self._outs_watched(inputs, self.seed + 1), 1e-6):
             self._draws_alike(what, inputs, outs, dtypes)
+        if self.is_function:
+            self.fixed = self._not_differentiable(inputs)
         return outs
+
+    def _outs_watched(self, inputs: Sequence[Any], seed: int) -> tuple[Any, ...]:
+        """What the truth returns; remembers what it changes, and whether it hides steps from autograd."""
+        before, xs = widened(inputs), widened(inputs)
+        for i in self.judged:
+            xs[i].requires_grad_()
+        set_seed(device_of(xs), seed)
+        try:
+            with torch.enable_grad(), _Stops() as stops:
+                outs = as_tuple(self.truth(*xs))
+        except Exception:  # it is no way for autograd, which says so
+            return self.outs_of(self.truth, before, seed)
+        self.stops = stops.found or bool(_functions_in(outs, ())[0])
+        xs = [x.detach() if isinstance(x, Tensor) else x for x in xs]
+        self.by_design = {name for name, x, y in zip(self.names, before, xs, strict=True) if _has_changed(x, y)}
+        return tuple(out.detach() if isinstance(out, Tensor) else out for out in outs)
+
+    def _not_differentiable(self, inputs: Sequence[Any]) -> set[int]:
+        """The outs of an autograd.Function that it marks so, in the first dtype in which it runs."""
+        for dtype in (dtype_of(inputs), *DTYPES):
+            xs = rounded(inputs, dtype)
+            for i in self.judged:
+                xs[i].requires_grad_()
+            with suppress(Exception), torch.enable_grad():
+                set_seed(device_of(xs), self.seed)
+                outs = as_tuple(self.backward.apply(*xs))
+                return {i for i, out in enumerate(outs) if is_floating(out) and not out.requires_grad}
+        return set()
+
+    @property
+    def truth_of(self) -> Callable[..., tuple[Any, ...]] | None:
+        """What the truth returns, from the same as `by_autograd`, where autograd sees all of its steps."""
+        if self.stops:
+            return None
+        return lambda *given: self.outs_of(self.truth, rounded(given[self.outs :], torch.float64))
 
     def check(self, outs: Sequence[Any]) -> None:
         """Raises TypeError for what the truth may not return."""
         for out in outs:
+            if out is None:
+                continue
             if not isinstance(out, Tensor):
                 kind = type(out).__name__
                 raise TypeError(f"{self.what}: expected to return a tensor or a tuple of tensors, got {kind}")
@@ -63,17 +119,20 @@ class Candidate:
     def _draws_alike(self, what: str, inputs: Sequence[Any], outs: Sequence[Tensor], dtypes: Sequence[Any]) -> None:
         """Raises TypeError for random numbers that are others in each dtype: no two dtypes would judge the same."""
         for dtype in dtypes:
-            for out, exact in zip(self.outs_of(self.truth, rounded(inputs, dtype)), outs, strict=True):
-                if distance(out, exact.double()) > 0.1 * norm(exact):  # double: a mask has no difference
-                    raise TypeError(
-                        f"{what}: expected the same random numbers in every dtype, it draws others in {dtype} than in "
-                        f"float64: draw them outside, and hand them in as one more input"
-                    )
+            try:
+                found = self.outs_of(self.truth, rounded(inputs, dtype))
+            except Exception:
+                continue  # a dtype that the truth lacks is left out, and said to be
+            if not _are_about(found, outs, 0.1):
+                raise TypeError(
+                    f"{what}: expected the same random numbers in every dtype, it draws others in {dtype} than in "
+                    f"float64: draw them outside, and hand them in as one more input"
+                )
 
     @staticmethod
     def same(outs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
         return all(
-            torch.equal(x, y) or (is_floating(x) and torch.equal(x.nan_to_num(), y.nan_to_num()))
+            x is y or torch.equal(x, y) or (is_floating(x) and torch.equal(x.nan_to_num(), y.nan_to_num()))
             for x, y in zip(outs, others, strict=True)
         )
 
@@ -88,12 +147,13 @@ class Candidate:
             return self._by_function(grads_out, xs)
         device = device_of(xs)
         before = [rounded(given, dtype_of(xs))] if self.unwatched else []
-        with torch.no_grad():
+        with torch.no_grad(), _without_tritons_bfloat16(dtype_of(xs)):
             set_seed(device, self.seed)
             out = self.forward(*xs)
             self._watch(before, given, "forward")
             set_seed(device, self.seed)
-            gradients = self.backward(grads_out if isinstance(out, tuple | list) else grads_out[0], out, *xs)
+            grads = tuple(map(_like, grads_out, as_tuple(out)))
+            gradients = self.backward(grads if isinstance(out, tuple | list) else grads[0], out, *xs)
             self._watch(before, given, "backward")
         self.unwatched = False  # not before: where it raises, the next dtype is watched
         values: dict[str, Any] = dict(_named_outs(out)) if self.values else {}
@@ -101,9 +161,13 @@ class Candidate:
         given_back = gradients if isinstance(gradients, tuple | list) else (gradients,)
         few = f"{len(given_back)} gradient{'s' * (len(given_back) != 1)} for {len(xs)} inputs"
         none = "None: if it is a constant, let only the inputs require grad that have a gradient"
+        nones = {self.names[i] for i in self.judged if i < len(given_back) and given_back[i] is None}
+        if not self.explicit and len(nones) < len(self.judged):
+            self.left_out |= nones
         for i in self.judged:
             gradient = given_back[i] if i < len(given_back) else _Missing(few)
-            values[self.names[i]] = _Missing(none) if gradient is None else gradient
+            if self.names[i] not in self.left_out:
+                values[self.names[i]] = _Missing(none) if gradient is None else gradient
         values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
         return values
 
@@ -112,36 +176,38 @@ class Candidate:
         for i in self.judged:
             xs[i].requires_grad_()
         set_seed(device_of(xs), self.seed)
-        with torch.enable_grad():
+        with torch.enable_grad(), _without_tritons_bfloat16(dtype_of(xs)):
             out = self.backward.apply(*xs)
-        gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged])
+            gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged])
         values = {name: value.detach() for name, value in _named_outs(out).items()}
         return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
 
     def _watch(self, before: Sequence[Sequence[Any]], after: Sequence[Any], by: str) -> None:
         """Remember what is no longer as it was."""
-        grads_out = ["grad_out"] if self.outs == 1 else [f"grad_out[{i}]" for i in range(self.outs)]
         for copies in before:
-            for name, x, y in zip((*grads_out, *self.names), copies, after, strict=True):
-                if isinstance(x, Tensor) and not (x.shape == y.shape and self.same((x,), (y,))):
+            for name, x, y in zip((*self.grads_out_names, *self.names), copies, after, strict=True):
+                if name not in self.by_design and _has_changed(x, y):
                     self.changed.setdefault(name, by)
 
     def by_autograd(self, *given: Any) -> dict[str, Tensor]:
         grads_out, xs = given[: self.outs], list(given[self.outs :])
         for i in self.judged:
             xs[i].requires_grad_()
+        leaves = [xs[i] for i in self.judged]
         set_seed(device_of(xs), self.seed)
         try:
             with torch.enable_grad():
                 out = self.truth(*xs)
             if not any(value.requires_grad for value in _tensors(as_tuple(out))):
                 raise self._opaque("got a result that depends on no input")
-            self._see_through(as_tuple(out))
-            gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged], materialize_grads=True)
+            self._see_through(as_tuple(out), leaves)
+            kept = [None if i in self.fixed else g for i, g in enumerate(grads_out)]
+            gradients = gradients_of(out, kept, leaves, materialize_grads=True)
         except RuntimeError as error:
             raise self._opaque(f"it raises in {dtype_of(xs)}: {error}") from error
         values = {name: value.detach() for name, value in _named_outs(out).items()} if self.values else {}
-        return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
+        of_inputs = {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
+        return values | {name: gradient for name, gradient in of_inputs.items() if name not in self.left_out}
 
     def _opaque(self, why: str) -> TypeError:
         return TypeError(
@@ -149,16 +215,73 @@ class Candidate:
             f"give such a function as twin, or method='taylor'"
         )
 
-    def _see_through(self, outs: Sequence[Any]) -> None:
-        """Remember whose backward autograd trusts. Raises TypeError where it is the one that is judged."""
-        if self.trusted is None:
-            functions = _functions_in(outs)
-            if any(function is self.backward for function in functions):
-                raise TypeError(
-                    f"{self.what}: expected torch's own operations, got {self.backward.__name__} itself, which would "
-                    f"be judged by its own backward: give the function that it computes, as forward or as twin"
-                )
-            self.trusted = {function.__name__ for function in functions}
+    def _see_through(self, outs: Sequence[Any], leaves: Sequence[Tensor]) -> None:
+        """Remember whose backward autograd trusts. Raises TypeError where nothing but such a one would be the truth."""
+        if self.trusted is not None:
+            return
+        functions, is_reached = _functions_in(outs, leaves)
+        transparent = {function for function in functions if function.__module__ == "torch.utils.checkpoint"}
+        is_own = any(function is self.backward for function in functions)
+        if is_own or (self.what == "forward" and functions - transparent and not is_reached):
+            names = " and ".join(sorted(function.__name__ for function in functions))
+            raise TypeError(
+                f"{self.what}: expected torch's own operations, got {self.backward.__name__ if is_own else names} "
+                f"itself, which would be judged by its own backward: give the function that it computes, as forward or "
+                f"as twin"
+            )
+        self.trusted = {function.__name__ for function in functions}
+
+
+class _Stops(TorchFunctionMode):
+    """Looks whether a value that depends on what is judged goes on without autograd, as behind `detach`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = [*args, *(kwargs or {}).values()]
+        name = getattr(func, "__name__", "")
+        if any(x.requires_grad for x in _tensors(given)) and not name.endswith("_like") and not name.startswith("new_"):
+            self.found |= is_floating(out) and not out.requires_grad
+            self.found |= name in ("item", "tolist", "numpy", "__float__", "__array__")
+        return out
+
+
+@contextmanager
+def _without_tritons_bfloat16(dtype: torch.dtype) -> Iterator[None]:
+    """Triton's interpreter multiplies the bits of a bfloat16: refuses to have it compute in that dtype."""
+    interpreter = sys.modules.get("triton.runtime.interpreter")
+    if interpreter is None or dtype != torch.bfloat16:
+        yield
+        return
+    executor = interpreter.GridExecutor
+    call = executor.__call__
+
+    def refuse_to(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("Triton's interpreter computes wrongly in bfloat16: judge it on a GPU")
+
+    executor.__call__ = refuse_to
+    try:
+        yield
+    finally:
+        executor.__call__ = call
+
+
+def _are_about(ones: Sequence[Any], others: Sequence[Any], share: float) -> bool:
+    """Whether they are the same but for rounding, up to this share of them."""
+    pairs = [(x.double(), y.double()) for x, y in zip(ones, others, strict=True) if x is not None and y is not None]
+    return all(distance(x, y) <= share * norm(y) for x, y in pairs)  # double: a mask has no difference
+
+
+def _has_changed(x: Any, y: Any) -> bool:
+    return isinstance(x, Tensor) and not (x.shape == y.shape and Candidate.same((x,), (y,)))
+
+
+def _like(g: Any, out: Any) -> Any:
+    """grad_out in the dtype of out."""
+    return g.to(out.dtype) if is_floating(g) and is_floating(out) else g
 
 
 @dataclass(frozen=True)
@@ -171,19 +294,26 @@ class _Missing:
         return self.returned
 
 
-def _functions_in(outs: Sequence[Any]) -> set[Any]:
-    """The autograd.Functions that results were computed by, whose backward somebody wrote."""
+def _functions_in(outs: Sequence[Any], leaves: Sequence[Tensor]) -> tuple[set[Any], bool]:
+    """The autograd.Functions that results were computed by, whose backward somebody wrote.
+
+    And whether some leaf is reached by a way that goes through none of them.
+    """
     nodes = [out.grad_fn for out in _tensors(outs) if out.grad_fn is not None]
-    seen = set(nodes)
-    found = set[Any]()
+    found, seen, free = set[Any](), set(nodes), set(nodes)
     while nodes:
         node = nodes.pop()
         if isinstance(node, BackwardCFunction):
             found.add(node._forward_cls)
-        new = {before for before, _ in node.next_functions if before is not None} - seen
-        seen |= new
-        nodes += new
-    return found
+            free.discard(node)
+        for before, _ in node.next_functions:
+            if before is not None:
+                is_new = before not in seen or (node in free and before not in free)
+                seen.add(before)
+                if node in free:
+                    free.add(before)
+                nodes += [before] * is_new
+    return found, any(getattr(node, "variable", None) is leaf for node in free for leaf in leaves)
 
 
 def refuse(what: str, x: object) -> None:
@@ -210,8 +340,12 @@ def dtype_of(inputs: Sequence[Any]) -> torch.dtype:
 
 
 def gradients_of(out: Any, grads_out: Sequence[Any], xs: Sequence[Tensor], **options: bool) -> list[Tensor]:
-    """Autograd's, of the outs that depend on some x."""
-    pairs = [(o, g) for o, g in zip(as_tuple(out), grads_out, strict=True) if isinstance(o, Tensor) and o.requires_grad]
+    """Autograd's, of the outs that depend on some x; an out of another shape than expected has no gradient."""
+    pairs = [
+        (o, g.to(o.dtype))
+        for o, g in zip(as_tuple(out), grads_out, strict=False)
+        if isinstance(o, Tensor) and o.requires_grad and g is not None and g.shape == o.shape
+    ]
     if not pairs:
         return [torch.zeros_like(x) for x in xs]
     outs, grads = zip(*pairs, strict=True)
@@ -230,4 +364,4 @@ def _tensors(values: Sequence[Any]) -> list[Tensor]:
 def _named_outs(out: Any) -> dict[str, Tensor]:
     """The floating-point outs by name; the others have no error to measure."""
     outs = {f"out[{i}]": value for i, value in enumerate(out)} if isinstance(out, tuple | list) else {"out": out}
-    return {name: value for name, value in outs.items() if is_floating(value) or not isinstance(value, Tensor)}
+    return {name: value for name, value in outs.items() if is_floating(value) or not isinstance(value, Tensor | None)}

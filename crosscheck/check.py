@@ -16,9 +16,18 @@ from crosscheck.candidate import Candidate, refuse
 from crosscheck.cause.alternatives import gather
 from crosscheck.cause.diagnosis import Diagnosis, constant_factor, explain_alone
 from crosscheck.report import Report
-from crosscheck.row import CHANGED, Row
-from crosscheck.verdict.judge import judge, rows_of
-from crosscheck.verdict.precision import DTYPES, FACTOR, distance, dtypes_of, is_floating, norm, unit_roundoff
+from crosscheck.row import CHANGED, NOT_JUDGED, Row
+from crosscheck.verdict.judge import Known, judge, rows_of
+from crosscheck.verdict.precision import (
+    DTYPES,
+    FACTOR,
+    comparable,
+    distance,
+    dtypes_of,
+    is_floating,
+    norm,
+    unit_roundoff,
+)
 from crosscheck.verdict.taylor import judge_by_taylor
 
 
@@ -30,8 +39,9 @@ def crosscheck(
     twin: Callable[..., Any] | None = None,
     names: Sequence[str] | None = None,
     dtypes: Sequence[torch.dtype] | None = None,
-    seed: int = 0,
     method: str | None = None,
+    digits: int | None = None,
+    seed: int = 0,
 ) -> Report:
     """Judge a hand-written backward pass as the derivative of its forward, in every dtype.
 
@@ -45,16 +55,17 @@ def crosscheck(
               through `forward`
     names     of the inputs; those of forward's parameters unless given
     dtypes    in which it is judged; all that the device has unless given
-    seed      of grad_out, which is drawn at random, and of torch's random state at every call, as for a dropout
     method    "taylor": by Taylor's expansion of `forward`, through which autograd then need not go; no numerics
+    digits    to so many decimal digits it has to be right, as for an iteration that stops at 1e-10: 10
+    seed      of grad_out, which is drawn at random, and of torch's random state at every call, as for a dropout
     ========  =========================================================================================================
 
     Returns a report with a row for each judged tensor and dtype, and one for each input that was changed in place.
 
     Raises TypeError where no input can be judged, or a function does not take or return what it should; ValueError for
-    names that are too few, or the same, and for a method that is unknown, or beside a twin. What the two functions
-    raise in every dtype is raised here; a dtype in which only `backward` does is left out and noted. Random state, grad
-    mode and the inputs are left as they were.
+    names that are too few, or the same, for a method that is unknown, or beside a twin, and for digits below 1. What
+    the two functions raise in every dtype is raised here; a dtype in which only `backward` does is left out and noted.
+    Random state, grad mode and the inputs are left as they were.
     """
     if not isinstance(inputs, tuple | list):
         raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
@@ -73,41 +84,53 @@ def crosscheck(
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     if method not in (None, "taylor") or (method and twin):
         raise ValueError(f"method: expected None, or 'taylor' without a twin, got {method!r}")
+    if digits is not None and (not isinstance(digits, int) or digits < 1):
+        raise ValueError(f"digits: expected a whole number from 1, got {digits!r}")
     _takes("forward", forward, names)
     is_function = isinstance(backward, type) and issubclass(backward, Function)
     if not is_function:
         _takes("backward", backward, ("grad_out", "out", *names))
     candidate = Candidate(
-        forward, backward, twin or forward, names, judged, twin is not None or is_function, seed, is_function
-    )
+        forward, backward, twin or forward, names, judged, twin is not None or is_function, seed, is_function,
+        explicit=any(inputs[i].requires_grad for i in judged),
+    )  # fmt: skip
     device = inputs[judged[0]].device
     title = _name(backward)
     with _isolated(device):
         if method:
             draw = partial(_drawn_like, device=device, seed=seed)
             report = judge_by_taylor(candidate, inputs, dtypes, draw, title, explain=constant_factor)
-            return _with_changes(report, candidate)
-        outs = candidate.tried(inputs, dtypes_of(device) if dtypes is None else dtypes)
-        candidate.outs = len(outs)
-        grad_outs = _drawn_like(outs, device, seed)
-        report = judge(
-            candidate.by_hand, candidate.by_autograd, (*grad_outs, *inputs), title=title, dtypes=dtypes, seed=seed,
-            explained=partial(Diagnosis, partial(gather, candidate)), grads_out=len(grad_outs),
-        )  # fmt: skip
-    return _with_changes(report, candidate)
+        else:
+            outs = candidate.tried(inputs, dtypes_of(device) if dtypes is None else dtypes)
+            candidate.outs = len(outs)
+            grad_outs = _drawn_like(outs, device, seed)
+            report = judge(
+                candidate.by_hand, candidate.by_autograd, (*grad_outs, *inputs), title=title, dtypes=dtypes, seed=seed,
+                explained=partial(Diagnosis, partial(gather, candidate)), grads_out=len(grad_outs),
+                places=candidate.places, values=candidate.truth_of, digits=digits,
+            )  # fmt: skip
+    constants = {names[i]: "does not require grad" for i in floating if i not in judged}
+    return _completed(report, candidate, constants)
 
 
-def _with_changes(report: Report, candidate: Candidate) -> Report:
-    """The report with a row for each input that was changed in place, and whose backward autograd had to trust."""
+def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str]) -> Report:
+    """The report with a row for each input that was changed in place, what was not judged, and what was trusted."""
     changed = [
         Row(name, row.device, row.dtype, math.inf, FACTOR, False, f"{CHANGED} by {by}", "")
         for row in report.rows[:1]
         for name, by in candidate.changed.items()
     ]
+    unjudged = {
+        **constants,
+        **dict.fromkeys(sorted(candidate.left_out), "backward has None for it"),
+        **{f"grad_out[{i}]": "its out is marked as not differentiable" for i in sorted(candidate.fixed)},
+    }
     trusted = [
-        f"{candidate.what}: goes through {name}, whose backward is trusted" for name in sorted(candidate.trusted or ())
+        f"{candidate.what}: goes through {n}, whose backward is trusted" for n in sorted(candidate.trusted or ())
     ]
-    return replace(report, rows=(*report.rows, *changed), notes=(*report.notes, *trusted))
+    design = [f"{name}: changed in place by {candidate.what}, as it may be" for name in sorted(candidate.by_design)]
+    notes = (*report.notes, *trusted, *design)
+    return replace(report, rows=(*report.rows, *changed), notes=notes, unjudged=unjudged)
 
 
 def assert_crosscheck(forward: Callable[..., Any], backward: Any, inputs: Sequence[Any], **options: Any) -> None:
@@ -124,7 +147,7 @@ def compare(
     A tensor agrees when ‖manual − oracle‖ ≤ 16 · max( ‖expected − oracle‖, u·‖oracle‖ ). oracle: the same in float64;
     without it `expected` stands for it, as if it were right to its last digit. Returns a report with a row for each
     name of either. Raises TypeError for what is no mapping of names to floating-point tensors; ValueError where there
-    is nothing to compare, or the oracle's names or shapes are others than those of expected.
+    is nothing to compare, or the oracle's names or shapes are others than those of expected, or its numbers are.
     """
     oracle = expected if oracle is None else oracle
     for what, tensors in (("manual", manual), ("expected", expected), ("oracle", oracle)):
@@ -133,6 +156,8 @@ def compare(
     if not expected or expected.keys() != oracle.keys():
         raise ValueError(f"oracle: expected the names {list(expected)}, at least one, got {list(oracle)}")
     rows: list[Row] = []
+    has_oracle = oracle is not expected
+    largest = max((norm(x.detach()) for x in oracle.values() if is_floating(x) and x.dtype in DTYPES), default=0.0)
     for name, a in expected.items():
         for what, tensor in ((f"expected[{name!r}]", a), (f"oracle[{name!r}]", oracle[name])):
             refuse(what, tensor)
@@ -146,11 +171,27 @@ def compare(
             raise ValueError(f"oracle[{name!r}]: expected finite numbers where expected[{name!r}] has them")
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
         m = {name: _detached(manual[name])} if name in manual else {}
+        if _may_be_zero(m.get(name), a.detach(), o, largest, has_oracle):
+            verdict = f"{NOT_JUDGED}: it may be zero by cancellation: hand in oracle=, the same in float64"
+            rows.append(Row(name, a.device, a.dtype, 0.0, FACTOR, True, verdict, ""))
+            continue
+        if noise > norm(o) / 4 and noise > ROUNDING * unit_roundoff(a.dtype) * largest:
+            raise ValueError(f"oracle[{name!r}]: expected about the same as expected, got {noise / norm(o):.0%} apart")
         budget = {name: FACTOR * noise}
-        rows += rows_of(a.dtype, m, {name: a.detach()}, {name: o}, budget, a.device, {}, explain_alone)
+        rows += rows_of(a.dtype, m, {name: a.detach()}, {name: o}, budget, a.device, Known(), explain_alone)
     more = {name: m for name, m in manual.items() if name not in expected}
-    rows += rows_of(rows[0].dtype, more, {}, {}, {}, rows[0].device, {})
+    rows += rows_of(rows[0].dtype, more, {}, {}, {}, rows[0].device, Known())
     return Report("", tuple(rows))
+
+
+ROUNDING = 64  # roundoffs of the largest number around: what is smaller may be what cancellation left
+
+
+def _may_be_zero(m: Any, a: Tensor, o: Tensor, largest: float, has_oracle: bool) -> bool:
+    """Whether both are next to nothing beside the other tensors, and nobody knows what the rest of it is."""
+    least = ROUNDING * unit_roundoff(a.dtype) * largest
+    both = comparable(m, o) and max(norm(m), norm(a)) <= least
+    return both and bool(norm(a)) and not (has_oracle and norm(o) > 4 * distance(a, o))
 
 
 def _detached(value: Any) -> Any:
@@ -182,9 +223,10 @@ def _takes(what: str, function: Callable[..., Any], names: Sequence[str]) -> Non
 @contextmanager
 def _isolated(device: torch.device) -> Iterator[None]:
     """No random state, grad mode or autocast comes in from outside, and none goes out."""
-    every = range(0 if device.type == "cpu" else torch.accelerator.device_count())
+    is_known = hasattr(torch, device.type)  # XLA is not, and keeps its random state to itself
+    every = range(0 if device.type == "cpu" or not is_known else torch.accelerator.device_count())
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=every, device_type=device.type))
+        stack.enter_context(torch.random.fork_rng(devices=every, device_type=device.type if is_known else "cpu"))
         stack.enter_context(torch.inference_mode(False))
         for kind in {"cpu", device.type}:
             stack.enter_context(torch.autocast(kind, enabled=False))
@@ -197,9 +239,12 @@ def _drawn_like(outs: Sequence[Tensor], device: torch.device, seed: int) -> list
     So does one that equals an input: the salt keeps it off the numbers that the caller drew with the same seed.
     """
     generator = torch.Generator().manual_seed(seed + SALT)
-    drawn = [torch.randn(out.shape, generator=generator, dtype=torch.float64) for out in outs]
     highest = dtypes_of(device)[0]
-    return [g.to(device, highest) if is_floating(out) else None for g, out in zip(drawn, outs, strict=True)]
+
+    def drawn(shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, highest)
+
+    return [drawn(out.shape) if is_floating(out) else None for out in outs]
 
 
 def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:

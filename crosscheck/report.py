@@ -1,8 +1,8 @@
 """What the judge found: a table for people, JSON for machines, an exception for tests."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ class Report:
     """The verdict on one thing: a row for each tensor in each dtype, the most precise first.
 
     notes: what could not be judged, and why. repeats: what the same call twice does. formula_alone: whether there was
-    nothing to compare rounding errors with, as without autograd.
+    nothing to compare rounding errors with, as without autograd. unjudged: by its name, why an input is not judged.
     """
 
     title: str
@@ -30,6 +30,7 @@ class Report:
     notes: tuple[str, ...] = ()
     repeats: str = ""
     formula_alone: bool = False
+    unjudged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -71,6 +72,7 @@ class Report:
         right = [f"right, judged at {dtype_name(judged[0].dtype)}"]
         for what, verdicts in (("zero everywhere", ZERO), (NOT_JUDGED, (NOT_JUDGED, UNSTEADY))):
             names = [row.name for row in highest(self.rows) if row.verdict.startswith(verdicts)]
+            names += list(self.unjudged) if what == NOT_JUDGED else []
             right += [f"{what} in {_listed(names)}"] * bool(names)
         return ", ".join(right)
 
@@ -93,6 +95,15 @@ class Report:
         return f"the same call twice {self.repeats}" if self.repeats else NOT_JUDGED
 
     @property
+    def coverage(self) -> str:
+        """What was judged, and what was not, by its name and reason."""
+        judged = [row.name for row in highest(self.rows) if not row.verdict.startswith(NOT_JUDGED)]
+        reasons = {row.name: row.verdict.removeprefix(f"{NOT_JUDGED}: ") for row in highest(self.not_judged)}
+        unjudged = [f"{name} ({reason})" for name, reason in {**reasons, **self.unjudged}.items()]
+        said = [f"judged in {_listed(judged)}"] * bool(judged) + [f"not in {', '.join(unjudged)}"] * bool(unjudged)
+        return ", ".join(said) or NOT_JUDGED
+
+    @property
     def verdict(self) -> str:
         """The first line of the table: what was judged, and whether it agrees."""
         title, of = self.title or "gradient", f"of {len(self.rows)}"
@@ -104,12 +115,17 @@ class Report:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """The three verdicts, by what they are on."""
-        return {"formula": self.formula, "numerics": self.numerics, "determinism": self.determinism}
+        """The verdicts, by what they are on."""
+        return {
+            "formula": self.formula,
+            "numerics": self.numerics,
+            "determinism": self.determinism,
+            "coverage": self.coverage,
+        }
 
     @property
     def said(self) -> tuple[str, ...]:
-        """The three verdicts, and what could not be judged, a line each."""
+        """The verdicts, and what could not be judged, a line each."""
         return *(f"{what}: {verdict}" for what, verdict in self.verdicts.items()), *self.notes
 
     def __str__(self) -> str:
@@ -156,7 +172,7 @@ class Report:
         return json.dumps(self.as_dict(), indent=2)
 
     def as_dict(self) -> dict[str, Any]:
-        """Title, whether all agrees, the rows, the three verdicts and the notes, in JSON's own types."""
+        """Title, whether all agrees, the rows, the verdicts and the notes, in JSON's own types."""
         rows = [row.as_dict() for row in self.rows]
         return {"title": self.title, "ok": self.ok, "rows": rows, **self.verdicts, "notes": list(self.notes)}
 

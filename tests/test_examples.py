@@ -55,11 +55,13 @@ def test_a_mistake_in_the_function_is_caught(swish, device):
 
 
 @by_interpreter
-def test_the_kernel_agrees_in_its_two_dtypes(kernel):
+def test_the_kernel_agrees(kernel):
+    """In its two dtypes, but for bfloat16 where it is interpreted: Triton's interpreter computes wrongly in it."""
     kernel.test_layer_norm()
     report = crosscheck(kernel.forward, kernel.backward, kernel.inputs, twin=kernel.twin)
-    assert {row.dtype for row in report.rows} == {torch.float32, torch.bfloat16}
-    assert [note.partition(":")[0] for note in report.notes] == ["float64", "float16"]
+    is_interpreted = not torch.cuda.is_available()
+    assert {row.dtype for row in report.rows} == {torch.float32} | ({torch.bfloat16} if not is_interpreted else set())
+    assert [n.partition(":")[0] for n in report.notes] == ["float64", "float16", "bfloat16"][: 2 + is_interpreted]
 
 
 @by_interpreter

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from crosscheck.candidate import Candidate, device_of, gradients_of, set_seed
+from crosscheck.candidate import Candidate, as_tuple, device_of, gradients_of, set_seed
 from crosscheck.cause.diagnosis import Alternatives, Family
 from crosscheck.cause.paths import Gradients, Paths
 from crosscheck.cause.slips import SOFTMAX, Edge, derivatives, slips, until_it_fails
@@ -185,7 +185,7 @@ class _Gatherer:
 
         def nameless(*xs: Any) -> Any:  # what somebody calls softmax may be another function
             set_seed(device_of(xs), self.candidate.seed)
-            return self.candidate.truth(*xs)
+            return as_tuple(self.candidate.truth(*xs))[0]
 
         whole = Edge(0, i, nameless, rounded(self.xs, torch.float64), {}, self.out, words)
         edges = [whole]

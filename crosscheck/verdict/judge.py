@@ -22,11 +22,13 @@ error is safe: a wrong formula does not fall by 2⁻²⁹. The last term is the 
 float64 in many places, but float64 in nothing better, and a sum of n terms is off by about √n roundoffs. Batch norm
 over 25,000 numbers is off by 30 of them. No mistake is that small.
 
-What stays beyond its budget is looked at again (crosscheck/verdict/second_look.py) before it is called wrong.
+What stays beyond its budget is looked at again before it is called wrong: is it a convention at a kink
+(crosscheck/verdict/kinks.py), rounding in another precision (rounding.py), or is autograd itself off?
 
-Where the true value is zero, or zero but for rounding, as behind a difference that cancels, the largest of all the
-tensors stands for ‖o‖. Where the hand-written side does not run in float64, a small wrong block among large numbers
-could hide in the rounding of the large: blocks are then judged by themselves, more generously.
+A budget near the gradient's own size proves nothing: an error of a tenth of it is not judged. Where the true value is
+zero, or zero but for rounding, as behind a difference that cancels, the largest of all the tensors stands for ‖o‖.
+Where the hand-written side does not run in float64, a small wrong block among large numbers could hide in the rounding
+of the large: blocks are then judged by themselves, more generously.
 
 Sources: Griewank, Kulshreshtha, Walther, On the numerical stability of algorithmic differentiation (Computing 94,
 2012); Kahan, How futile are mindless assessments of roundoff (2006); Higham, Accuracy and Stability of Numerical
@@ -35,7 +37,7 @@ Algorithms (2002); Higham, Mary, A New Approach to Probabilistic Rounding Error 
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -55,7 +57,10 @@ from crosscheck.row import (
     dtype_name,
     got_and_expected,
 )
+from crosscheck.verdict.differences import Differences
+from crosscheck.verdict.kinks import Kinks
 from crosscheck.verdict.precision import (
+    DTYPES,
     FACTOR,
     NEGLIGIBLE,
     apart,
@@ -69,12 +74,13 @@ from crosscheck.verdict.precision import (
     unit_roundoff,
     widened,
 )  # fmt: skip
-from crosscheck.verdict.second_look import SecondLook
-from crosscheck.verdict.sides import Computation, Sides
+from crosscheck.verdict.rounding import PRECISIONS, Rounding
+from crosscheck.verdict.sides import Comparison, Computation, Sides
 
 BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error is small by luck in some
 BLOCK = 64  # elements
-U_FLOAT32, U_FLOAT16 = 2.0**-24, 2.0**-11
+HALF = 2.0**-11  # the roundoff of float16
+LAX = 1 / 10  # of the gradient's own size: a budget that allows for so large an error proves nothing
 SMALLEST_NUMBER = math.ulp(0.0)
 NOT_FINITE = f"{NOT_JUDGED}: autograd itself is nowhere finite"
 
@@ -106,56 +112,90 @@ def judge(
     seed: int = 0,
     explained: Callable[[Sequence[Any]], Explain] = lambda inputs: unexplained,
     grads_out: int = 0,
+    places: Mapping[str, int] | None = None,
+    values: Callable[..., Sequence[Any]] | None = None,
+    digits: int | None = None,
 ) -> Report:
     """Judge every named tensor that `manual(*inputs)` returns by the one of that name from `autograd(*inputs)`.
 
-    inputs: floating-point tensors are rounded to each dtype, anything else is handed through untouched; every call
-    gets fresh copies. dtypes: all that the inputs' device has unless given. The seed is that of the draws.
-    explained(inputs): what names the mistake, made from the oracle's inputs where something is wrong. grads_out: how
-    many of the inputs, the first, come back from above; what is truly zero has the rounding errors of these, however
-    large the others are.
-    Returns a report with a row for each name and dtype; a dtype in which `manual` raises is noted and left out, unless
-    it raises in every one. Raises TypeError without a floating-point tensor among the inputs, ValueError for a dtype
-    that is not judged or that their device has not.
+    =========  ========================================================================================================
+    inputs     floating-point tensors are rounded to each dtype, anything else is handed through untouched; every call
+               gets fresh copies
+    dtypes     all that the inputs' device has unless given
+    seed       of the draws
+    explained  what names the mistake, made from the oracle's inputs where something is wrong
+    grads_out  how many of the inputs, the first, come back from above; what is truly zero has the rounding errors of
+               these, however large the others are
+    places     by its name, the input that a tensor is the gradient of; only these are moved
+    values     what the truth returns from the same inputs, without gradients: it settles what autograd cannot
+    digits     to so many it has to be right; to all that the dtype has unless given
+    =========  ========================================================================================================
+
+    Returns a report with a row for each name and dtype; a dtype in which one side raises is noted and left out, unless
+    `manual` raises in every one. Raises TypeError without a floating-point tensor among the inputs, ValueError for a
+    dtype that is not judged or that their device has not.
     """
     floating = [x for x in inputs if is_floating(x)]
     if not floating:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     device = floating[0].device
-
-    def sides_in(dtype: torch.dtype) -> Sides:
-        return kept.pop(dtype, None) or Sides(manual, autograd, inputs, dtype, seed, grads_out)
+    of = Comparison(manual, autograd, inputs, seed, grads_out, places or {}, values)
 
     kept: dict[torch.dtype, Sides] = {}  # no more than needed again: their tensors may be large
     rows: list[Row] = []
     failures: dict[torch.dtype, Exception] = {}
-    right: dict[str, bool] = {}  # does the formula hold in the highest dtype?
-    causes: dict[str, str] = {}  # of what is wrong, found in the highest dtype
+    lacks: dict[torch.dtype, Exception] = {}
+    known = Known()
     repeats = ""
     for dtype in sorted_dtypes(dtypes, device):
-        sides = sides_in(dtype)
+        sides = kept.pop(dtype, None) or Sides(of, dtype)
         if sides.failure:
             failures[dtype] = sides.failure
             continue
-        below = sides_in(torch.float32) if dtype == torch.float64 else None
+        if sides.lack:
+            lacks[dtype] = sides.lack
+            continue
+        below = Sides(of, torch.float32) if dtype == torch.float64 else None
+        if below and below.lack:
+            below = None
         kept = {torch.float32: below} if below else {}
-        budgets = _budgets(sides, below)
+        budgets = _budgets(sides, below, known, digits)
         if any(sides.error(name) > budget for name, budget in budgets.items()):
-            budgets = _budgets(sides, below, surely=True)
-        again = Again(sides, below, is_first=not right, explained=explained, causes=causes)
-        in_dtype = rows_of(
-            dtype, sides.manual, sides.autograd, sides.oracle, budgets, device, right, again.explain, again
+            budgets = _budgets(sides, below, known, digits, surely=True)
+        again = Again(sides, below, is_first=not rows, explained=explained, known=known)
+        rows += _hint_at_known_causes(
+            rows_of(dtype, sides.manual, sides.autograd, sides.oracle, budgets, device, known, again.explain, again)
         )
-        rows += _hint_at_known_causes(in_dtype)
-        repeats = repeats or _repeats(sides)
+        repeats = repeats or _repeats(sides, budgets, again)
     if failures and not rows:
         raise failures.get(floating[-1].dtype, next(iter(failures.values())))  # that in the dtype they were given in
-    return Report(title, tuple(rows), tuple(raised(failures)), repeats)
+    notes = (*raised(failures), *raised(lacks, "autograd"), *known.notes)
+    return Report(title, tuple(rows), notes, repeats)
 
 
-def raised(failures: Mapping[torch.dtype, Exception]) -> list[str]:
-    """What is said of the dtypes in which the hand-written side raises."""
-    return [f"{dtype_name(t)}: {NOT_JUDGED}, for it raises {type(e).__name__}: {e}" for t, e in failures.items()]
+@dataclass
+class Known:
+    """What the higher dtypes have shown of each tensor by its name."""
+
+    right: dict[str, bool] = field(default_factory=dict)  # whether the formula held in the highest one
+    causes: dict[str, str] = field(default_factory=dict)  # which mistake it is
+    roundoffs: dict[str, float] = field(default_factory=dict)  # of the precision that the truth itself computes in
+    dtypes: dict[str, dict[torch.dtype, torch.dtype]] = field(default_factory=dict)  # got where another was expected
+
+    @property
+    def notes(self) -> list[str]:
+        """What is said of dtypes: they are no matter of the formula."""
+        said = []
+        for name, by_expected in self.dtypes.items():
+            for got in dict.fromkeys(by_expected.values()):
+                where = ", ".join(dtype_name(a) for a, m in by_expected.items() if m == got)
+                said.append(f"{name}: comes in {dtype_name(got)}, where autograd has {where}")
+        return said
+
+
+def raised(failures: Mapping[torch.dtype, Exception], who: str = "it") -> list[str]:
+    """What is said of the dtypes in which one side raises."""
+    return [f"{dtype_name(t)}: {NOT_JUDGED}, for {who} raises {type(e).__name__}: {e}" for t, e in failures.items()]
 
 
 def _hint_at_known_causes(rows: Iterator[Row]) -> Iterator[Row]:
@@ -176,31 +216,34 @@ def rows_of(
     oracle: Mapping[str, Tensor],
     budgets: Mapping[str, float],
     device: torch.device,
-    right: dict[str, bool],
+    known: Known,
     explain: Explain = unexplained,
     again: "Again | None" = None,
 ) -> Iterator[Row]:
-    """The verdict on every tensor in one dtype. `right` remembers of each whether it agreed in the highest one."""
+    """The verdict on every tensor in one dtype; `known` remembers of each what was found in the highest one."""
     scale = max(map(norm, oracle.values()), default=0.0) or 1.0
     for name in {**oracle, **manual}:
         m, a, o = manual.get(name), autograd.get(name), oracle.get(name)
-        fault = fault_of(m, a, device) or infinity_of(m, a, right.get(name, False))
-        if fault == NOT_FINITE and right.get(name):  # an overflow that autograd has, too
+        right = known.right.get(name, False)
+        fault = fault_of(m, a, device) or infinity_of(m, a, right)
+        if fault == NOT_FINITE and right:  # an overflow that autograd has, too
             row = Row(name, device, dtype, 0.0, FACTOR, True, fault, "")
         elif fault or m is None or a is None or o is None:
             cause = _explain_shape(name, m, o, budgets.get(name, 0.0), explain)
             row = Row(name, device, dtype, math.inf, FACTOR, False, fault, cause)
         else:
+            if m.dtype != a.dtype:
+                known.dtypes.setdefault(name, {})[a.dtype] = m.dtype
             error, budget = distance(m, o), budgets[name]
-            if error <= budget:
-                found = _judge_within_budget(name, m, a, o, budget, again)
+            if error <= budget and not (again and again.is_first and again.sides.repeat_error(name) > budget):
+                found = _judge_within_budget(name, m, a, o, budget, right, again)
             else:
-                found = _judge_beyond_budget(name, m, o, error, budget, right.get(name, False), explain, again)
+                found = _judge_beyond_budget(name, m, o, error, budget, right, explain, again)
             ok, verdict, diagnosis = found
             roundoff = max(unit_roundoff(dtype) * (norm(o) or scale), SMALLEST_NUMBER)
             shares = None if ok else in_blocks(apart(m, o) / (budget or roundoff))
             row = Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis, shares)
-        right.setdefault(name, row.ok or row.verdict.startswith(INACCURATE))
+        known.right.setdefault(name, row.ok or row.verdict.startswith(INACCURATE))
         yield row
 
 
@@ -214,48 +257,69 @@ def _explain_shape(name: str, m: object, o: Tensor | None, budget: float, explai
 Found = tuple[bool, str, str]  # ok, verdict, diagnosis
 
 
-def _judge_within_budget(name: str, m: Tensor, a: Tensor, o: Tensor, budget: float, again: "Again | None") -> Found:
+def _judge_within_budget(
+    name: str, m: Tensor, a: Tensor, o: Tensor, budget: float, right: bool, again: "Again | None"
+) -> Found:
     """What is said of a tensor whose error is within its budget."""
     overflow = None if is_finite(a) else first(~torch.isfinite(a))
     if overflow is not None:
-        return True, f"agrees, but autograd is not finite at {overflow}, and nothing is judged there", ""
-    if again and again.is_first and again.sides.repeat_error(name) > budget:
-        return False, UNSTEADY, ""
+        count = int((~torch.isfinite(a)).sum())
+        return (
+            True,
+            f"agrees, but autograd is not finite at {count} of {a.numel()}, first at {overflow}: not judged there",
+            "",
+        )
     if not o.numel():
         return True, f"{NOT_JUDGED}: it has no elements", ""
     if name in again.sides.zeros if again else not norm(o):
         return True, f"{ZERO}, where no wrong factor shows", ""
-    block = _wrong_block(name, m, a, o, again) if again and again.is_first and not again.below else ""
-    return (False, WRONG, block) if block else (True, "agrees", "")
+    if (share := distance(m, o) / norm(o)) > LAX:
+        return right, f"{NOT_JUDGED}: off by {share:.0%} of it, and autograd's own rounding is no smaller", ""
+    if again and again.is_first:
+        if off := again.differences.are_off(name):
+            return False, f"{NOT_JUDGED}: {off}", ""
+        block = _wrong_block(name, m, a, o, again) if not again.below else ""
+        if block:
+            return False, WRONG, block
+    return True, "agrees", ""
 
 
 def _judge_beyond_budget(
     name: str, m: Tensor, o: Tensor, error: float, budget: float, right: bool, explain: Explain, again: "Again | None"
 ) -> Found:
     """What is said of a tensor whose error is beyond its budget, after running again where that can be done."""
-    less = f"{FACTOR * error / budget if budget else math.inf:.0f} times less accurate than autograd"
+    less = f"{FACTOR * error / budget if budget else math.inf:.3g} times less accurate than autograd"
     if again:
-        if again.sides.repeat_error(name) > budget:
-            return False, UNSTEADY, ""
+        repeat_error = again.sides.repeat_error(name)
+        if repeat_error > max(budget, again.float32_budget(name)):
+            return False, f"{UNSTEADY}, by {repeat_error:.3g}, far more than rounding", ""
         if kink := again.kink(name, m, o, budget, right):
             return kink
     if right:
         return False, f"{INACCURATE}, {less}", ""
-    value, u = m.to(o.device).to(o.dtype), unit_roundoff(m.dtype)
+    value = m.to(o.device).to(o.dtype)
     if not again:
         return False, WRONG, explain(name, value, o, budget)
-    if name not in again.causes:
+    if name not in again.known.causes:
         diagnosis = explain(name, value, o, budget, deep=False)
         if diagnosis.startswith(UNKNOWN):
-            # Of a large error the cause is looked for first: if one explains it to the last digit, it is no rounding.
-            large = u < U_FLOAT32**0.5 and error > U_FLOAT32**0.5 * norm(o)
-            if not large and again.second.is_rounding(name, apart(m, o), o):
-                return again.rounding(name, m, o, error, less)
+            if found := again.rounding(name, m, o, error, less):
+                return found
+            if again.differences.have(name, value, o):
+                off = f"autograd itself is off, by {error / (norm(value) or 1.0):.1g}"
+                return True, f"agrees with differences of the forward: {off}", ""
             diagnosis = explain(name, value, o, budget)
-            if large and diagnosis.startswith(UNKNOWN) and again.second.is_rounding(name, apart(m, o), o):
-                return again.rounding(name, m, o, error, less)
-        again.causes[name] = diagnosis
-    return False, WRONG, again.causes[name]
+        again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)
+    return False, WRONG, again.known.causes[name]
+
+
+def _to_how_many_digits(diagnosis: str, error: float, o: Tensor) -> str:
+    """The diagnosis, of an unknown cause with the digits that are right: an iteration may stop there."""
+    digits = math.floor(-math.log10(error / norm(o))) if norm(o) else 0
+    if not diagnosis.startswith(UNKNOWN) or digits < 4:
+        return diagnosis
+    hint = f"{UNKNOWN}, right to {digits} digits: where it iterates to so many, digits={digits} makes that enough"
+    return diagnosis.replace(UNKNOWN, hint, 1)
 
 
 class Again:
@@ -267,11 +331,12 @@ class Again:
         below: Sides | None,
         is_first: bool,
         explained: Callable[[Sequence[Any]], Explain],
-        causes: dict[str, str],
+        known: Known,
     ) -> None:
-        self.sides, self.below, self.is_first, self.causes = sides, below, is_first, causes
+        self.sides, self.below, self.is_first, self.known = sides, below, is_first, known
         self._explained = explained
-        self.second = SecondLook(sides.by_hand, sides.by_autograd, sides.inputs, sides.dtype, sides.seed)
+        self.differences = Differences(sides)
+        self._rounding = Rounding(sides, below)
 
     def explain(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
         """Which mistake it is."""
@@ -281,17 +346,35 @@ class Again:
     def _explain(self) -> Explain:
         return self._explained(widened(self.sides.inputs))
 
-    def rounding(self, name: str, m: Tensor, o: Tensor, error: float, less: str) -> Found:
-        """What is said of an error that is rounding: none at float64, where the rounding is that of float32 inside."""
-        if self.below and error <= FACTOR * self.below.noise(True)[name]:
-            return True, "agrees as far as float32, in which it computes inside", ""
-        size, u = error / norm(o), unit_roundoff(m.dtype)
-        inside = "half precision" if size > math.sqrt(U_FLOAT16 * U_FLOAT32) else "float32"
-        return False, f"{INACCURATE}, {less}", f"as if computed in {inside}" if size > 100 * FACTOR * u else ""
+    def float32_budget(self, name: str) -> float:
+        """The budget of what computes in float32 inside."""
+        return FACTOR * self._rounding.noise(name, PRECISIONS["float32"])
+
+    def is_rounding_within(self, block: slice, name: str) -> bool:
+        """Whether the error of a block of elements is rounding, however small the numbers are."""
+        return self._rounding.is_rough(name, block)
+
+    def rounding(self, name: str, m: Tensor, o: Tensor, error: float, less: str) -> Found | None:
+        """What is said of an error that is rounding, in whatever precision, if it is."""
+        found = self._rounding.found(name, m, o, error)
+        if found is None:
+            return None
+        far = f"agrees as far as {found.precision}"
+        u = PRECISIONS.get(found.precision, 1.0)
+        if found.is_within and unit_roundoff(m.dtype) >= u > unit_roundoff(self.sides.dtype):
+            return True, f"{far}, in which it comes", ""
+        if found.is_within and _is_of(o, u) and not _is_of(m, u):
+            self.known.roundoffs[name] = u
+            return True, f"{far}, in which the truth computes inside", ""
+        if found.is_within and found.precision == "float32" and self.below:
+            return True, f"{far}, in which it computes inside", ""
+        cut = ", and cuts off where others round" if found.is_cut_off else ""
+        is_lower = u > unit_roundoff(self.sides.dtype) and unit_roundoff(self.sides.dtype) < HALF
+        return False, f"{INACCURATE}, {less}", f"as if computed in {found.precision}{cut}" if is_lower else ""
 
     def kink(self, name: str, m: Tensor, o: Tensor, budget: float, right: bool) -> Found | None:
         """What is said where the error is no more than a convention at a kink, if it is."""
-        at = self.second.kinks(name, m, o, budget, right)
+        at = Kinks(self.sides).explain(name, m, o, budget, right)
         if at is None:
             return None
         if bool(at.all()) and not right:  # else it was judged above, where rounding crosses no kink
@@ -305,16 +388,29 @@ class Again:
         return True, f"{KINK}, first at {list(place)}: {taken}", ""
 
 
-def _budgets(sides: Sides, below: Sides | None, *, surely: bool = False) -> dict[str, float]:
+def _is_of(x: Tensor, u: float) -> bool:
+    """Whether all of its numbers are bit for bit those of the dtype with this roundoff."""
+    lower = [t for t in DTYPES if unit_roundoff(t) == u]
+    return any(torch.equal(x.double().nan_to_num(), x.to(t).double().nan_to_num()) for t in lower)
+
+
+def _budgets(
+    sides: Sides, below: Sides | None, known: Known, digits: int | None, *, surely: bool = False
+) -> dict[str, float]:
     """The budget of each tensor. At float64 the noise is that at float32, and that of the length of the sums."""
-    if not below:
-        return {name: FACTOR * noise for name, noise in sides.noise(surely).items()}
-    u, u32 = unit_roundoff(torch.float64), unit_roundoff(torch.float32)
-    longest = max(x.numel() for x in sides.inputs if is_floating(x))
-    noise32 = {name: max(noise, below.error(name)) for name, noise in below.noise(surely).items()}
+    u, u32 = unit_roundoff(sides.dtype), unit_roundoff(torch.float32)
+    noise = sides.noise(surely)
+    if below:
+        longest = max(x.numel() for x in sides.inputs if is_floating(x))
+        noise32 = {name: max(noise, below.error(name)) for name, noise in below.noise(surely).items()}
+        noise = {
+            name: max(u / u32 * noise32[name], math.sqrt(longest) * u * norm(o)) for name, o in sides.oracle.items()
+        }
+    least = {name: known.roundoffs.get(name, 0.0) for name in noise}
+    enough = 10.0**-digits if digits is not None else 0.0
     return {
-        name: FACTOR * max(u / u32 * noise32[name], math.sqrt(longest) * u * norm(o))
-        for name, o in sides.oracle.items()
+        name: max(FACTOR * max(size, least[name] * norm(sides.oracle[name])), enough * norm(sides.oracle[name]))
+        for name, size in noise.items()
     }
 
 
@@ -327,7 +423,7 @@ def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, again: Again) -> st
         return ""
     start = int(share.argmax()) * BLOCK
     block = slice(start, start + BLOCK)
-    if again.second.is_rounding_within(block, name, apart_by):
+    if again.is_rounding_within(block, name):
         return ""
     worst = start + int(apart_by.flatten()[block].abs().argmax())
     place = [int(i) for i in torch.unravel_index(torch.tensor(worst), o.shape)]
@@ -341,10 +437,13 @@ def _blocks(x: Tensor) -> Tensor:
     return torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK).amax(1)
 
 
-def _repeats(sides: Sides) -> str:
+def _repeats(sides: Sides, budgets: Mapping[str, float], again: Again) -> str:
     """What is said of the same call twice."""
-    differ = [f"{name} by {sides.repeat_error(name):.3g}" for name in sides.manual if sides.repeat_error(name)]
-    return f"differs in {', '.join(differ)}" if differ else "gives the same"
+    errors = {name: sides.repeat_error(name) for name in sides.manual}
+    differ = [f"{name} by {error:.3g}" for name, error in errors.items() if error]
+    rounding = all(error <= max(budgets.get(n, 0.0), again.float32_budget(n)) for n, error in errors.items() if error)
+    by = "differs from call to call by rounding in" if rounding else "differs in"
+    return f"{by} {', '.join(differ)}" if differ else "gives the same"
 
 
 def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
@@ -356,7 +455,7 @@ def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
         return f"missing: expected a tensor of shape {list(a.shape)}, got {got}"
     if m.shape != a.shape:
         return f"wrong shape: expected {list(a.shape)}, got {list(m.shape)}"
-    if m.dtype != a.dtype:
+    if m.dtype != a.dtype and not is_floating(m):
         return f"wrong dtype: expected {a.dtype}, got {m.dtype}"
     if m.layout != a.layout:
         return f"wrong layout: expected {a.layout}, got {m.layout}"

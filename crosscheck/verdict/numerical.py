@@ -112,6 +112,13 @@ def limit_at_zero(f: Callable[[float], float], h: float, rounding: float) -> tup
     return best
 
 
+def derivative_along(J: Callable[[float], float], h: float) -> tuple[float, float]:
+    """J′(0) and its doubt, by differences (J(h) − J(−h)) / 2h that are extrapolated to h = 0."""
+    at_rest = abs(J(0.0))
+    rounding = unit_roundoff(torch.float64) * max(at_rest, abs(J(h)))
+    return limit_at_zero(lambda h: (J(h) - J(-h)) / (2 * h), h, 4 * rounding)
+
+
 def central_differences(forward: Callable[..., Any], inputs: Sequence[Any], seed: int = 0) -> list[Tensor | None]:
     """The gradient of each floating input of J = Σ grad_out · forward(x), element by element: (J(x+h) − J(x−h)) / 2h.
 

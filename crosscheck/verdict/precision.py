@@ -1,7 +1,7 @@
 """The numbers of the judge: the dtypes, rounding to them, and how far tensors are apart."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeGuard
 
@@ -12,6 +12,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 FACTOR = 16  # of the noise: right gradients stay below 6, the weakest mistakes begin at 10⁴
 NEGLIGIBLE = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
 SMALL = 2**14  # numbers of input up to which many runs more cost little
+Movable = Collection[int]  # the places of those inputs that may be moved
 SPARSE = 64  # times its elements a tensor may span in memory for a copy to span as much
 
 
@@ -62,20 +63,52 @@ def rounded(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
     return [_copy(x, dtype if is_floating(x) else x.dtype) if isinstance(x, Tensor) else x for x in inputs]
 
 
+IEEE = ("cpu", "cuda")  # whose float64 is torch's own; XLA has constants of float32 in it
+
+
 def widened(inputs: Sequence[Any]) -> list[Any]:
-    """The same numbers in float64, on the CPU where their device has none."""
-    moved = [x.cpu() if isinstance(x, Tensor) and torch.float64 not in dtypes_of(x.device) else x for x in inputs]
+    """The same numbers in float64, on the CPU where the float64 of their device is not torch's own, or not there."""
+    moved = [x.cpu() if isinstance(x, Tensor) and x.device.type not in IEEE else x for x in inputs]
     return rounded(moved, torch.float64)
 
 
-def nearby(inputs: Sequence[Any], dtype: torch.dtype, relative: float, generator: Generator) -> list[Any]:
-    """The inputs in a dtype, the floating-point ones made smaller by up to so much: what bounded them still does."""
+def nearby(
+    inputs: Sequence[Any], dtype: torch.dtype, relative: float, generator: Generator, movable: Movable
+) -> list[Any]:
+    """The inputs in a dtype, those that may be moved made smaller by up to so much: what bounded them still does."""
 
     def smaller(x: Tensor) -> Tensor:
         share = torch.rand(x.shape, generator=generator, dtype=torch.float64)
         return x.cpu().double() * (1 - relative * share)
 
-    return [_copy(x, dtype, smaller) if is_floating(x) else x for x in rounded(inputs, dtype)]
+    return [
+        _copy(x, dtype, smaller) if i in movable and not is_whole(x) else x
+        for i, x in enumerate(rounded(inputs, dtype))
+    ]
+
+
+def stepped(inputs: Sequence[Any], steps: Mapping[int, Tensor], h: float) -> list[Any]:
+    """The inputs in float64, some of them a step further: x + h·d, in the layout of x."""
+
+    def further(d: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda x: x + h * d[tuple(slice(length) for length in x.shape)]
+
+    return [_copy(x, torch.float64, further(steps[i])) if i in steps else x for i, x in enumerate(widened(inputs))]
+
+
+def in_layout_of(x: Tensor, d: Tensor) -> Tensor:
+    """A step that is the same for all that is one number in memory, as along an expanded dimension."""
+    return d[tuple(slice(1 if stride == 0 else None) for stride in x.stride())].expand_as(x)
+
+
+def room(x: Tensor) -> Tensor:
+    """How far each number may be moved for a share of it: |x|, and for a zero as far as the largest, 1 at most."""
+    return torch.where(x == 0, min(norm(x) or 1.0, 1.0), x.abs())
+
+
+def is_whole(x: Tensor) -> bool:
+    """Whether all of it are whole numbers: labels, masks and indices are, and stay so."""
+    return bool((x == x.round()).all())
 
 
 def _copy(x: Tensor, dtype: torch.dtype, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from crosscheck import Report, devices
 from crosscheck.report import shown
 from crosscheck.row import dtype_name
-from crosscheck.verdict.judge import rows_of
+from crosscheck.verdict.judge import Known, rows_of
 from crosscheck.verdict.precision import FACTOR, distance, dtypes_of, norm, unit_roundoff
 from manual_bp import _checks, distributed
 from manual_bp._console import Silent, console
@@ -291,7 +291,7 @@ class _Run:
             name: FACTOR * u / u32 * max(distance(in_float32[name], o), u32 * norm(o)) for name, o in oracle.items()
         }
         expected = self._trained(self.dtype)
-        rows = rows_of(self.dtype, self._trained_by_hand(), expected, oracle, budgets, self.place, {})
+        rows = rows_of(self.dtype, self._trained_by_hand(), expected, oracle, budgets, self.place, Known())
         return Report("training", tuple(rows))
 
     def farthest(self) -> str:

@@ -36,17 +36,23 @@ class Windows(NamedTuple):
     def of(self, x: Tensor, fill: float = 0.0) -> Tensor:
         """x [..., *lengths] -> [..., p, k]: windows p, places k in them, each flattened over the dimensions."""
         d = len(self.size)
-        return self._view(pad(x, self._edges(1), value=fill)).flatten(-2 * d, -d - 1).flatten(-d)
+        X = pad(x, self._edges(1), value=fill)  # [..., *padded], and in the end [..., *windows, *places]
+        each = zip(self._span(), self.stride, self.dilation, strict=True)
+        for i, (span, stride, dilation) in enumerate(each, X.dim() - d):
+            X = X.unfold(i, span, stride)[..., ::dilation]
+        return X.flatten(-2 * d, -d - 1).flatten(-d)
 
     def adjoint(self, grad: Tensor, lengths: Sequence[int]) -> Tensor:
         """grad [..., p, k] -> [..., *lengths]: each element is added to the one that it was taken from."""
+        counts = self.along(lengths)
         padded = [length + 2 * padding for length, padding in zip(lengths, self.padding, strict=True)]
         total = grad.new_zeros(*grad.shape[:-2], *padded)
-        to, grad = self._view(total), grad.unflatten(-1, self.size).unflatten(-len(self.size) - 1, self.along(lengths))
-        for place in product(*map(range, self.size)):
-            # Windows overlap, but no two of them have one element at the same place.
-            at: Any = (..., *place)
-            to[at].add_(grad[at])
+        places = product(*(range(0, span, d) for span, d in zip(self._span(), self.dilation, strict=True)))
+        for place, grad_k in zip(places, grad.unflatten(-2, counts).unbind(-1), strict=True):  # [..., *windows]
+            # Windows overlap, but no two of them have one element at the same place: these lie a stride apart.
+            each = zip(place, counts, self.stride, strict=True)
+            at: Any = (..., *(slice(first, first + count * stride, stride) for first, count, stride in each))
+            total[at].add_(grad_k)
         return pad(total, self._edges(-1))
 
     def _edges(self, sign: int) -> list[int]:
@@ -55,14 +61,6 @@ class Windows(NamedTuple):
 
     def _span(self) -> list[int]:
         return [(size - 1) * dilation + 1 for size, dilation in zip(self.size, self.dilation, strict=True)]
-
-    def _view(self, padded: Tensor) -> Tensor:
-        """padded [..., *lengths] as [..., *windows, *places], without a copy."""
-        lead = padded.dim() - len(self.size)
-        each = zip(self._span(), self.stride, self.dilation, strict=True)
-        for i, (span, stride, dilation) in enumerate(each):
-            padded = padded.unfold(lead + i, span, stride)[..., ::dilation]
-        return padded
 
 
 def _each(extent: Extent, dimensions: int) -> tuple[int, ...]:

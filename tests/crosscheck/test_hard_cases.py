@@ -198,7 +198,7 @@ def test_float32_inside_is_found_out_and_judged_as_such(device):
 
 
 @pytest.mark.parametrize("scale", [2.0**-10, 1.0, 2.0**10])
-@pytest.mark.parametrize(("shift", "inside"), [(64, "float32"), (4096, "half precision")])
+@pytest.mark.parametrize(("shift", "inside"), [(64, "float32"), (4096, "TF32 or float16")])
 def test_float32_inside_that_loses_more_is_a_right_formula(shift, inside, scale, device):
     """An error that rounds, and is beyond what float32 explains."""
 
@@ -222,7 +222,7 @@ def test_bfloat16_inside_is_a_right_formula_in_low_precision(device):
     report = crosscheck(Sigmoid.forward, backward, (normal(device, 50, 3),))
     assert not report.ok
     assert report.rows[0].verdict.startswith("right formula, ")
-    assert report.rows[0].diagnosis == "as if computed in half precision"
+    assert report.rows[0].diagnosis in ("as if computed in TF32 or float16", "as if computed in bfloat16")
     assert {str(row.dtype) for row in report.mismatches} <= {"torch.float64", "torch.float32", "torch.float16"}
 
 
@@ -383,7 +383,7 @@ def test_what_differs_from_call_to_call_is_said(device):
 
     report = crosscheck(Sigmoid.forward, unsteady, (normal(device, 5, 3),))
     assert {row.verdict for row in report.mismatches if row.dtype == dtypes_of(device)[0]} == {
-        "not the same from call to call"
+        "not the same from call to call, by 0.000217, far more than rounding"
     }
     assert "differs in x" in report.repeats
     assert {row.diagnosis for row in report.mismatches} == {""}

@@ -164,6 +164,39 @@ def test_rule_takes_an_empty_batch_as_torch_does(rule, twin, device):
     crosscheck(*pair(rule, twin), inputs, twin=twin, dtypes=dtypes_of(device)[:1]).raise_on_mismatch()
 
 
+def both_ways(rule: type[Rule], twin: Twin):
+    """The rule's forward and backward as one function of grad_out and the inputs."""
+    forward, backward = pair(rule, twin)
+
+    def both(grad_out, *inputs):
+        out = forward(*inputs)
+        return out, *backward(grad_out, out, *inputs)
+
+    return both
+
+
+@every_case
+@pytest.mark.skipif("os.environ.get('MUTANT_UNDER_TEST') == 'stats'", reason="mutmut's record of calls is no graph")
+def test_rule_compiles_into_one_graph_that_comes_to_the_same(rule, twin, device):
+    both, inputs = both_ways(rule, twin), drawn(twin, 0, device)
+    grad_out = random_like(rule.forward(*inputs, **twin.options))
+    compiled = torch.compile(both, backend="aot_eager", dynamic=False, fullgraph=True)
+    try:
+        ours = compiled(grad_out, *inputs)
+    finally:
+        torch._dynamo.reset()
+    torch.testing.assert_close(ours, both(grad_out, *inputs), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rule", "twin"), [case for case in CASES if "Conv" in case.id or "Pool" in case.id])
+def test_windows_that_overlap_are_added_up_without_a_view_that_does(rule, twin, device):
+    """Where torch makes functions of operations in place, it calls what is written through such a view undefined."""
+    both, inputs = both_ways(rule, twin), drawn(twin, 0, device)
+    grad_out = random_like(rule.forward(*inputs, **twin.options))
+    ours = torch.func.functionalize(both)(grad_out, *inputs)
+    torch.testing.assert_close(ours, both(grad_out, *inputs), rtol=1e-12, atol=1e-12)
+
+
 # Options and shapes, beyond the cases
 
 

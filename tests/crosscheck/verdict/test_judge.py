@@ -9,9 +9,10 @@ import torch
 
 from crosscheck import crosscheck
 from crosscheck.cause.diagnosis import Alternatives, Diagnosis, explain_alone
-from crosscheck.verdict.judge import BLOCK, BLOCK_FACTOR, fault_of, infinity_of, judge, rows_of
+from crosscheck.row import UNSTEADY
+from crosscheck.verdict.judge import BLOCK, BLOCK_FACTOR, Known, fault_of, infinity_of, judge, rows_of
 from crosscheck.verdict.precision import DTYPES, unit_roundoff
-from crosscheck.verdict.sides import Sides
+from crosscheck.verdict.sides import Comparison, Sides
 
 CPU = torch.device("cpu")
 U = unit_roundoff(torch.float32)
@@ -20,20 +21,20 @@ ORACLE = torch.tensor([[4.0, 0.0, 1.0], [-8.0, 2.0, -1.0]], dtype=torch.float64)
 
 def only_row(m, *, a=None, o=ORACLE, budget=1.0, right=None):
     a = o.float() if a is None else a
-    (row,) = rows_of(torch.float32, {"x": m}, {"x": a}, {"x": o}, {"x": budget}, CPU, {} if right is None else right)
+    known = Known({} if right is None else right)
+    (row,) = rows_of(torch.float32, {"x": m}, {"x": a}, {"x": o}, {"x": budget}, CPU, known)
     return row
 
 
 def test_error_and_budget_are_in_roundoffs_of_the_largest_number():
-    row = only_row((ORACLE + torch.tensor([[0.0, 0.5, 0.0], [0.0, 0.0, -0.25]])).float(), budget=2.0)
-    assert (row.error, row.budget) == (0.5 / (8 * U), 2.0 / (8 * U))
+    row = only_row((ORACLE + torch.tensor([[0.0, 0.5, 0.0], [0.0, 0.0, -0.25]])).float(), budget=1.0)
+    assert (row.error, row.budget) == (0.5 / (8 * U), 1.0 / (8 * U))
     assert (row.ok, row.verdict, row.diagnosis, row.shares) == (True, "agrees", "", None)
     assert (row.name, row.device, row.dtype) == ("x", CPU, torch.float32)
     zero = torch.zeros(2, dtype=torch.float64)
     rows = rows_of(
         torch.float32, {"x": ORACLE.float(), "zero": zero.float() + 0.5}, {"x": ORACLE.float(), "zero": zero.float()},
-        {"x": ORACLE, "zero": zero}, {"x": 1.0, "zero": 2.0}, CPU, {},
-    )  # fmt: skip
+        {"x": ORACLE, "zero": zero}, {"x": 1.0, "zero": 2.0}, CPU, Known())  # fmt: skip
     assert [row.error for row in rows] == [0.0, 0.5 / (8 * U)]  # of a zero, of the largest of all
     assert only_row(zero.float() + 0.5, o=zero, budget=2.0).error == 0.5 / U  # and of one where all is zero
 
@@ -92,7 +93,7 @@ def test_what_is_not_finite(m, a, right, says):
         (None, ONES, "missing: expected a tensor of shape [3], got None"),
         (3.0, ONES, "missing: expected a tensor of shape [3], got 3.0"),
         (torch.ones(1, 3), ONES, "wrong shape: expected [3], got [1, 3]"),
-        (ONES.double(), ONES, "wrong dtype: expected torch.float32, got torch.float64"),
+        (ONES.long(), ONES, "wrong dtype: expected torch.float32, got torch.int64"),
         (ONES.clone().requires_grad_(), ONES, "not outside of autograd: expected requires_grad=False, got True"),
         (ONES.to("meta"), ONES, "wrong device: expected cpu, got meta"),
         (ONES, ONES, ""),
@@ -101,7 +102,7 @@ def test_what_is_not_finite(m, a, right, says):
 def test_what_is_wrong_before_any_number_is_compared(m, a, says):
     assert fault_of(m, a, CPU) == says
     if says:
-        (row,) = rows_of(torch.float32, {"x": m}, {"x": a} if a is not None else {}, {}, {}, CPU, {})
+        (row,) = rows_of(torch.float32, {"x": m}, {"x": a} if a is not None else {}, {}, {}, CPU, Known())
         assert (row.ok, row.verdict, row.diagnosis, row.error, row.budget) == (False, says, "", math.inf, 16)
 
 
@@ -117,7 +118,7 @@ def test_what_agrees_though_little_was_seen():
         "agrees, but it is zero everywhere, where no wrong factor shows"
     )
     row = only_row(NAN, a=NAN, o=torch.tensor([1.0, 2.0, 3.0]).double())
-    assert row.said == "agrees, but autograd is not finite at [1], and nothing is judged there"
+    assert row.said == "agrees, but autograd is not finite at 1 of 3, first at [1]: not judged there"
 
 
 def judged(m=lambda x: x, *, n=9, **options):
@@ -200,7 +201,8 @@ def test_all_that_differs_from_call_to_call_is_listed():
     assert report.repeats == "differs in a by 2, c by 0.667"
     # The first of the calls was right: what one cannot rely on is not.
     assert [(row.ok, row.said) for row in report.rows] == [
-        (False, "not the same from call to call"), (True, "agrees"), (False, "not the same from call to call"),
+        (False, f"{UNSTEADY}, by 2, far more than rounding"), (True, "agrees"),
+        (False, f"{UNSTEADY}, by 0.667, far more than rounding"),
     ]  # fmt: skip
 
 
@@ -250,14 +252,14 @@ def test_a_zero_is_what_the_largest_number_from_above_leaves(grads_out, ok):
 
 
 def test_zero_is_what_autograd_loses_in_the_dtype_that_is_judged():
-    """(x + 1) - 1 of what is small beside 1: in bfloat16 nothing is left of it, in float32 all but some digits."""
+    """(x + 1/3) - 1/3 - x: nothing but rounding is left of it. What is small by itself is no zero."""
 
     def autograd(x):
-        return {"x": 2.0**-42 * (x + 1 - 1), "one": x + 1}
+        return {"x": x + 1 / 3 - 1 / 3 - x, "one": x + 1, "small": 2.0**-80 * (1 + x)}
 
-    x = torch.tensor([2.0**-10], dtype=torch.float64)
-    for dtype, zeros in ((torch.bfloat16, ["x"]), (torch.float32, []), (torch.float64, [])):
-        assert Sides(autograd, autograd, (x,), dtype, 0, 0).zeros == zeros
+    x = torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64)
+    for dtype, zeros in ((torch.bfloat16, ["x"]), (torch.float32, ["x"]), (torch.float64, ["x"])):
+        assert Sides(Comparison(autograd, autograd, (x,)), dtype).zeros == zeros
 
 
 @pytest.mark.parametrize(("change", "cause"), [(lambda x: x.T, "transposed"), (lambda x: x.T.square(), "")])

@@ -44,8 +44,13 @@ def test_of_a_wide_gap_a_small_one_is_left(n, gap, stride):
 
 def test_nearby_is_a_little_smaller_by_the_draws_of_a_generator():
     state = torch.get_rng_state()
-    inputs = [torch.linspace(-1, 1, 1001).double(), torch.ones(1, 3).double().expand(2, 3), torch.arange(3), "text"]
-    ones, others = (nearby(inputs, torch.float64, 1e-3, torch.Generator().manual_seed(7)) for _ in range(2))
+    inputs = [
+        torch.linspace(-1, 1, 1001).double(),
+        torch.full((1, 3), 0.3).double().expand(2, 3),
+        torch.arange(3),
+        "text",
+    ]
+    ones, others = (nearby(inputs, torch.float64, 1e-3, torch.Generator().manual_seed(7), range(2)) for _ in range(2))
     for x, moved, again in zip(inputs[:2], ones, others, strict=False):
         share = (1 - moved / x)[x != 0] / 1e-3
         assert -1e-9 < share.min() < 0.1 or share.numel() < 10
@@ -56,6 +61,10 @@ def test_nearby_is_a_little_smaller_by_the_draws_of_a_generator():
     assert torch.equal(ones[2], inputs[2])
     assert ones[3] == "text"
     assert torch.equal(torch.get_rng_state(), state)
+    labels, alone = nearby(
+        [torch.tensor([1.0, -1.0]), torch.tensor([0.5])], torch.float64, 1e-3, torch.Generator(), [0]
+    )
+    assert (labels.tolist(), alone.tolist()) == ([1, -1], [0.5])  # whole numbers, and what is not judged, stay
 
 
 def test_what_has_no_float64_is_widened_on_the_cpu(monkeypatch):

@@ -1,6 +1,5 @@
 """method="taylor": a gradient is judged where autograd cannot go through the forward."""
 
-import math
 from itertools import count
 
 import numpy as np
@@ -335,9 +334,7 @@ def test_all_of_a_row_of_a_functions_own_forward():
     out, _ = crosscheck(lambda x: torch.from_numpy(2 * x.numpy() ** 3), Doubled, (x,), **options).rows
     assert (out.ok, out.said) == (True, "agrees")
     out, _ = crosscheck(lambda x: torch.from_numpy(2 * x.numpy() ** 3).float(), Doubled, (x,), **options).rows
-    assert (out.ok, out.error, out.said) == (
-        False, math.inf, "wrong dtype: expected torch.float32, got torch.float64",
-    )  # fmt: skip
+    assert (out.ok, out.said) == (True, "agrees")  # a dtype is no matter of the formula
     out, _ = crosscheck(lambda x: torch.from_numpy(2 * x.numpy() ** 3), Doubled, (0 * x,), **options).rows
     assert out.budget == 0
 

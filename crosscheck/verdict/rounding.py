@@ -1,0 +1,164 @@
+"""Is an error rounding, or a formula? And in which precision does the candidate really compute?
+
+Move the inputs, and what comes back from above, K times by some roundoffs of a precision. Other numbers are rounded
+each time, so an error that is rounding is another one each time; the error of a wrong formula is as smooth as the
+formula, and stays. With e_i = m_i − o_i the correlated share
+
+    c = Σ_{i≠j} ⟨e_i, e_j⟩ / ((K − 1) Σ_i ‖e_i‖²)
+
+is near 0 for rounding and near 1 for a formula. The same share of the oracle says whether the move was too large to
+tell: then the formula itself is another one each time.
+
+A rounding may be biased: a constant that is rounded once, products that are cut off. So a common error of a few
+roundoffs is none of the formula, where there is a scatter beside it that is as large when less is moved.
+"""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from crosscheck.verdict.precision import FACTOR, apart, comparable, norm, unit_roundoff
+from crosscheck.verdict.sides import Sides
+
+K = 8
+COARSER = 2**8  # times the nearest precision's roundoff
+SMALLEST = math.ulp(0.0)
+ROUGH = 0.5  # measured: of rounding at most 0.3, of a formula wrong by four roundoffs from 0.8
+SMOOTH = 0.9  # of the oracle
+BIAS = 4  # roundoffs
+SCATTER = 1 / 64  # roundoffs: less of it shows no precision
+FINE = 2.0**-12  # a larger move changes a formula, too: what is rough then has to be so when less is moved
+
+# Those that kernels compute in, with their roundoffs
+PRECISIONS = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "TF32 or float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+    "float8": 2.0**-4,
+}
+
+
+class Shares(NamedTuple):
+    """Of a tensor's errors in the draws: the correlated share, that of the oracle, and the norms of their parts."""
+
+    error: float
+    oracle: float
+    common: float
+    scatter: float
+    size: float
+    slope: float  # of the errors along the oracle
+
+
+class Found(NamedTuple):
+    """A precision in which the candidate computes; whether it is within 16 times autograd's error there, or cut off."""
+
+    precision: str
+    is_within: bool
+    is_cut_off: bool
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What the errors in one dtype are; single: the sides in float32, where this dtype is float64."""
+
+    sides: Sides
+    single: Sides | None
+
+    def noise(self, name: str, u: float) -> float:
+        """Autograd's error in the precision of this roundoff, in proportion to that which is seen."""
+        seen = self.single or self.sides
+        return seen.noise(True)[name] * u / unit_roundoff(seen.dtype)
+
+    def found(self, name: str, m: Tensor, o: Tensor, error: float) -> Found | None:
+        """The precision that the candidate really has, where its error is rounding; None where it is a formula."""
+        lowest = unit_roundoff(self.sides.dtype)
+        noises = {text: self.noise(name, u) for text, u in PRECISIONS.items() if u >= lowest}
+        nearest = min(noises, key=lambda text: abs(math.log(max(noises[text], SMALLEST) / max(error, SMALLEST))))
+        # Of a coarser one the error may happen to be as small.
+        for text in [text for text in noises if 1 <= PRECISIONS[text] / PRECISIONS[nearest] <= COARSER]:
+            if found := self._is_of(name, PRECISIONS[text], error / (norm(o) or 1.0)):
+                return Found(text, error <= FACTOR * noises[text], found == "cut off")
+        return None
+
+    def _is_of(self, name: str, u: float, error: float) -> str:
+        """How an error of this share of the oracle is rounding to this roundoff, if it is."""
+        lowest = unit_roundoff(self.sides.dtype)
+        is_half = lowest >= PRECISIONS["TF32 or float16"]  # so few numbers that only large moves change their rounding
+        relative = largest = min(0.5, max(FACTOR * u, 2 * error))
+        shares = self._shares(name, relative)
+        while shares and shares.oracle < (ROUGH if is_half else SMOOTH) and relative > 32 * lowest:
+            relative /= 8
+            shares = self._shares(name, relative)
+        if shares is None or shares.oracle < ROUGH:
+            return ""
+        is_rough = shares.error < ROUGH * shares.oracle
+        if is_rough and (is_half or relative <= FINE or self._is_rough_at(name, relative / 8)):
+            return "rounded"
+        if relative == largest and self._is_bias(name, shares, u):
+            return "cut off" if shares.slope < -u / 4 else "rounded"
+        return ""
+
+    def _is_rough_at(self, name: str, relative: float) -> bool:
+        shares = self._shares(name, relative)
+        return shares is not None and shares.error < ROUGH
+
+    def _is_bias(self, name: str, shares: Shares, u: float) -> bool:
+        """Whether a common error is one of rounding: small, and the scatter beside it as large when less is moved."""
+        least = BIAS * max(u * shares.size, self._own_error(name, u) / 2)
+        if u > PRECISIONS["bfloat16"] or shares.common > least or shares.scatter < SCATTER * u * shares.size:
+            return False
+        near = self._shares(name, 2 * u)
+        return near is not None and near.scatter > shares.scatter / 3
+
+    def _own_error(self, name: str, u: float) -> float:
+        """‖a − o‖ of autograd, its Euclidean norm, in the precision of this roundoff."""
+        seen = self.single or self.sides
+        error = apart(seen.autograd[name], seen.oracle[name]).nan_to_num(0, 0, 0)
+        return float(error.norm()) * u / unit_roundoff(seen.dtype)
+
+    def is_rough(self, name: str, block: slice) -> bool:
+        """Whether the error of a block of elements by itself is rounding."""
+        shares = self._shares(name, math.sqrt(unit_roundoff(self.sides.dtype)), block)
+        return shares is not None and shares.error < ROUGH
+
+    def _shares(self, name: str, relative: float, block: slice = slice(None)) -> Shares | None:
+        values = [(m[name], o[name]) for m, o in self._draws(relative) if comparable(m.get(name), o.get(name))]
+        if len(values) < K // 2:
+            return None
+        e = torch.stack([apart(m, o).flatten()[block] for m, o in values]).nan_to_num(0, 0, 0)
+        o = torch.stack([o.flatten()[block] for _, o in values]).nan_to_num(0, 0, 0).to(e.dtype)
+        common, all_of_it = e.mean(0), float((e * e).sum())
+        scatter = float((e - common).square().sum()) / (len(e) - 1)
+        return Shares(
+            correlated(e), correlated(o), float(common.norm()), math.sqrt(scatter), float(o.mean(0).norm()),
+            float((e * o).sum() / (o * o).sum()) if all_of_it and bool(o.any()) else 0.0,
+        )  # fmt: skip
+
+    def _draws(self, relative: float) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
+        if relative not in self._known:
+            found = self._known[relative] = []
+            for moved in self.sides.draws(K, relative):
+                with suppress(Exception):  # what raises where it is only moved costs that draw
+                    found.append((self.sides.by_hand(moved), self.sides.by_autograd(moved)))
+        return self._known[relative]
+
+    @cached_property
+    def _known(self) -> dict[float, list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]]:
+        return {}
+
+
+def correlated(rows: Tensor) -> float:
+    """c = Σ_{i≠j} ⟨e_i, e_j⟩ / ((K − 1) Σ_i ‖e_i‖²), by ‖Σ_i e_i‖² = Σ_{i≠j} ⟨e_i, e_j⟩ + Σ_i ‖e_i‖²."""
+    largest = rows.abs().max() if rows.numel() else rows.new_zeros(())
+    if not largest:
+        return 1.0
+    rows = rows / largest  # by which the squares neither overflow nor vanish
+    squares = float((rows * rows).sum())
+    return (float(rows.sum(0).square().sum()) - squares) / ((len(rows) - 1) * squares)
