@@ -84,9 +84,11 @@ class Differences:
         generator = torch.Generator().manual_seed(self.sides.of.seed)
         moves: dict[int, Tensor] = {}
         expected = size = 0.0
+        wide = widened(self.sides.inputs)
+        whole = {place for place in self.sides.of.places.values() if is_whole(wide[place])}
         for name, place in self.sides.of.places.items():
-            x, o = widened(self.sides.inputs)[place], self.sides.oracle.get(name)
-            if o is None or is_whole(x) or not is_finite(o):
+            x, o = wide[place], self.sides.oracle.get(name)
+            if o is None or not is_finite(o) or (place in whole and len(whole) < len(self.sides.of.places)):
                 continue
             share = torch.rand(x.shape, generator=generator, dtype=torch.float64) * 2 - 1
             moves[place] = _direction(x * share.to(x.device), x)

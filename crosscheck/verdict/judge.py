@@ -179,6 +179,7 @@ class Known:
 
     right: dict[str, bool] = field(default_factory=dict)  # whether the formula held in the highest one
     causes: dict[str, str] = field(default_factory=dict)  # which mistake it is
+    off: set[str] = field(default_factory=set)  # in which autograd itself is off
     roundoffs: dict[str, float] = field(default_factory=dict)  # of the precision that the truth itself computes in
     dtypes: dict[str, dict[torch.dtype, torch.dtype]] = field(default_factory=dict)  # got where another was expected
 
@@ -271,16 +272,15 @@ def _judge_within_budget(
         )
     if not o.numel():
         return True, f"{NOT_JUDGED}: it has no elements", ""
+    off = again.differences.are_off(name) if again and again.is_first else ""
+    if off:
+        return False, f"{NOT_JUDGED}: {off}", ""
     if name in again.sides.zeros if again else not norm(o):
         return True, f"{ZERO}, where no wrong factor shows", ""
     if (share := distance(m, o) / norm(o)) > LAX:
         return right, f"{NOT_JUDGED}: off by {share:.0%} of it, and autograd's own rounding is no smaller", ""
-    if again and again.is_first:
-        if off := again.differences.are_off(name):
-            return False, f"{NOT_JUDGED}: {off}", ""
-        block = _wrong_block(name, m, a, o, again) if not again.below else ""
-        if block:
-            return False, WRONG, block
+    if again and again.is_first and not again.below and (block := _wrong_block(name, m, a, o, again)):
+        return False, WRONG, block
     return True, "agrees", ""
 
 
@@ -295,6 +295,8 @@ def _judge_beyond_budget(
             return False, f"{UNSTEADY}, by {repeat_error:.3g}, far more than rounding", ""
         if kink := again.kink(name, m, o, budget, right):
             return kink
+    if again and name in again.known.off:
+        return True, f"{NOT_JUDGED}: autograd itself is off", ""
     if right:
         return False, f"{INACCURATE}, {less}", ""
     value = m.to(o.device).to(o.dtype)
@@ -306,6 +308,7 @@ def _judge_beyond_budget(
             if found := again.rounding(name, m, o, error, less):
                 return found
             if again.differences.have(name, value, o):
+                again.known.off.add(name)
                 off = f"autograd itself is off, by {error / (norm(value) or 1.0):.1g}"
                 return True, f"agrees with differences of the forward: {off}", ""
             diagnosis = explain(name, value, o, budget)
@@ -374,16 +377,16 @@ class Again:
 
     def kink(self, name: str, m: Tensor, o: Tensor, budget: float, right: bool) -> Found | None:
         """What is said where the error is no more than a convention at a kink, if it is."""
-        at = Kinks(self.sides).explain(name, m, o, budget, right)
-        if at is None:
+        kink = Kinks(self.sides).explain(name, m, o, budget, right)
+        if kink is None:
             return None
-        if bool(at.all()) and not right:  # else it was judged above, where rounding crosses no kink
+        if kink.is_all and not right:  # else it was judged above, where rounding crosses no kink
             return (
                 False,
                 f"{NOT_JUDGED}: every element lies at a kink, and any subgradient will do: give other inputs",
                 "",
             )
-        place = tuple(first(at) or ())
+        place = tuple(first(kink.at) or ())
         taken = f"autograd takes {o[place].item():.3g}, this {m[place].item():.3g}"
         return True, f"{KINK}, first at {list(place)}: {taken}", ""
 

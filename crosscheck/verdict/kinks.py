@@ -9,23 +9,23 @@ derivative of a continuous function has no jump; and in grad_out, in which it is
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from crosscheck.verdict.precision import (
+    comparable,
     in_layout_of,
     is_floating,
     is_small,
     is_whole,
-    norm,
     room,
     stepped,
     unit_roundoff,
     widened,
-)
+)  # fmt: skip
 from crosscheck.verdict.sides import Sides
 
 FEW, MANY = 6, 24  # directions, each tried both ways
@@ -34,51 +34,62 @@ AT = 2.0**-44  # the share of themselves by which inputs are moved to see what l
 STEP = 2.0**-22  # of a one-sided difference
 
 
+class Kink(NamedTuple):
+    """Where a convention was taken, and whether the whole of the gradient hangs on it."""
+
+    at: Tensor
+    is_all: bool
+
+
 @dataclass(frozen=True)
 class Kinks:
     """The kinks of a function near its inputs in one dtype."""
 
     sides: Sides
 
-    def explain(self, name: str, m: Tensor, o: Tensor, budget: float, right: bool) -> Tensor | None:
+    def explain(self, name: str, m: Tensor, o: Tensor, budget: float, right: bool) -> Kink | None:
         """Where the value is a convention of its own at a kink, if that is all that is wrong with it."""
         value = m.to(o.device).to(o.dtype)
-        if self._holds(name, value, o, budget, AT, 0.0, at_inputs=True):
-            return (value - o).abs() > budget
         near = (FAR if right else NEAR) * unit_roundoff(self.sides.dtype)
+        if found := self._seen(name, value, o, budget, AT, 0.0, at_inputs=True):
+            return found
         # Where many kinks add up no step comes to the ends. With the formula right above, half as much is granted.
-        if near > AT and self._holds(name, value, o, budget, near, 0.5 if right else 0.0, at_inputs=False):
-            return (value - o).abs() > budget
-        return None
+        return self._seen(name, value, o, budget, near, 0.5 if right else 0.0, at_inputs=False) if near > AT else None
 
-    def _holds(
+    def _seen(
         self, name: str, m: Tensor, o: Tensor, budget: float, step: float, more: float, *, at_inputs: bool
-    ) -> bool:
+    ) -> Kink | None:
         off = (m - o).abs() > budget
         low, high, jumps = o, o, torch.zeros_like(off)
         # A mistake is off almost everywhere: where most is right, or where they cost little, more steps are worth it.
         is_worth_more = 2 * int(off.sum()) < off.numel() or is_small(self.sides.inputs)
         for gradient in self._directions(name, at_inputs, MANY if is_worth_more and not at_inputs else FEW):
             try:
-                ahead, behind = gradient(step), gradient(-step)
-                change = ahead - behind
-                if not bool(jumps.any()) and not bool((change.abs() >= (m - o).abs() / 16)[off].any()):
-                    return False
-                ahead_half, behind_half = gradient(step / 2), gradient(-step / 2)
+                sides = [gradient(step) - o, gradient(-step) - o]
+                largest = torch.maximum(*(side.abs() for side in sides))
+                if not bool(jumps.any()) and not bool((largest >= (m - o).abs() / 16)[off].any()):
+                    return None
+                halves = [gradient(step / 2) - o, gradient(-step / 2) - o]
             except Exception:
                 continue  # what raises where it is only moved costs that direction
-            is_jump = ((ahead_half - behind_half - change / 2).abs() >= change.abs() / 4) & (change != 0)
-            ends = torch.stack([low, ahead, behind, ahead_half, behind_half, ahead + behind - o, high])
-            low, high = torch.where(is_jump, ends.amin(0), low), torch.where(is_jump, ends.amax(0), high)
+            is_jump = torch.zeros_like(off)
+            for side, half in zip(sides, halves, strict=True):
+                is_jump |= ((half - side / 2).abs() >= side.abs() / 4) & (side != 0)
+            ends = torch.stack([*sides, *halves, sides[0] + sides[1], torch.zeros_like(o)]) + o
+            low = torch.where(is_jump, torch.minimum(low, ends.amin(0)), low)
+            high = torch.where(is_jump, torch.maximum(high, ends.amax(0)), high)
             jumps |= is_jump
             if bool((off & ~jumps).any()):
                 continue
-            within, far = (self._lies(m, low, high, budget, share) for share in (more, 1.0))
-            if within or (at_inputs and far):
-                is_subgradient = self._is_subgradient(name, m, o, budget) if at_inputs else None
-                if within or is_subgradient is not None:
-                    return is_subgradient is not False
-        return False
+            is_subgradient = self._is_subgradient(name, m, o, budget, jumps) if at_inputs else None
+            if is_subgradient is False:
+                return None
+            if is_subgradient or self._lies(m, low, high, budget, more):
+                return Kink(off, bool((off & (high - low >= o.abs() / 2)).all()))
+        # Of many that are tied only some were ahead of the others: then it is one in every direction, or none.
+        if at_inputs and bool((off & jumps).any()) and self._is_subgradient(name, m, o, budget, jumps):
+            return Kink(off, bool(off.all()))
+        return None
 
     @staticmethod
     def _lies(m: Tensor, low: Tensor, high: Tensor, budget: float, more: float) -> bool:
@@ -105,41 +116,73 @@ class Kinks:
 
             yield gradient
 
-    def _is_subgradient(self, name: str, m: Tensor, o: Tensor, budget: float) -> bool | None:
-        """Whether it is one in every direction that is tried; None where autograd's own is in none of them."""
-        values, place = self.sides.of.values, self.sides.of.places.get(name)
-        if values is None or place is None:
+    def _is_subgradient(self, name: str, m: Tensor, o: Tensor, budget: float, jumps: Tensor) -> bool | None:
+        """Whether it is one in every direction that is tried, by itself and with those of the other inputs.
+
+        None where autograd's own lies in none of them.
+        """
+        of = self.sides.of
+        place = of.places.get(name)
+        if of.values is None or place is None:
             return None
-        inputs = self.sides.inputs
+        wide = widened(self.sides.inputs)
+        generator = torch.Generator().manual_seed(of.seed)
+        x = wide[place]
+        # The errors themselves are where a wrong one shows most, also those at which no jump was seen.
+        own = [m - o, (m - o) * jumps, (m - o) * ~jumps, m, torch.ones_like(x), x]
+        own += [_random(x, generator) for _ in range(4)]
+        gradients = {name: (m, o)}
+        found = [self._is_between({place: d}, gradients, budget) for d in own]
+        for other, value in self.sides.manual.items():
+            if other in of.places and comparable(value, self.sides.oracle[other]):
+                gradients[other] = (value.to(o.device).to(o.dtype), self.sides.oracle[other])
+        if len(gradients) > 1:
+            xs = {of.places[other]: wide[of.places[other]] for other in gradients}
+            found.append(self._is_between({i: torch.ones_like(x) for i, x in xs.items()}, gradients, budget))
+            found.append(self._is_between(xs, gradients, budget))
+            for _ in range(4):
+                together = {i: _random(x, generator) for i, x in xs.items()}
+                found.append(self._is_between(together, gradients, budget))
+        return False if False in found else (True if True in found else None)
+
+    def _is_between(
+        self, d: Mapping[int, Tensor], gradients: Mapping[str, tuple[Tensor, Tensor]], budget: float
+    ) -> bool | None:
+        """Whether ⟨m, d⟩ lies between the one-sided derivatives; None where autograd's own does not, or d is none."""
+        of, inputs = self.sides.of, self.sides.inputs
         wide = widened(inputs)
-        x, grads_out = wide[place], wide[: self.sides.of.grads_out]
-        generator = torch.Generator().manual_seed(self.sides.of.seed)
-        tried = False
+        largest = max(
+            float((step.to(wide[i].device).abs() / room(wide[i])).max()) for i, step in d.items() if step.numel()
+        )
+        if not largest:
+            return None
+        steps = {i: in_layout_of(wide[i], step.to(wide[i].device) / largest) for i, step in d.items()}
 
-        def outs(h: float, d: Tensor) -> list[Tensor]:
-            found = values(*stepped(inputs, {place: d}, h))
-            return [g * out.to(g.dtype) for g, out in zip(grads_out, found, strict=False) if is_floating(g)]
+        def outs(h: float) -> list[Tensor]:
+            assert of.values is not None
+            found = zip(wide[: of.grads_out], of.values(*stepped(inputs, steps, h)), strict=False)
+            return [g * out.to(g.dtype) for g, out in found if is_floating(g)]
 
-        for d in (m - o, m, torch.ones_like(x), x, *(_random(x, generator) for _ in range(4))):
-            if not norm(d):
-                continue
-            d = in_layout_of(x, d.to(x.device)) / float((d.to(x.device).abs() / room(x)).max())
-            with suppress(Exception):
-                rests, aheads, behinds = outs(0, d), outs(STEP, d), outs(-STEP, d)
-                low = high = doubt = 0.0
-                for rest, ahead, behind in zip(rests, aheads, behinds, strict=True):
-                    one, other = (ahead - rest) / STEP, (rest - behind) / STEP
-                    low += float(torch.minimum(one, other).sum())
-                    high += float(torch.maximum(one, other).sum())
-                    rounding = unit_roundoff(torch.float64) / STEP * float(rest.abs().sum())
-                    doubt += 2**-16 * float((one.abs() + other.abs()).sum()) + 8 * rounding
-                doubt += budget * float(d.abs().sum())
-                by_autograd, by_hand = float((o * d).sum()), float((m * d).sum())
-                if low - doubt <= by_autograd <= high + doubt:
-                    tried = True
-                    if not low - doubt <= by_hand <= high + doubt:
-                        return False
-        return True if tried else None
+        low = high = doubt = 0.0
+        try:
+            for rest, ahead, behind in zip(outs(0), outs(STEP), outs(-STEP), strict=True):
+                one, other = (ahead - rest) / STEP, (rest - behind) / STEP
+                low += float(torch.minimum(one, other).sum())
+                high += float(torch.maximum(one, other).sum())
+                rounding = unit_roundoff(torch.float64) / STEP * float(rest.abs().sum())
+                doubt += 2**-16 * float((one.abs() + other.abs()).sum()) + 8 * rounding
+        except Exception:
+            return None
+        by_hand = by_autograd = 0.0
+        for name, (m, o) in gradients.items():
+            step = steps.get(of.places[name])
+            if step is not None:
+                by_hand, by_autograd = by_hand + float((m * step).sum()), by_autograd + float((o * step).sum())
+                doubt += budget * float(step.abs().sum())
+        if not low - doubt <= by_autograd <= high + doubt:
+            outside = max(low - by_autograd, by_autograd - high)
+            return None if high - low > outside / 8 else False  # there is no kink, and autograd is off
+        return low - doubt <= by_hand <= high + doubt
 
 
 def _random(x: Tensor, generator: Generator) -> Tensor:
