@@ -53,8 +53,9 @@ class Candidate:
     def tried(self, inputs: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Any, ...]:
         """What the truth returns. Raises TypeError unless autograd can go through it in float64, from any state."""
         what = self.what
+        xs = widened(inputs)
         try:
-            outs = self.outs_of(self.truth, widened(inputs))
+            outs = self.outs_of(self.truth, xs)
         except Exception as error:
             # What raises in any dtype is the caller's to see.
             self.outs_of(self.truth, rounded(inputs, dtype_of(inputs)))
@@ -62,6 +63,9 @@ class Candidate:
                 f"{what}: expected to run in float64, where the oracle is computed, it raises {type(error).__name__}: "
                 f"{error}: give a twin in torch's own operations"
             ) from error
+        self.by_design = {n for n, x, y in zip(self.names, widened(inputs), xs, strict=True) if _has_changed(x, y)}
+        if not self.explicit:
+            self.judged = [i for i in self.judged if self.names[i] not in self.by_design] or self.judged
         self.check(outs)
         if not _are_about(outs, self._outs_watched(inputs, self.seed + 1), 1e-6):
             self._draws_alike(what, inputs, outs, dtypes)
@@ -72,17 +76,25 @@ class Candidate:
     def _outs_watched(self, inputs: Sequence[Any], seed: int) -> tuple[Any, ...]:
         """What the truth returns; remembers what it changes, and whether it hides steps from autograd."""
         before, xs = widened(inputs), widened(inputs)
-        for i in self.judged:
-            xs[i].requires_grad_()
-        set_seed(device_of(xs), seed)
+
+        def traced() -> tuple[Any, ...]:
+            for i in self.judged:
+                xs[i].requires_grad_()
+            set_seed(device_of(xs), seed)
+            with torch.enable_grad():
+                return as_tuple(self.truth(*xs))
+
         try:
-            with torch.enable_grad(), _Stops() as stops:
-                outs = as_tuple(self.truth(*xs))
+            outs = traced()
         except Exception:  # it is no way for autograd, which says so
             return self.outs_of(self.truth, before, seed)
-        self.stops = stops.found or bool(_functions_in(outs, ())[0])
-        xs = [x.detach() if isinstance(x, Tensor) else x for x in xs]
-        self.by_design = {name for name, x, y in zip(self.names, before, xs, strict=True) if _has_changed(x, y)}
+        changed = [x.detach() if isinstance(x, Tensor) else x for x in xs]
+        self.by_design |= {n for n, x, y in zip(self.names, before, changed, strict=True) if _has_changed(x, y)}
+        if not _functions_in(outs, ())[0]:  # what is compiled is another function where it is watched
+            xs = widened(inputs)
+            with _Stops() as stops:
+                traced()
+            self.stops = stops.found
         return tuple(out.detach() if isinstance(out, Tensor) else out for out in outs)
 
     def _not_differentiable(self, inputs: Sequence[Any]) -> set[int]:
@@ -241,8 +253,10 @@ class _Stops(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        given = [*args, *(kwargs or {}).values()]
         name = getattr(func, "__name__", "")
+        # Of these it is the first argument alone whose values go on, if any do.
+        takes_a_form = name.endswith(("_like", "_as")) or name.startswith("new_") or name == "to"
+        given = args[:1] if takes_a_form else [*args, *(kwargs or {}).values()]
         if any(x.requires_grad for x in _tensors(given)) and not name.endswith("_like") and not name.startswith("new_"):
             self.found |= is_floating(out) and not out.requires_grad
             self.found |= name in ("item", "tolist", "numpy", "__float__", "__array__")

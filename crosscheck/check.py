@@ -109,8 +109,8 @@ def crosscheck(
                 explained=partial(Diagnosis, partial(gather, candidate)), grads_out=len(grad_outs),
                 places=candidate.places, values=candidate.truth_of, digits=digits,
             )  # fmt: skip
-    constants = {names[i]: "does not require grad" for i in floating if i not in judged}
-    return _completed(report, candidate, constants)
+    why = "does not require grad" if candidate.explicit else f"{candidate.what} changes it in place"
+    return _completed(report, candidate, {names[i]: why for i in floating if i not in candidate.judged})
 
 
 def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str]) -> Report:
@@ -176,7 +176,10 @@ def compare(
             rows.append(Row(name, a.device, a.dtype, 0.0, FACTOR, True, verdict, ""))
             continue
         if noise > norm(o) / 4 and noise > ROUNDING * unit_roundoff(a.dtype) * largest:
-            raise ValueError(f"oracle[{name!r}]: expected about the same as expected, got {noise / norm(o):.0%} apart")
+            by = noise / max(norm(a), norm(o))
+            raise ValueError(
+                f"oracle[{name!r}]: expected about the same as expected[{name!r}], they are {by:.0%} apart"
+            )
         budget = {name: FACTOR * noise}
         rows += rows_of(a.dtype, m, {name: a.detach()}, {name: o}, budget, a.device, Known(), explain_alone)
     more = {name: m for name, m in manual.items() if name not in expected}

@@ -58,7 +58,7 @@ from crosscheck.row import (
     got_and_expected,
 )
 from crosscheck.verdict.differences import Differences
-from crosscheck.verdict.kinks import Kinks
+from crosscheck.verdict.kinks import Kink, Kinks
 from crosscheck.verdict.precision import (
     DTYPES,
     FACTOR,
@@ -179,6 +179,7 @@ class Known:
 
     right: dict[str, bool] = field(default_factory=dict)  # whether the formula held in the highest one
     causes: dict[str, str] = field(default_factory=dict)  # which mistake it is
+    kinks: dict[str, Tensor] = field(default_factory=dict)  # where a convention was taken
     off: set[str] = field(default_factory=set)  # in which autograd itself is off
     roundoffs: dict[str, float] = field(default_factory=dict)  # of the precision that the truth itself computes in
     dtypes: dict[str, dict[torch.dtype, torch.dtype]] = field(default_factory=dict)  # got where another was expected
@@ -272,9 +273,8 @@ def _judge_within_budget(
         )
     if not o.numel():
         return True, f"{NOT_JUDGED}: it has no elements", ""
-    off = again.differences.are_off(name) if again and again.is_first else ""
-    if off:
-        return False, f"{NOT_JUDGED}: {off}", ""
+    if again and again.is_first and again.kinks.is_lone(name, o):
+        return False, f"{NOT_JUDGED}: autograd itself is off here: it has another gradient all around", ""
     if name in again.sides.zeros if again else not norm(o):
         return True, f"{ZERO}, where no wrong factor shows", ""
     if (share := distance(m, o) / norm(o)) > LAX:
@@ -303,14 +303,16 @@ def _judge_beyond_budget(
     if not again:
         return False, WRONG, explain(name, value, o, budget)
     if name not in again.known.causes:
+        if not m.any() and again.sides.is_below_rounding(o):
+            return False, f"{INACCURATE}, {less}: it is smaller than the rounding of what comes back", ""
+        if again.differences.have(name, value, o):
+            again.known.off.add(name)
+            off = f"autograd itself is off, by {error / (norm(value) or norm(o)):.1g}"
+            return True, f"agrees with differences of the forward: {off}", ""
         diagnosis = explain(name, value, o, budget, deep=False)
         if diagnosis.startswith(UNKNOWN):
             if found := again.rounding(name, m, o, error, less):
                 return found
-            if again.differences.have(name, value, o):
-                again.known.off.add(name)
-                off = f"autograd itself is off, by {error / (norm(value) or 1.0):.1g}"
-                return True, f"agrees with differences of the forward: {off}", ""
             diagnosis = explain(name, value, o, budget)
         again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)
     return False, WRONG, again.known.causes[name]
@@ -338,7 +340,7 @@ class Again:
     ) -> None:
         self.sides, self.below, self.is_first, self.known = sides, below, is_first, known
         self._explained = explained
-        self.differences = Differences(sides)
+        self.differences, self.kinks = Differences(sides), Kinks(sides)
         self._rounding = Rounding(sides, below)
 
     def explain(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
@@ -377,9 +379,14 @@ class Again:
 
     def kink(self, name: str, m: Tensor, o: Tensor, budget: float, right: bool) -> Found | None:
         """What is said where the error is no more than a convention at a kink, if it is."""
-        kink = Kinks(self.sides).explain(name, m, o, budget, right)
+        off, seen = (m.to(o.device).to(o.dtype) - o).abs() > budget, self.known.kinks.get(name)
+        if right and seen is not None and not bool((off & ~seen).any()):
+            kink: Kink | None = Kink(off, is_all=False, holds=True)
+        else:
+            kink = self.kinks.explain(name, m, o, budget, right)
         if kink is None:
             return None
+        self.known.kinks.setdefault(name, kink.at)
         if kink.is_all and not right:  # else it was judged above, where rounding crosses no kink
             return (
                 False,

@@ -21,6 +21,7 @@ from crosscheck.verdict.precision import (
     is_floating,
     is_small,
     is_whole,
+    norm,
     room,
     stepped,
     unit_roundoff,
@@ -32,13 +33,31 @@ FEW, MANY = 6, 24  # directions, each tried both ways
 NEAR, FAR = 4, 16  # roundoffs: so far from the inputs rounding steps over a kink, and where the formula is right above
 AT = 2.0**-44  # the share of themselves by which inputs are moved to see what lies at them
 STEP = 2.0**-22  # of a one-sided difference
+LONE = 2.0**-10  # of a gradient, by which that at the inputs is another one than all around
+TIGHT = 2.0**-8  # of a derivative, up to which the one-sided ones agree
 
 
 class Kink(NamedTuple):
-    """Where a convention was taken, and whether the whole of the gradient hangs on it."""
+    """Where something was taken at a kink, whether the whole of the gradient hangs on it, and whether it may be."""
 
     at: Tensor
     is_all: bool
+    holds: bool
+
+
+class Between(NamedTuple):
+    """Of a direction: which lie between the one-sided derivatives, where those can be told, and whether these agree."""
+
+    by_hand: bool | None
+    by_autograd: bool | None
+    is_tight: bool
+
+
+class Proof(NamedTuple):
+    """Whether it is a subgradient, None where that cannot be told; and whether some direction pins its size."""
+
+    holds: bool | None
+    is_pinned: bool
 
 
 @dataclass(frozen=True)
@@ -52,18 +71,38 @@ class Kinks:
         value = m.to(o.device).to(o.dtype)
         near = (FAR if right else NEAR) * unit_roundoff(self.sides.dtype)
         if found := self._seen(name, value, o, budget, AT, 0.0, at_inputs=True):
-            return found
+            return found if found.holds else None
         # Where many kinks add up no step comes to the ends. With the formula right above, half as much is granted.
         return self._seen(name, value, o, budget, near, 0.5 if right else 0.0, at_inputs=False) if near > AT else None
+
+    def is_lone(self, name: str, o: Tensor) -> bool:
+        """Whether autograd's value is a lone one: all around it has another. So it is at a singular matrix."""
+        if name not in self.sides.of.places or not is_small(self.sides.inputs):
+            return False
+        wide, generator = widened(self.sides.inputs), torch.Generator().manual_seed(self.sides.of.seed)
+        places = self._places(name, at_inputs=False)
+        steps = {i: in_layout_of(wide[i], _random(wide[i], generator) * room(wide[i])) for i in places}
+        try:
+            ahead = self.sides.by_autograd(stepped(self.sides.inputs, steps, AT))[name]
+            by = norm(ahead - o)
+            if by <= LONE * max(norm(o), norm(ahead)):
+                return False
+            behind = self.sides.by_autograd(stepped(self.sides.inputs, steps, -AT))[name]
+        except Exception:  # what raises where it is only moved costs that look
+            return False
+        return norm(behind - ahead) < by / 4
 
     def _seen(
         self, name: str, m: Tensor, o: Tensor, budget: float, step: float, more: float, *, at_inputs: bool
     ) -> Kink | None:
         off = (m - o).abs() > budget
         low, high, jumps = o, o, torch.zeros_like(off)
+        least, most = torch.full_like(o, torch.inf), torch.full_like(o, -torch.inf)  # of the neighbours
         # A mistake is off almost everywhere: where most is right, or where they cost little, more steps are worth it.
         is_worth_more = 2 * int(off.sum()) < off.numel() or is_small(self.sides.inputs)
-        for gradient in self._directions(name, at_inputs, MANY if is_worth_more and not at_inputs else FEW):
+        for number, gradient in enumerate(self._directions(name, m - o, at_inputs, MANY if is_worth_more else FEW)):
+            if at_inputs and number >= FEW and not bool((off & jumps).any()):
+                return None
             try:
                 sides = [gradient(step) - o, gradient(-step) - o]
                 largest = torch.maximum(*(side.abs() for side in sides))
@@ -72,24 +111,35 @@ class Kinks:
                 halves = [gradient(step / 2) - o, gradient(-step / 2) - o]
             except Exception:
                 continue  # what raises where it is only moved costs that direction
+            neighbours = torch.stack([*sides, *halves]) + o
+            least, most = torch.minimum(least, neighbours.amin(0)), torch.maximum(most, neighbours.amax(0))
             is_jump = torch.zeros_like(off)
             for side, half in zip(sides, halves, strict=True):
                 is_jump |= ((half - side / 2).abs() >= side.abs() / 4) & (side != 0)
-            ends = torch.stack([*sides, *halves, sides[0] + sides[1], torch.zeros_like(o)]) + o
+            is_jump &= most - least >= largest / 4  # else the neighbours agree, and autograd is off here alone
+            ends = torch.stack([*neighbours, o + sides[0] + sides[1], o])
             low = torch.where(is_jump, torch.minimum(low, ends.amin(0)), low)
             high = torch.where(is_jump, torch.maximum(high, ends.amax(0)), high)
             jumps |= is_jump
-            if bool((off & ~jumps).any()):
-                continue
-            is_subgradient = self._is_subgradient(name, m, o, budget, jumps) if at_inputs else None
-            if is_subgradient is False:
-                return None
-            if is_subgradient or self._lies(m, low, high, budget, more):
-                return Kink(off, bool((off & (high - low >= o.abs() / 2)).all()))
+            if not bool((off & ~jumps).any()) and (kink := self._kink(name, m, o, budget, low, high, more, at_inputs)):
+                return kink
         # Of many that are tied only some were ahead of the others: then it is one in every direction, or none.
-        if at_inputs and bool((off & jumps).any()) and self._is_subgradient(name, m, o, budget, jumps):
-            return Kink(off, bool(off.all()))
+        if at_inputs and bool((off & jumps).any()):
+            proof = self._is_subgradient(name, m, o, budget)
+            if proof.holds:
+                return Kink(off, bool(off.all()) and not proof.is_pinned, holds=True)
         return None
+
+    def _kink(
+        self, name: str, m: Tensor, o: Tensor, budget: float, low: Tensor, high: Tensor, more: float, at_inputs: bool
+    ) -> Kink | None:
+        """What is known where all that is off lies at a jump."""
+        off = (m - o).abs() > budget
+        proof = self._is_subgradient(name, m, o, budget) if at_inputs else Proof(None, is_pinned=False)
+        if proof.holds is None and not self._lies(m, low, high, budget, more):
+            return None
+        is_all = bool((off & (high - low >= o.abs() / 2)).all()) and not proof.is_pinned
+        return Kink(off, is_all, holds=proof.holds is not False)
 
     @staticmethod
     def _lies(m: Tensor, low: Tensor, high: Tensor, budget: float, more: float) -> bool:
@@ -104,58 +154,61 @@ class Kinks:
             return list(judged)
         return [own] if at_inputs else [i for i in judged if i == own or not is_whole(self.sides.inputs[i])]
 
-    def _directions(self, name: str, at_inputs: bool, count: int) -> Iterator[Callable[[float], Tensor]]:
-        """The gradient by how far the inputs are moved in a random direction, for some of them."""
+    def _directions(self, name: str, error: Tensor, at_inputs: bool, count: int) -> Iterator[Callable[[float], Tensor]]:
+        """The gradient by how far the inputs are moved, first along the error itself, then in random directions."""
         generator = torch.Generator().manual_seed(self.sides.of.seed)
         wide = widened(self.sides.inputs)
-        for _ in range(count):
+        own = self.sides.of.places.get(name)
+        for number in range(count):
             steps = {i: _random(wide[i], generator) * room(wide[i]) for i in self._places(name, at_inputs)}
+            if own is not None and at_inputs and number == 0:
+                steps = {own: (error / norm(error)).to(wide[own].device) * room(wide[own])}
 
             def gradient(h: float, steps: Mapping[int, Tensor] = steps) -> Tensor:
                 return self.sides.by_autograd([x + h * steps[i] if i in steps else x for i, x in enumerate(wide)])[name]
 
             yield gradient
 
-    def _is_subgradient(self, name: str, m: Tensor, o: Tensor, budget: float, jumps: Tensor) -> bool | None:
-        """Whether it is one in every direction that is tried, by itself and with those of the other inputs.
-
-        None where autograd's own lies in none of them.
-        """
+    def _is_subgradient(self, name: str, m: Tensor, o: Tensor, budget: float) -> Proof:
+        """Whether it is one in every direction that is tried, by itself and with those of the other inputs."""
         of = self.sides.of
         place = of.places.get(name)
         if of.values is None or place is None:
-            return None
+            return Proof(None, is_pinned=False)
         wide = widened(self.sides.inputs)
         generator = torch.Generator().manual_seed(of.seed)
-        x = wide[place]
-        # The errors themselves are where a wrong one shows most, also those at which no jump was seen.
-        own = [m - o, (m - o) * jumps, (m - o) * ~jumps, m, torch.ones_like(x), x]
-        own += [_random(x, generator) for _ in range(4)]
         gradients = {name: (m, o)}
-        found = [self._is_between({place: d}, gradients, budget) for d in own]
-        for other, value in self.sides.manual.items():
-            if other in of.places and comparable(value, self.sides.oracle[other]):
-                gradients[other] = (value.to(o.device).to(o.dtype), self.sides.oracle[other])
-        if len(gradients) > 1:
-            xs = {of.places[other]: wide[of.places[other]] for other in gradients}
-            found.append(self._is_between({i: torch.ones_like(x) for i, x in xs.items()}, gradients, budget))
-            found.append(self._is_between(xs, gradients, budget))
-            for _ in range(4):
-                together = {i: _random(x, generator) for i, x in xs.items()}
-                found.append(self._is_between(together, gradients, budget))
-        return False if False in found else (True if True in found else None)
+        for others_name, value in self.sides.manual.items():
+            oracle = self.sides.oracle.get(others_name)
+            if oracle is not None and others_name in of.places and others_name != name and comparable(value, oracle):
+                gradients[others_name] = (value.to(o.device).to(o.dtype), oracle)
+        x, xs = wide[place], {of.places[each]: wide[of.places[each]] for each in gradients}
+        # What is tied stays so in these; and the errors themselves are where a wrong one shows most.
+        level = [{place: torch.ones_like(x)}, {place: x}, {i: torch.ones_like(y) for i, y in xs.items()}, xs]
+        worst = torch.zeros_like(m).flatten().index_fill(0, (m - o).abs().argmax(), 1.0).view_as(m)
+        single = [m - o, worst, m, *(_random(x, generator) for _ in range(4))]
+        other = [*({place: d} for d in single)]
+        other += [{i: _random(y, generator) for i, y in xs.items()} for _ in range(4 if len(xs) > 1 else 0)]
+        levels, others = ([self._between(d, gradients, budget) for d in directions] for directions in (level, other))
+        # Where autograd's own lies outside, one-sided derivatives bound no subgradient, but of what stays tied.
+        is_regular = not any(between.by_autograd is False for between in others)
+        seen = [b for b in (*levels, *(others if is_regular else ())) if b.by_autograd]
+        holds = None if not seen else all(b.by_hand for b in seen)
+        if holds and not (is_regular and any(b.by_autograd for b in others)):
+            holds = None
+        return Proof(holds, any(b.is_tight for b in seen))
 
-    def _is_between(
+    def _between(
         self, d: Mapping[int, Tensor], gradients: Mapping[str, tuple[Tensor, Tensor]], budget: float
-    ) -> bool | None:
-        """Whether ⟨m, d⟩ lies between the one-sided derivatives; None where autograd's own does not, or d is none."""
+    ) -> Between:
+        """Whether ⟨m, d⟩ lies between the one-sided derivatives along d, each out by itself, and ⟨o, d⟩."""
         of, inputs = self.sides.of, self.sides.inputs
         wide = widened(inputs)
         largest = max(
             float((step.to(wide[i].device).abs() / room(wide[i])).max()) for i, step in d.items() if step.numel()
         )
         if not largest:
-            return None
+            return Between(None, None, is_tight=False)
         steps = {i: in_layout_of(wide[i], step.to(wide[i].device) / largest) for i, step in d.items()}
 
         def outs(h: float) -> list[Tensor]:
@@ -172,17 +225,18 @@ class Kinks:
                 rounding = unit_roundoff(torch.float64) / STEP * float(rest.abs().sum())
                 doubt += 2**-16 * float((one.abs() + other.abs()).sum()) + 8 * rounding
         except Exception:
-            return None
+            return Between(None, None, is_tight=False)
         by_hand = by_autograd = 0.0
         for name, (m, o) in gradients.items():
             step = steps.get(of.places[name])
             if step is not None:
                 by_hand, by_autograd = by_hand + float((m * step).sum()), by_autograd + float((o * step).sum())
                 doubt += budget * float(step.abs().sum())
-        if not low - doubt <= by_autograd <= high + doubt:
-            outside = max(low - by_autograd, by_autograd - high)
-            return None if high - low > outside / 8 else False  # there is no kink, and autograd is off
-        return low - doubt <= by_hand <= high + doubt
+        return Between(
+            low - doubt <= by_hand <= high + doubt,
+            low - doubt <= by_autograd <= high + doubt,
+            is_tight=high - low + 2 * doubt <= TIGHT * abs(by_autograd),
+        )
 
 
 def _random(x: Tensor, generator: Generator) -> Tensor:

@@ -33,7 +33,9 @@ ROUGH = 0.5  # measured: of rounding at most 0.3, of a formula wrong by four rou
 SMOOTH = 0.9  # of the oracle
 BIAS = 4  # roundoffs
 SCATTER = 1 / 64  # roundoffs: less of it shows no precision
-FINE = 2.0**-12  # a larger move changes a formula, too: what is rough then has to be so when less is moved
+CLEAR = 16  # times as much as the oracle a rough error changes
+TYPICAL = 16  # an error that is rounding is at most so many times the largest in the draws; at a tie it may be alone
+FINE = 2.0**-12  # a larger move may change a formula, too
 
 # Those that kernels compute in, with their roundoffs
 PRECISIONS = {
@@ -54,6 +56,7 @@ class Shares(NamedTuple):
     scatter: float
     size: float
     slope: float  # of the errors along the oracle
+    largest: float  # of the errors
 
 
 class Found(NamedTuple):
@@ -81,25 +84,30 @@ class Rounding:
         lowest = unit_roundoff(self.sides.dtype)
         noises = {text: self.noise(name, u) for text, u in PRECISIONS.items() if u >= lowest}
         nearest = min(noises, key=lambda text: abs(math.log(max(noises[text], SMALLEST) / max(error, SMALLEST))))
-        # Of a coarser one the error may happen to be as small.
-        for text in [text for text in noises if 1 <= PRECISIONS[text] / PRECISIONS[nearest] <= COARSER]:
-            if found := self._is_of(name, PRECISIONS[text], error / (norm(o) or 1.0)):
+        # Of a coarser one the error may happen to be as small; and the dtype itself loses digits where they cancel.
+        coarser = [text for text in noises if 1 <= PRECISIONS[text] / PRECISIONS[nearest] <= COARSER]
+        for text in dict.fromkeys((*coarser, min(noises, key=PRECISIONS.__getitem__))):
+            if found := self._is_of(name, PRECISIONS[text], error, norm(o) or 1.0):
                 return Found(text, error <= FACTOR * noises[text], found == "cut off")
         return None
 
-    def _is_of(self, name: str, u: float, error: float) -> str:
-        """How an error of this share of the oracle is rounding to this roundoff, if it is."""
+    def _is_of(self, name: str, u: float, error: float, size: float) -> str:
+        """How an error is rounding to this roundoff of an oracle of this size, if it is."""
         lowest = unit_roundoff(self.sides.dtype)
         is_half = lowest >= PRECISIONS["TF32 or float16"]  # so few numbers that only large moves change their rounding
-        relative = largest = min(0.5, max(FACTOR * u, 2 * error))
+        relative = largest = min(0.5, max(FACTOR * u, 2 * error / size))
         shares = self._shares(name, relative)
-        while shares and shares.oracle < (ROUGH if is_half else SMOOTH) and relative > 32 * lowest:
+        smooth = ROUGH if is_half else SMOOTH
+        # No smaller than what changes the rounding of a number.
+        while shares and shares.oracle < smooth and relative / 8 > max(2 * u, 4 * lowest, largest / 8**4):
             relative /= 8
             shares = self._shares(name, relative)
-        if shares is None or shares.oracle < ROUGH:
+        if shares is None or shares.oracle < ROUGH or shares.largest * TYPICAL < error:
             return ""
         is_rough = shares.error < ROUGH * shares.oracle
-        if is_rough and (is_half or relative <= FINE or self._is_rough_at(name, relative / 8)):
+        # Where the function changes nearly as much as its error, that has to be another one for a smaller move, too.
+        is_clear = is_half or relative <= FINE or 1 - shares.error >= CLEAR * (1 - shares.oracle)
+        if is_rough and (is_clear or self._is_rough_at(name, relative / 8)):
             return "rounded"
         if relative == largest and self._is_bias(name, shares, u):
             return "cut off" if shares.slope < -u / 4 else "rounded"
@@ -129,7 +137,7 @@ class Rounding:
         return shares is not None and shares.error < ROUGH
 
     def _shares(self, name: str, relative: float, block: slice = slice(None)) -> Shares | None:
-        values = [(m[name], o[name]) for m, o in self._draws(relative) if comparable(m.get(name), o.get(name))]
+        values = [(m[name], o[name]) for m, o in self._draws(relative, name) if comparable(m.get(name), o.get(name))]
         if len(values) < K // 2:
             return None
         e = torch.stack([apart(m, o).flatten()[block] for m, o in values]).nan_to_num(0, 0, 0)
@@ -138,19 +146,20 @@ class Rounding:
         scatter = float((e - common).square().sum()) / (len(e) - 1)
         return Shares(
             correlated(e), correlated(o), float(common.norm()), math.sqrt(scatter), float(o.mean(0).norm()),
-            float((e * o).sum() / (o * o).sum()) if all_of_it and bool(o.any()) else 0.0,
+            float((e * o).sum() / (o * o).sum()) if all_of_it and bool(o.any()) else 0.0, norm(e),
         )  # fmt: skip
 
-    def _draws(self, relative: float) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-        if relative not in self._known:
-            found = self._known[relative] = []
-            for moved in self.sides.draws(K, relative):
+    def _draws(self, relative: float, name: str) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
+        count = K if self.sides.oracle[name].numel() >= K else 2 * K  # of few numbers more are seen
+        if (relative, count) not in self._known:
+            found = self._known[relative, count] = []
+            for moved in self.sides.draws(count, relative):
                 with suppress(Exception):  # what raises where it is only moved costs that draw
                     found.append((self.sides.by_hand(moved), self.sides.by_autograd(moved)))
-        return self._known[relative]
+        return self._known[relative, count]
 
     @cached_property
-    def _known(self) -> dict[float, list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]]:
+    def _known(self) -> dict[tuple[float, int], list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]]:
         return {}
 
 

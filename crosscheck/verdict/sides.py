@@ -151,6 +151,10 @@ class Sides:
         lost = [n for n in small if 4 * distance(a[n], self.oracle[n]) >= norm(self.oracle[n])]
         return [name for name in lost if not norm(self.oracle[name]) or self._is_another(name)]
 
+    def is_below_rounding(self, o: Tensor) -> bool:
+        """Whether it is smaller than the rounding of the largest number around, in which its digits may be lost."""
+        return norm(o) <= unit_roundoff(self.dtype) * self._largest
+
     def _is_another(self, name: str) -> bool:
         """Whether the oracle is quite another number where the inputs are moved by a few roundoffs of float64."""
         o = self.oracle[name]

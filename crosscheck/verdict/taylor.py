@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from crosscheck.candidate import Candidate, device_of
 from crosscheck.report import Report
 from crosscheck.row import KINK, NOT_JUDGED, UNKNOWN, WRONG, ZERO, Row, dtype_name
+from crosscheck.verdict.differences import direction_at
 from crosscheck.verdict.judge import SMALLEST_NUMBER, fault_of, raised
 from crosscheck.verdict.numerical import DIRECTION, limit_at_zero
 from crosscheck.verdict.precision import (
@@ -29,7 +30,7 @@ from crosscheck.verdict.precision import (
 
 DIRECTIONS = 3
 FARTHEST = 2.0**-6  # the first step, as a share of each number: then none changes its sign, and few kinks are crossed
-ROUGHEST = 2.0**-10  # the largest error of the expansion, as a share of the slope, with which it still judges
+FEWEST_DIGITS = 3  # with fewer it does not judge
 UNSMOOTH = f"{NOT_JUDGED}: the forward has a kink there, or rounds too much inside: give other inputs"
 Draw = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
 Explain = Callable[[Sequence[tuple[float, float]], float], str]  # got and expected in some directions, and their error
@@ -80,7 +81,8 @@ def judge_by_taylor(
 
 
 def _rows(
-    candidate: Candidate, given: Sequence[Any], dtype: torch.dtype, manual: dict[str, Tensor], *, is_steady: bool,
+    candidate: Candidate, given: Sequence[Any], dtype: torch.dtype, manual: dict[str, Tensor],
+    *, is_steady: bool,
     explain: Explain,
 ) -> Iterator[Row]:  # fmt: skip
     grads_out, xs = given[: candidate.outs], given[candidate.outs :]
@@ -100,27 +102,37 @@ def _rows(
     for i in candidate.judged:
         name, x, m = candidate.names[i], xs[i], manual.get(candidate.names[i])
         fault = fault_of(m, x.detach(), device)
+        if not is_finite(of(i)(x)):
+            yield Row(name, device, dtype, 0.0, FACTOR, False, f"{NOT_JUDGED}: the forward is not finite there", "")
+            continue
         if not fault and m is not None and not is_finite(m):
             fault = f"not finite at {first(~torch.isfinite(m))}"
         if fault or m is None:
             yield Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
             continue
-        slopes = [_along(x, m, of(i), d) for d in _directions(x, m, generator)]
+        try:
+            slopes = [_along(x, m, of(i), d) for d in _directions(x, m, generator)]
+        except Exception as raised_there:
+            kind = type(raised_there).__name__
+            said = f"{NOT_JUDGED}: the forward raises {kind} where {name} is moved a little: {raised_there}"
+            yield Row(name, device, dtype, 0.0, FACTOR, False, said, "")
+            continue
         worst = max(slopes, key=lambda slope: abs(slope.off) / slope.doubt, default=Slope(0.0, u, 0.0, 0.0, 0.0))
         scale = max((slope.scale for slope in slopes), default=0.0) or 1.0
         error, budget, roundoff = abs(worst.off), FACTOR * worst.doubt, max(u * scale, SMALLEST_NUMBER)
-        ok, verdict, diagnosis = True, "agrees", ""
+        digits = math.floor(-math.log10(budget / scale)) if budget else 0
+        ok, verdict, diagnosis = True, f"agrees to {digits} digits", ""
         if not x.numel():
             verdict = f"{NOT_JUDGED}: it has no elements"
         elif not is_steady:
             ok, verdict = False, f"{NOT_JUDGED}: the forward is not the same from call to call"
-        elif not budget <= FACTOR * ROUGHEST * scale:
+        elif not budget <= 10.0**-FEWEST_DIGITS * scale:
             ok, verdict = False, UNSMOOTH
         elif error > budget:
             # Most kinks are at a zero, or where two numbers are the same. With these at rest all else has to agree.
             alone, in_jumps = _alone(x), all(slope.is_within_a_jump for slope in slopes)
             rest = [_along(x, m, of(i), d * alone) for d in _directions(x, m, generator) if alone.any()]
-            if in_jumps and rest and all(abs(s.off) <= FACTOR * s.doubt <= FACTOR * ROUGHEST * scale for s in rest):
+            if in_jumps and rest and all(abs(s.off) <= FACTOR * s.doubt <= 10.0**-FEWEST_DIGITS * scale for s in rest):
                 verdict = KINK
             elif in_jumps and all(slope.is_within_a_jump for slope in rest):
                 ok, verdict = False, UNSMOOTH
@@ -180,7 +192,7 @@ def _directions(x: Tensor, m: Tensor, generator: Generator) -> Iterator[Tensor]:
     for direction in range(DIRECTIONS if x.numel() else 0):
         d = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, x.dtype)
         d = d * torch.where(x == 0, norm(x) or 1.0, x.abs())
-        yield d if direction else torch.where(m == 0, d, d.abs() * m.sign())
+        yield direction_at(x, d if direction else torch.where(m == 0, d, d.abs() * m.sign()))
 
 
 def _alone(x: Tensor) -> Tensor:
