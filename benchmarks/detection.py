@@ -4,7 +4,9 @@
     python benchmarks/detection.py --seeds 1   in a minute
 
 A false alarm is a right gradient that is called wrong, a miss a mistake that passes. Mistakes that change nothing for
-the inputs of a seed, as a mask that hits no element, are left out. The second table is of the judge's own cost.
+the inputs of a seed, as a mask that hits no element, are left out. In the second table the judge has every case once
+more, with less than the dtype inside; what computes in TF32 is less accurate than autograd, so there a false alarm is a
+formula that is called wrong, and a mistake is missed if it is not. The third table is of the judge's own cost.
 """
 
 import argparse
@@ -147,6 +149,49 @@ def torch_has(case: Case, inputs: Sequence[Any], dtype: torch.dtype) -> bool:
     return True
 
 
+def halved(x: Tensor) -> Tensor:
+    """A float32 number in TF32: 10 bits behind the point, rounded to nearest."""
+    bits = x.float().contiguous().view(torch.int32)
+    return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """A float32 number as a sum of float32 numbers comes out in any order: some roundoffs to either side, anew."""
+    return x.float() * (1 + 2.0**-23 * torch.randint(-1, 2, x.shape, generator=ORDERS))
+
+
+ORDERS = torch.Generator().manual_seed(0)  # of its own: a call's seed does not bring the same order back
+INSIDE: dict[str, Callable[[Tensor], Tensor]] = {
+    "float32": Tensor.float,
+    "TF32": halved,
+    "float32, any order": shuffled,
+}
+
+
+def with_inside(case: Case, inside: str) -> Case:
+    """The same gradients, computed from numbers of less precision, whatever comes in."""
+
+    def computed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def compute(*given: Any) -> Any:
+            dtype = next(x.dtype for x in given if is_floating(x))
+            lower = Tensor.float if inside == "float32, any order" else INSIDE[inside]
+            low = [tuple(map(lower, x)) if isinstance(x, tuple) else lower(x) if is_floating(x) else x for x in given]
+            found = function(*low)
+            back = [shuffled(x).to(dtype) if inside == "float32, any order" and is_floating(x) else
+                    x.to(dtype) if is_floating(x) else x for x in tuples(found)]  # fmt: skip
+            return tuple(back) if isinstance(found, tuple | list) else back[0]
+
+        return compute
+
+    return Case(case.forward, computed(case.backward), case.draw)
+
+
+def judged_inside(case: Case, inputs: Sequence[Any], seed: int, inside: str) -> bool:
+    """Whether it passes, at float64 and float32."""
+    report = crosscheck(case.forward, with_inside(case, inside).backward, inputs, seed=seed, dtypes=DTYPES[:2])
+    return not report.formula.startswith("wrong") if inside == "TF32" else report.ok
+
+
 WAYS = (
     Way("allclose, its defaults", "float32", within(torch.float32)),
     Way("assert_close, its defaults", "float32", assert_close),
@@ -172,7 +217,7 @@ NAMES = {
     "element": "zero|wrong at|slice",
     "derivative": "derivative|factor",
     "ignored": "grad_out is ignored",
-    "precision": "half precision",
+    "precision": "half precision|float16|bfloat16|float8",
     "constant": "additive constant",
     "mask": "zero|mask|inverted|sign|condition|as if|branch|left out|factor",
     "approximate": "GELU",
@@ -188,14 +233,15 @@ class Score:
 
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
-        self.seconds: list[float] = []
+        self.seconds: list[float] = []  # of right gradients
+        self.seconds_of_wrong: list[float] = []
 
     def cells(self) -> tuple[str, ...]:
         c = self.count
         return (
             f"{c['alarms']:,} of {c['right']:,}", f"{100 * c['alarms'] / max(1, c['right']):.2g} %",
             f"{c['missed']:,} of {c['wrong']:,}", f"{100 * c['missed'] / max(1, c['wrong']):.2g} %",
-            f"{1000 * statistics.mean(self.seconds):.2g}" if self.seconds else "-",
+            *(f"{1000 * statistics.mean(s):.2g}" if s else "-" for s in (self.seconds, self.seconds_of_wrong)),
         )  # fmt: skip
 
 
@@ -213,6 +259,11 @@ def scores(seeds: int) -> tuple[dict[str, Score], Counter[str], list[str]]:
                     passed = way.passes(case, inputs, seed)
                     found[way.name].seconds.append(time.perf_counter() - start)
                     found[way.name].count.update(right=len(passed), alarms=passed.count(False))
+                for inside in INSIDE:
+                    start = time.perf_counter()
+                    passed_inside = judged_inside(case, inputs, seed, inside)
+                    found[inside].seconds.append(time.perf_counter() - start)
+                    found[inside].count.update(right=1, alarms=not passed_inside)
     for seed in track(range(seeds), "mistakes", transient=True):
         for mistake in CORPUS:
             right = [by_hand(case, case.draw(seed), seed, torch.float64) for case in cases(mistake.owner)]
@@ -222,9 +273,20 @@ def scores(seeds: int) -> tuple[dict[str, Score], Counter[str], list[str]]:
                     if same(by_hand(case, inputs, seed, torch.float64), gradients):
                         continue
                     for way in runnable(case, inputs)[:-1]:
+                        start = time.perf_counter()
                         missed = all(way.passes(case, inputs, seed))
+                        found[way.name].seconds_of_wrong.append(time.perf_counter() - start)
                         found[way.name].count.update(wrong=1, missed=missed)
+                    for inside in INSIDE if mistake.kind != "precision" else ():
+                        start = time.perf_counter()
+                        missed = judged_inside(case, inputs, seed, inside)
+                        found[inside].seconds_of_wrong.append(time.perf_counter() - start)
+                        found[inside].count.update(wrong=1, missed=missed)
+                        if missed:
+                            odd.append(f"{mistake}, {mistake.wrong}, seed {seed}: passes with {inside} inside")
+                    start = time.perf_counter()
                     report = the_judge(case, inputs, seed)
+                    found["the judge"].seconds_of_wrong.append(time.perf_counter() - start)
                     found["the judge"].count.update(wrong=1, missed=report.ok)
                     said = [
                         f"{row.verdict} {row.diagnosis}" for row in report.mismatches if UNKNOWN not in row.diagnosis
@@ -279,10 +341,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="draws of the inputs of each case (20)")
     seeds = parser.parse_args().seeds
     found, names, odd = scores(seeds)
-    headings = ("way", "dtype", "false alarms", "of them", "missed", "of these", "ms a check")
+    headings = (
+        "way",
+        "dtype",
+        "false alarms",
+        "of them",
+        "missed",
+        "of these",
+        "ms of a right one",
+        "ms of a wrong one",
+    )
     table = aligned(headings, [(way.name, way.dtype, *found[way.name].cells()) for way in WAYS], right=headings[2:])
     threads = torch.get_num_threads()
     print(f"{len(CORPUS)} mistakes, {seeds} seeds, torch {torch.__version__}, {threads} threads\n\n{table}\n")
+    inside = [(f"{text} inside", "float64, float32", *found[text].cells()) for text in INSIDE]
+    print(f"The judge of what computes in less\n\n{aligned(headings, inside, right=headings[2:])}\n")
     named, rightly = (f"{names[what]:,} ({100 * names[what] / names['all']:.1f} %)" for what in ("named", "rightly"))
     print(f"Of {names['all']:,} the judge names {named}, and {rightly} by words that fit the kind of mistake.")
     for line in odd:

@@ -293,8 +293,11 @@ def _judge_beyond_budget(
         repeat_error = again.sides.repeat_error(name)
         if repeat_error > max(budget, again.float32_budget(name)):
             return False, f"{UNSTEADY}, by {repeat_error:.3g}, far more than rounding", ""
-        if kink := again.kink(name, m, o, budget, right):
-            return kink
+        # What is within the rounding of float32 is looked at for it first: that is what most kernels compute in.
+        is_small = not right and error <= again.float32_budget(name)
+        found = again.rounding(name, m, o, error, less) if is_small else None
+        if found := found or again.kink(name, m, o, budget, right):
+            return found
     if again and name in again.known.off:
         return True, f"{NOT_JUDGED}: autograd itself is off", ""
     if right:
@@ -305,14 +308,14 @@ def _judge_beyond_budget(
     if name not in again.known.causes:
         if not m.any() and again.sides.is_below_rounding(o):
             return False, f"{INACCURATE}, {less}: it is smaller than the rounding of what comes back", ""
+        diagnosis = explain(name, value, o, budget, deep=False)
+        if diagnosis.startswith(UNKNOWN) and not is_small and (found := again.rounding(name, m, o, error, less)):
+            return found
         if again.differences.have(name, value, o):
             again.known.off.add(name)
             off = f"autograd itself is off, by {error / (norm(value) or norm(o)):.1g}"
             return True, f"agrees with differences of the forward: {off}", ""
-        diagnosis = explain(name, value, o, budget, deep=False)
         if diagnosis.startswith(UNKNOWN):
-            if found := again.rounding(name, m, o, error, less):
-                return found
             diagnosis = explain(name, value, o, budget)
         again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)
     return False, WRONG, again.known.causes[name]

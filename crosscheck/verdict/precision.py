@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 FACTOR = 16  # of the noise: right gradients stay below 6, the weakest mistakes begin at 10⁴
 NEGLIGIBLE = 2.0**-40  # of the largest number around: what is smaller in float64 is zero but for rounding
+TILE = 16381  # a prime: no row of a tensor is as long
 SMALL = 2**14  # numbers of input up to which many runs more cost little
 Movable = Collection[int]  # the places of those inputs that may be moved
 SPARSE = 64  # times its elements a tensor may span in memory for a copy to span as much
@@ -78,13 +79,22 @@ def nearby(
     """The inputs in a dtype, those that may be moved made smaller by up to so much: what bounded them still does."""
 
     def smaller(x: Tensor) -> Tensor:
-        share = torch.rand(x.shape, generator=generator, dtype=torch.float64)
-        return x.cpu().double() * (1 - relative * share)
+        return x.cpu().double() * (1 - relative * shares(x.shape, generator))
 
     return [
         _copy(x, dtype, smaller) if i in movable and not is_whole(x) else x
         for i, x in enumerate(rounded(inputs, dtype))
     ]
+
+
+def shares(shape: torch.Size, generator: Generator) -> Tensor:
+    """Random numbers from 0 to 1, in float64 on the CPU; of many a tile of them, again and again.
+
+    To draw each by itself would take longer than many a function of them.
+    """
+    tile = torch.rand(min(shape.numel(), TILE), generator=generator, dtype=torch.float64)
+    times = -(-shape.numel() // TILE)
+    return (tile.repeat(times) if times > 1 else tile)[: shape.numel()].view(shape)
 
 
 def stepped(inputs: Sequence[Any], steps: Mapping[int, Tensor], h: float) -> list[Any]:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from crosscheck.verdict.precision import FACTOR, apart, comparable, norm, unit_roundoff
@@ -140,14 +139,17 @@ class Rounding:
         values = [(m[name], o[name]) for m, o in self._draws(relative, name) if comparable(m.get(name), o.get(name))]
         if len(values) < K // 2:
             return None
-        e = torch.stack([apart(m, o).flatten()[block] for m, o in values]).nan_to_num(0, 0, 0)
-        o = torch.stack([o.flatten()[block] for _, o in values]).nan_to_num(0, 0, 0).to(e.dtype)
-        common, all_of_it = e.mean(0), float((e * e).sum())
-        scatter = float((e - common).square().sum()) / (len(e) - 1)
+        pairs = [[x.flatten()[block].nan_to_num(0, 0, 0).double() for x in (apart(m, o), o)] for m, o in values]
+        errors, oracles = (Sums(max(norm(x) for x in column) or 1.0) for column in zip(*pairs, strict=True))
+        product = 0.0
+        for e, o in pairs:
+            errors.add(e)
+            oracles.add(o)
+            product += float((e / errors.scale) @ (o / oracles.scale))
+        slope = product / oracles.squares * errors.scale / oracles.scale if oracles.squares else 0.0
         return Shares(
-            correlated(e), correlated(o), float(common.norm()), math.sqrt(scatter), float(o.mean(0).norm()),
-            float((e * o).sum() / (o * o).sum()) if all_of_it and bool(o.any()) else 0.0, norm(e),
-        )  # fmt: skip
+            errors.correlated, oracles.correlated, errors.common, errors.scatter, oracles.common, slope, errors.largest
+        )
 
     def _draws(self, relative: float, name: str) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
         count = K if self.sides.oracle[name].numel() >= K else 2 * K  # of few numbers more are seen
@@ -163,11 +165,37 @@ class Rounding:
         return {}
 
 
-def correlated(rows: Tensor) -> float:
-    """c = Σ_{i≠j} ⟨e_i, e_j⟩ / ((K − 1) Σ_i ‖e_i‖²), by ‖Σ_i e_i‖² = Σ_{i≠j} ⟨e_i, e_j⟩ + Σ_i ‖e_i‖²."""
-    largest = rows.abs().max() if rows.numel() else rows.new_zeros(())
-    if not largest:
-        return 1.0
-    rows = rows / largest  # by which the squares neither overflow nor vanish
-    squares = float((rows * rows).sum())
-    return (float(rows.sum(0).square().sum()) - squares) / ((len(rows) - 1) * squares)
+class Sums:
+    """Of tensors x_i that are added one by one: Σ_i x_i, Σ_i ‖x_i‖², in units of a scale, and the largest of all.
+
+    In these units the squares neither overflow nor vanish.
+    """
+
+    def __init__(self, scale: float) -> None:
+        self.scale, self.count, self.squares, self.largest = scale, 0, 0.0, 0.0
+        self.total: Tensor | None = None
+
+    def add(self, x: Tensor) -> None:
+        self.largest, x = max(self.largest, norm(x)), x / self.scale
+        self.total = x.clone() if self.total is None else self.total.add_(x)
+        self.count, self.squares = self.count + 1, self.squares + float(x @ x)
+
+    @property
+    def _square_of_total(self) -> float:
+        return float(self.total @ self.total) if self.total is not None else 0.0
+
+    @property
+    def correlated(self) -> float:
+        """c = Σ_{i≠j} ⟨x_i, x_j⟩ / ((K − 1) Σ_i ‖x_i‖²), by ‖Σ_i x_i‖² = Σ_{i≠j} ⟨x_i, x_j⟩ + Σ_i ‖x_i‖²."""
+        pairs = self._square_of_total - self.squares
+        return pairs / ((self.count - 1) * self.squares) if self.squares else 1.0
+
+    @property
+    def common(self) -> float:
+        """The norm of the mean."""
+        return self.scale * math.sqrt(self._square_of_total) / self.count
+
+    @property
+    def scatter(self) -> float:
+        """The norm of what is left beside the mean, of one of them."""
+        return self.scale * math.sqrt(max(0.0, self.squares - self._square_of_total / self.count) / (self.count - 1))
