@@ -32,8 +32,9 @@ ROUGH = 0.5  # measured: of rounding at most 0.3, of a formula wrong by four rou
 SMOOTH = 0.9  # of the oracle
 BIAS = 4  # roundoffs
 SCATTER = 1 / 64  # roundoffs: less of it shows no precision
-CLEAR = 16  # times as much as the oracle a rough error changes
+CLEAR = 10  # times as much as the oracle a rough error changes
 TYPICAL = 16  # an error that is rounding is at most so many times the largest in the draws; at a tie it may be alone
+COARSE = 2.0**-4  # by more every formula may change, and its error wholly
 FINE = 2.0**-12  # a larger move may change a formula, too
 
 # Those that kernels compute in, with their roundoffs
@@ -105,8 +106,9 @@ class Rounding:
             return ""
         is_rough = shares.error < ROUGH * shares.oracle
         # Where the function changes nearly as much as its error, that has to be another one for a smaller move, too.
-        is_clear = is_half or relative <= FINE or 1 - shares.error >= CLEAR * (1 - shares.oracle)
-        if is_rough and (is_clear or self._is_rough_at(name, relative / 8)):
+        changes_more = relative <= COARSE and 1 - shares.error >= CLEAR * (1 - shares.oracle)
+        is_clear = is_half or relative <= FINE or changes_more
+        if is_rough and (is_clear or self._is_rough_at(name, max(relative / 8, 2 * u))):
             return "rounded"
         if relative == largest and self._is_bias(name, shares, u):
             return "cut off" if shares.slope < -u / 4 else "rounded"
@@ -119,7 +121,7 @@ class Rounding:
     def _is_bias(self, name: str, shares: Shares, u: float) -> bool:
         """Whether a common error is one of rounding: small, and the scatter beside it as large when less is moved."""
         least = BIAS * max(u * shares.size, self._own_error(name, u) / 2)
-        if u > PRECISIONS["bfloat16"] or shares.common > least or shares.scatter < SCATTER * u * shares.size:
+        if u > PRECISIONS["TF32 or float16"] or shares.common > least or shares.scatter < SCATTER * u * shares.size:
             return False
         near = self._shares(name, 2 * u)
         return near is not None and near.scatter > shares.scatter / 3

@@ -176,7 +176,6 @@ def both_ways(rule: type[Rule], twin: Twin):
 
 
 @every_case
-@pytest.mark.skipif("os.environ.get('MUTANT_UNDER_TEST') == 'stats'", reason="mutmut's record of calls is no graph")
 def test_rule_compiles_into_one_graph_that_comes_to_the_same(rule, twin, device):
     both, inputs = both_ways(rule, twin), drawn(twin, 0, device)
     grad_out = random_like(rule.forward(*inputs, **twin.options))
