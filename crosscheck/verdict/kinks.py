@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from crosscheck.verdict.precision import (
+    NEGLIGIBLE,
     comparable,
     in_layout_of,
     is_floating,
@@ -85,7 +86,7 @@ class Kinks:
         try:
             ahead = self.sides.by_autograd(stepped(self.sides.inputs, steps, AT))[name]
             by = norm(ahead - o)
-            if by <= LONE * max(norm(o), norm(ahead)):
+            if by <= max(LONE * max(norm(o), norm(ahead)), NEGLIGIBLE * self.sides.largest):
                 return False
             behind = self.sides.by_autograd(stepped(self.sides.inputs, steps, -AT))[name]
         except Exception:  # what raises where it is only moved costs that look

@@ -30,7 +30,7 @@ COARSER = 2**8  # times the nearest precision's roundoff
 SMALLEST = math.ulp(0.0)
 ROUGH = 0.5  # measured: of rounding at most 0.3, of a formula wrong by four roundoffs from 0.8
 SMOOTH = 0.9  # of the oracle
-BIAS = 4  # roundoffs
+BIAS, LARGEST_BIAS = 4, 16  # roundoffs; and times as many, where autograd's own error is as large
 SCATTER = 1 / 64  # roundoffs: less of it shows no precision
 CLEAR = 10  # times as much as the oracle a rough error changes
 TYPICAL = 16  # an error that is rounding is at most so many times the largest in the draws; at a tie it may be alone
@@ -120,9 +120,12 @@ class Rounding:
 
     def _is_bias(self, name: str, shares: Shares, u: float) -> bool:
         """Whether a common error is one of rounding: small, and the scatter beside it as large when less is moved."""
-        least = BIAS * max(u * shares.size, self._own_error(name, u) / 2)
+        unit = u * shares.size
+        least = BIAS * min(max(unit, self._own_error(name, u) / 2), LARGEST_BIAS * unit)
         if u > PRECISIONS["TF32 or float16"] or shares.common > least or shares.scatter < SCATTER * u * shares.size:
             return False
+        if FACTOR * u <= FINE:  # so small a move scatters no formula
+            return True
         near = self._shares(name, 2 * u)
         return near is not None and near.scatter > shares.scatter / 3
 

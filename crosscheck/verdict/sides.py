@@ -129,11 +129,11 @@ class Sides:
 
     def _at_least(self, noise: Mapping[str, float]) -> dict[str, float]:
         """The noise, of a zero that of the largest number around."""
-        floor = unit_roundoff(self.dtype) * self._largest
+        floor = unit_roundoff(self.dtype) * self.largest
         return {name: max(size, floor) if name in self.zeros else size for name, size in noise.items()}
 
     @cached_property
-    def _largest(self) -> float:
+    def largest(self) -> float:
         """The largest number around, of which a zero may be what is left."""
         given = self.inputs[: self.of.grads_out] or self.inputs
         return max(map(norm, (*self.oracle.values(), *filter(is_floating, given))))
@@ -141,7 +141,7 @@ class Sides:
     @cached_property
     def zeros(self) -> list[str]:
         """What is truly zero but for rounding: next to nothing, lost by autograd in float32, and another each time."""
-        small = [name for name, o in self.oracle.items() if norm(o) <= NEGLIGIBLE * self._largest]
+        small = [name for name, o in self.oracle.items() if norm(o) <= NEGLIGIBLE * self.largest]
         if not small:
             return []
         a = self.autograd
@@ -153,7 +153,7 @@ class Sides:
 
     def is_below_rounding(self, o: Tensor) -> bool:
         """Whether it is smaller than the rounding of the largest number around, in which its digits may be lost."""
-        return norm(o) <= unit_roundoff(self.dtype) * self._largest
+        return norm(o) <= unit_roundoff(self.dtype) * self.largest
 
     def _is_another(self, name: str) -> bool:
         """Whether the oracle is quite another number where the inputs are moved by a few roundoffs of float64."""
