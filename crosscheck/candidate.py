@@ -29,6 +29,7 @@ class Candidate:
     outs: int = 1
     unwatched: bool = True
     changed: dict[str, str] = field(default_factory=dict)
+    without_numbers: tuple[str, ...] = ()  # outs that are not floating
     by_design: set[str] = field(default_factory=set)  # inputs that the truth changes, too
     explicit: bool = True  # whether the judged inputs are those that require grad; else None stands for a constant
     left_out: set[str] = field(default_factory=set)  # inputs for which backward has None, and may
@@ -67,6 +68,11 @@ class Candidate:
         if not self.explicit:
             self.judged = [i for i in self.judged if self.names[i] not in self.by_design] or self.judged
         self.check(outs)
+        if len(outs) > 1:
+            numbered = enumerate(outs)
+            self.without_numbers = tuple(
+                f"out[{i}]" for i, x in numbered if isinstance(x, Tensor) and not is_floating(x)
+            )
         if not _are_about(outs, self._outs_watched(inputs, self.seed + 1), 1e-6):
             self._draws_alike(what, inputs, outs, dtypes)
         if self.is_function:
@@ -168,9 +174,9 @@ class Candidate:
             gradients = self.backward(grads if isinstance(out, tuple | list) else grads[0], out, *xs)
             self._watch(before, given, "backward")
         self.unwatched = False  # not before: where it raises, the next dtype is watched
-        values: dict[str, Any] = dict(_named_outs(out)) if self.values else {}
+        values: dict[str, Any] = {n: _kept(x) for n, x in _named_outs(out).items()} if self.values else {}
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
-        given_back = gradients if isinstance(gradients, tuple | list) else (gradients,)
+        given_back = [_kept(g) for g in (gradients if isinstance(gradients, tuple | list) else (gradients,))]
         few = f"{len(given_back)} gradient{'s' * (len(given_back) != 1)} for {len(xs)} inputs"
         none = "None: if it is a constant, let only the inputs require grad that have a gradient"
         nones = {self.names[i] for i in self.judged if i < len(given_back) and given_back[i] is None}
@@ -191,8 +197,8 @@ class Candidate:
         with torch.enable_grad(), _without_tritons_bfloat16(dtype_of(xs)):
             out = self.backward.apply(*xs)
             gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged])
-        values = {name: value.detach() for name, value in _named_outs(out).items()}
-        return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
+        values = {name: _kept(value.detach()) for name, value in _named_outs(out).items()}
+        return values | {self.names[i]: _kept(gradient) for i, gradient in zip(self.judged, gradients, strict=True)}
 
     def _watch(self, before: Sequence[Sequence[Any]], after: Sequence[Any], by: str) -> None:
         """Remember what is no longer as it was."""
@@ -259,7 +265,8 @@ class _Stops(TorchFunctionMode):
         given = args[:1] if takes_a_form else [*args, *(kwargs or {}).values()]
         if any(x.requires_grad for x in _tensors(given)) and not name.endswith("_like") and not name.startswith("new_"):
             self.found |= is_floating(out) and not out.requires_grad
-            self.found |= name in ("item", "tolist", "numpy", "__float__", "__array__")
+            self.found |= name in ("item", "tolist", "numpy", "__float__", "__array__", "register_hook")
+            self.found |= "fake_quantize" in name  # whose derivative is another one on purpose
         return out
 
 
@@ -287,6 +294,11 @@ def _are_about(ones: Sequence[Any], others: Sequence[Any], share: float) -> bool
     """Whether they are the same but for rounding, up to this share of them."""
     pairs = [(x.double(), y.double()) for x, y in zip(ones, others, strict=True) if x is not None and y is not None]
     return all(distance(x, y) <= share * norm(y) for x, y in pairs)  # double: a mask has no difference
+
+
+def _kept(x: Any) -> Any:
+    """A copy: what is returned may be a buffer that the next call writes to."""
+    return x.clone() if is_floating(x) and not x.requires_grad and not x.is_meta else x
 
 
 def _has_changed(x: Any, y: Any) -> bool:
@@ -335,6 +347,8 @@ def refuse(what: str, x: object) -> None:
     if isinstance(x, Tensor) and (x.is_complex() or x.is_quantized or x.layout != torch.strided):
         kind = "complex" if x.is_complex() else "quantized" if x.is_quantized else str(x.layout)
         raise TypeError(f"{what}: expected a real, dense tensor, got a {kind} one, which is not judged")
+    if isinstance(x, Tensor) and x.is_meta:
+        raise TypeError(f"{what}: expected a tensor with numbers, got one on the device meta, which has none")
     if isinstance(x, tuple | list) and any(isinstance(part, Tensor) for part in x):
         raise TypeError(f"{what}: expected a tensor, got a {type(x).__name__} of them: hand them in one by one")
 

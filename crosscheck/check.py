@@ -84,8 +84,9 @@ def crosscheck(
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     if method not in (None, "taylor") or (method and twin):
         raise ValueError(f"method: expected None, or 'taylor' without a twin, got {method!r}")
-    if digits is not None and (not isinstance(digits, int) or digits < 1):
-        raise ValueError(f"digits: expected a whole number from 1, got {digits!r}")
+    if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool) or digits < 1 or method):
+        beside = f" beside method={method!r}" if method else ""
+        raise ValueError(f"digits: expected a whole number from 1, without a method, got {digits!r}{beside}")
     _takes("forward", forward, names)
     is_function = isinstance(backward, type) and issubclass(backward, Function)
     if not is_function:
@@ -122,9 +123,11 @@ def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str
     ]
     unjudged = {
         **constants,
-        **dict.fromkeys(sorted(candidate.left_out), "backward has None for it"),
+        **({} if report.formula_alone else dict.fromkeys(sorted(candidate.left_out), "backward has None for it")),
         **{f"grad_out[{i}]": "its out is marked as not differentiable" for i in sorted(candidate.fixed)},
     }
+    if candidate.values:
+        unjudged |= dict.fromkeys(candidate.without_numbers, "not in floating point")
     trusted = [
         f"{candidate.what}: goes through {n}, whose backward is trusted" for n in sorted(candidate.trusted or ())
     ]
@@ -187,12 +190,13 @@ def compare(
     return Report("", tuple(rows))
 
 
+NOTHING_BESIDE = 2.0**-14  # of the largest number around: what is larger is none, in half precision either
 ROUNDING = 64  # roundoffs of the largest number around: what is smaller may be what cancellation left
 
 
 def _may_be_zero(m: Any, a: Tensor, o: Tensor, largest: float, has_oracle: bool) -> bool:
     """Whether both are next to nothing beside the other tensors, and nobody knows what the rest of it is."""
-    least = ROUNDING * unit_roundoff(a.dtype) * largest
+    least = min(ROUNDING * unit_roundoff(a.dtype), NOTHING_BESIDE) * largest
     both = comparable(m, o) and max(norm(m), norm(a)) <= least
     return both and bool(norm(a)) and not (has_oracle and norm(o) > 4 * distance(a, o))
 

@@ -293,6 +293,8 @@ def _judge_beyond_budget(
         repeat_error = again.sides.repeat_error(name)
         if repeat_error > max(budget, again.float32_budget(name)):
             return False, f"{UNSTEADY}, by {repeat_error:.3g}, far more than rounding", ""
+        if error <= budget:
+            return True, "agrees, and differs from call to call by rounding", ""
         # What is within the rounding of float32 is looked at for it first: that is what most kernels compute in.
         is_small = not right and error <= again.float32_budget(name)
         found = again.rounding(name, m, o, error, less) if is_small else None

@@ -107,7 +107,9 @@ class Kinks:
             try:
                 sides = [gradient(step) - o, gradient(-step) - o]
                 largest = torch.maximum(*(side.abs() for side in sides))
-                if not bool(jumps.any()) and not bool((largest >= (m - o).abs() / 16)[off].any()):
+                # Along the error itself what is tied may stay so.
+                is_flat = not bool((largest >= (m - o).abs() / 16)[off].any())
+                if number and not bool(jumps.any()) and is_flat:
                     return None
                 halves = [gradient(step / 2) - o, gradient(-step / 2) - o]
             except Exception:
@@ -117,6 +119,7 @@ class Kinks:
             is_jump = torch.zeros_like(off)
             for side, half in zip(sides, halves, strict=True):
                 is_jump |= ((half - side / 2).abs() >= side.abs() / 4) & (side != 0)
+            is_jump &= largest >= (m - o).abs() / 16  # else it is rounding
             is_jump &= most - least >= largest / 4  # else the neighbours agree, and autograd is off here alone
             ends = torch.stack([*neighbours, o + sides[0] + sides[1], o])
             low = torch.where(is_jump, torch.minimum(low, ends.amin(0)), low)

@@ -341,3 +341,42 @@ def test_taylor_says_to_how_many_digits_and_fewer_than_three_are_none(noise):
         elif noise > 1e-6 and factor == 1:
             assert said.startswith("not judged"), report
         assert noise or report.ok == (factor == 1)
+
+
+# What was found by reading
+
+
+def test_ties_that_the_error_itself_does_not_break():
+    x = normal(2000, 5)
+    x[0, :2] = 9.0
+    wrong = lambda g, out, x: (g[:, None] * (x == out[:, None]).to(x),)  # noqa: E731
+    assert not crosscheck(lambda x: x.amax(1), wrong, (x,), dtypes=[torch.float32]).ok
+
+
+def test_what_is_only_smaller_than_others_is_compared():
+    large, small = normal(50).bfloat16(), (0.05 * normal(50, seed=1)).bfloat16()
+    assert not compare({"large": large, "small": -small}, {"large": large, "small": small}).ok
+
+
+def test_a_buffer_that_is_never_emptied_is_another_number_each_time():
+    buffers = {}
+
+    def backward(grad_out, out, x):
+        buffer = buffers.setdefault(x.dtype, torch.zeros_like(x))
+        return (buffer.mul_(0.03).add_(2 * x * grad_out),)
+
+    assert not crosscheck(lambda x: x * x, backward, (normal(6),)).ok
+
+
+def test_a_derivative_that_is_another_one_on_purpose():
+    def forward(x):
+        return torch.fake_quantize_per_tensor_affine(x.float(), 1.0, 0, -8, 7).to(x.dtype)
+
+    assert not crosscheck(forward, lambda g, out, x: (0 * g,), (2 * normal(6),)).ok
+
+
+def test_what_cannot_be_judged_in_these_ways_is_refused_by_name():
+    with pytest.raises(TypeError, match="^x: expected a tensor with numbers, got one on the device meta"):
+        crosscheck(torch.sin, lambda g, out, x: (g,), (normal(3).to("meta"),), names=["x"])
+    with pytest.raises(ValueError, match="^digits: expected a whole number from 1, without a method, got True$"):
+        crosscheck(torch.sin, lambda g, out, x: (g,), (normal(3),), digits=True)
