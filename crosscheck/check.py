@@ -123,7 +123,7 @@ def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str
     ]
     unjudged = {
         **constants,
-        **({} if report.formula_alone else dict.fromkeys(sorted(candidate.left_out), "backward has None for it")),
+        **dict.fromkeys(sorted(candidate.left_out), "backward has None for it"),
         **{f"grad_out[{i}]": "its out is marked as not differentiable" for i in sorted(candidate.fixed)},
     }
     if candidate.values:

@@ -151,8 +151,13 @@ def is_finite(x: Tensor) -> bool:
 
 
 def distance(x: Tensor, oracle: Tensor) -> float:
-    """‖x − o‖ where both are finite."""
-    return norm(apart(x, oracle))
+    """‖x − o‖ where both are finite, and infinite where that is too large a number."""
+    difference = apart(x, oracle)
+    if not is_finite(difference):
+        were_finite = x.detach().to(oracle.device).isfinite() & oracle.detach().isfinite()
+        if not is_finite(difference[were_finite]):
+            return math.inf
+    return norm(difference)
 
 
 def apart(x: Tensor, oracle: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from crosscheck.verdict.precision import (
 )  # fmt: skip
 
 DIRECTIONS = 3
+SINGLE = 24  # numbers that are zeros or tied, at most, that are looked at one by one
 FARTHEST = 2.0**-6  # the first step, as a share of each number: then none changes its sign, and few kinks are crossed
 FEWEST_DIGITS = 3  # with fewer it does not judge
 UNSMOOTH = f"{NOT_JUDGED}: the forward has a kink there, or rounds too much inside: give other inputs"
@@ -101,6 +102,8 @@ def _rows(
 
     for i in candidate.judged:
         name, x, m = candidate.names[i], xs[i], manual.get(candidate.names[i])
+        if name in candidate.left_out:
+            continue
         fault = fault_of(m, x.detach(), device)
         if not is_finite(of(i)(x)):
             yield Row(name, device, dtype, 0.0, FACTOR, False, f"{NOT_JUDGED}: the forward is not finite there", "")
@@ -133,7 +136,10 @@ def _rows(
             alone, in_jumps = _alone(x), all(slope.is_within_a_jump for slope in slopes)
             rest = [_along(x, m, of(i), d * alone) for d in _directions(x, m, generator) if alone.any()]
             if in_jumps and rest and all(abs(s.off) <= FACTOR * s.doubt <= 10.0**-FEWEST_DIGITS * scale for s in rest):
-                verdict = KINK
+                # And what is not alone within the jump of its own, not of another's.
+                each = [_along(x, m, of(i), d) for d in _each(~alone, x, generator)]
+                in_jumps = all(slope.is_within_a_jump for slope in each if math.isfinite(slope.off))
+                ok, verdict, diagnosis = (True, KINK, "") if in_jumps else (False, WRONG, UNKNOWN)
             elif in_jumps and all(slope.is_within_a_jump for slope in rest):
                 ok, verdict = False, UNSMOOTH
             else:
@@ -193,6 +199,15 @@ def _directions(x: Tensor, m: Tensor, generator: Generator) -> Iterator[Tensor]:
         d = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, x.dtype)
         d = d * torch.where(x == 0, norm(x) or 1.0, x.abs())
         yield direction_at(x, d if direction else torch.where(m == 0, d, d.abs() * m.sign()))
+
+
+def _each(where: Tensor, x: Tensor, generator: Generator) -> Iterator[Tensor]:
+    """Directions that move all of these numbers alike, so that what is tied stays so, and some of them by themselves."""
+    scale = norm(x) or 1.0
+    yield scale * where.to(x.dtype)
+    places = where.flatten().nonzero().flatten().cpu()
+    for place in places[torch.randperm(len(places), generator=generator)[:SINGLE]]:
+        yield scale * torch.zeros_like(x).flatten().index_fill(0, place.to(x.device), 1.0).view_as(x)
 
 
 def _alone(x: Tensor) -> Tensor:

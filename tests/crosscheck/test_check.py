@@ -699,3 +699,9 @@ def test_a_reference_of_ones_own_hides_nothing(command, tmp_path):
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 on cpu" in ran.stdout or "test_kernel.py" not in command
+
+
+def test_a_difference_too_large_for_a_number_is_no_agreement():
+    huge = {"x": torch.tensor([1.5e308, 1.0], dtype=torch.float64)}
+    assert compare(huge, huge).ok
+    assert not compare({"x": -huge["x"]}, huge).ok

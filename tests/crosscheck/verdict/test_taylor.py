@@ -109,7 +109,6 @@ def test_zeros_and_no_elements_are_no_proof(device):
         (lambda x, w: (0 * x, w), "zero where a gradient is due"),
         (lambda x, w: (x + 1e-5, w), "unknown cause"),
         (lambda x, w: (x.T, w), "wrong shape: expected [4, 3], got [3, 4]"),
-        (lambda x, w: (None, w), "missing"),
     ],
 )
 def test_what_is_wrong_is_said(wrong, words):
@@ -361,3 +360,24 @@ def test_an_input_may_be_called_a_gradient():
         torch.sin, lambda g, out, x: (g * x.cos(),), (normal(3),), names=("gradient x",), method="taylor"
     )
     assert [(row.name, row.said) for row in report.rows] == [("gradient x", "agrees to 11 digits")]
+
+
+def test_an_element_is_excused_by_a_kink_of_its_own_alone():
+    x = torch.tensor([0.0, 0.0, 0.7, -0.4], dtype=torch.float64)
+
+    def forward(x):  # a kink at the first, and none at the second
+        return torch.cat([50 * x[:1].abs(), x[1:] * 3])
+
+    def backward(second):
+        return lambda g, out, x: torch.cat([50 * g[:1] * x[:1].sign(), g[1:] * torch.tensor([second, 3, 3]).double()])
+
+    assert crosscheck(forward, backward(3.0), (x,), method="taylor").ok
+    assert crosscheck(forward, backward(2.0), (x,), method="taylor").formula == "wrong in x"
+
+
+def test_none_for_a_constant_is_none():
+    report = crosscheck(
+        lambda x, c: x * c, lambda g, out, x, c: (g * c, None), (torch.randn(3), torch.randn(3)), method="taylor"
+    )
+    assert report.ok
+    assert report.unjudged == {"c": "backward has None for it"}
