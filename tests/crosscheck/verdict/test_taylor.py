@@ -309,7 +309,8 @@ def test_an_empty_tensor_has_nothing_wrong(device):
 
 def test_all_of_a_row():
     """Of a wrong one, a right one, one that is missing; error and budget in roundoffs of all that adds up."""
-    report = crosscheck(forward, lambda *args: (None, 2 * backward(*args)[1]), INPUTS, method="taylor", dtypes=DTYPES)
+    inputs = [x.clone().requires_grad_() for x in INPUTS]
+    report = crosscheck(forward, lambda *args: (None, 2 * backward(*args)[1]), inputs, method="taylor", dtypes=DTYPES)
     missing, wrong = report.rows
     assert (missing.name, missing.ok, missing.diagnosis) == ("x", False, "")
     assert (wrong.name, wrong.ok, wrong.verdict) == ("w", False, "wrong formula")
