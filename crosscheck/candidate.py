@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
+from crosscheck.arguments import Outs
+from crosscheck.kinds import refuse
+from crosscheck.trees import Missing
 from crosscheck.verdict.precision import DTYPES, distance, is_floating, norm, rounded, widened
 
 
@@ -25,12 +28,17 @@ class Candidate:
     judged: Sequence[int]
     values: bool  # whether those of out are judged too
     seed: int
-    is_function: bool
+    through: Callable[..., Any] | None = None  # what autograd goes through by the candidate's own backward
+    own: set[Any] = field(default_factory=set)  # the autograd.Functions which have that
     outs: int = 1
+    out_names: tuple[str, ...] = ()  # those of the truth
     unwatched: bool = True
+    with_graph: bool = False  # whether backward goes by the graph of out, as out.backward(grad_out) does
     changed: dict[str, str] = field(default_factory=dict)
     without_numbers: tuple[str, ...] = ()  # outs that are not floating
-    by_design: set[str] = field(default_factory=set)  # inputs that the truth changes, too
+    by_design: set[str] = field(default_factory=set)  # inputs that the truth changes, too, or that may be changed
+    may_change: frozenset[str] = frozenset()  # the latter: then they are no leaves of autograd's
+    complex_outs: set[str] = field(default_factory=set)
     explicit: bool = True  # whether the judged inputs are those that require grad; else None stands for a constant
     left_out: set[str] = field(default_factory=set)  # inputs for which backward has None, and may
     fixed: set[int] = field(default_factory=set)  # outs of an autograd.Function that it does not differentiate
@@ -49,7 +57,20 @@ class Candidate:
 
     @property
     def grads_out_names(self) -> list[str]:
-        return ["grad_out"] if self.outs == 1 else [f"grad_out[{i}]" for i in range(self.outs)]
+        return [f"grad_{name}" for name in self.names_of_outs]
+
+    @property
+    def names_of_outs(self) -> Sequence[str]:
+        """Those of the truth."""
+        return self.out_names or _numbered(self.outs)
+
+    def named(self, outs: Any) -> dict[str, Any]:
+        """The floating-point outs by name; the others have no error to measure."""
+        flat = as_tuple(outs)
+        own = getattr(outs, "names", None) or _numbered(len(flat), isinstance(outs, tuple | list))
+        names = self.out_names if len(self.out_names) == len(flat) else own
+        pairs = zip(names, flat, strict=True)
+        return {name: x for name, x in pairs if is_floating(x) or not isinstance(x, Tensor | None)}
 
     def tried(self, inputs: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Any, ...]:
         """What the truth returns. Raises TypeError unless autograd can go through it in float64, from any state."""
@@ -64,19 +85,17 @@ class Candidate:
                 f"{what}: expected to run in float64, where the oracle is computed, it raises {type(error).__name__}: "
                 f"{error}: give a twin in torch's own operations"
             ) from error
-        self.by_design = {n for n, x, y in zip(self.names, widened(inputs), xs, strict=True) if _has_changed(x, y)}
+        self.by_design |= {n for n, x, y in zip(self.names, widened(inputs), xs, strict=True) if _has_changed(x, y)}
         if not self.explicit:
             self.judged = [i for i in self.judged if self.names[i] not in self.by_design] or self.judged
         self.check(outs)
-        if len(outs) > 1:
-            numbered = enumerate(outs)
-            self.without_numbers = tuple(
-                f"out[{i}]" for i, x in numbered if isinstance(x, Tensor) and not is_floating(x)
-            )
+        self.outs = len(outs)
+        numbered = zip(self.names_of_outs, outs, strict=True)
+        self.without_numbers = tuple(name for name, x in numbered if isinstance(x, Tensor) and not is_floating(x))
         if not _are_about(outs, self._outs_watched(inputs, self.seed + 1), 1e-6):
             self._draws_alike(what, inputs, outs, dtypes)
-        if self.is_function:
-            self.fixed = self._not_differentiable(inputs)
+        if self.through:
+            self.fixed = self._not_differentiable(inputs, self.through)
         return outs
 
     def _outs_watched(self, inputs: Sequence[Any], seed: int) -> tuple[Any, ...]:
@@ -103,15 +122,16 @@ class Candidate:
             self.stops = stops.found
         return tuple(out.detach() if isinstance(out, Tensor) else out for out in outs)
 
-    def _not_differentiable(self, inputs: Sequence[Any]) -> set[int]:
-        """The outs of an autograd.Function that it marks so, in the first dtype in which it runs."""
+    def _not_differentiable(self, inputs: Sequence[Any], through: Callable[..., Any]) -> set[int]:
+        """The outs that it marks so, in the first dtype in which it runs; and by whose backward it goes."""
         for dtype in (dtype_of(inputs), *DTYPES):
             xs = rounded(inputs, dtype)
             for i in self.judged:
                 xs[i].requires_grad_()
             with suppress(Exception), torch.enable_grad():
                 set_seed(device_of(xs), self.seed)
-                outs = as_tuple(self.backward.apply(*xs))
+                outs = as_tuple(through(*xs))
+                self.own |= _functions_in(outs, ())[0]
                 return {i for i, out in enumerate(outs) if is_floating(out) and not out.requires_grad}
         return set()
 
@@ -157,47 +177,65 @@ class Candidate:
     def outs_of(self, function: Callable[..., Any], xs: Sequence[Any], seed: int | None = None) -> tuple[Any, ...]:
         set_seed(device_of(xs), self.seed if seed is None else seed)
         with torch.no_grad():
-            return as_tuple(function(*xs))
+            outs = function(*xs)
+            if function is self.truth and isinstance(outs, Outs):
+                self.out_names = outs.names
+                self.complex_outs = {name for name, z in zip(outs.names, outs.are_complex, strict=True) if z}
+            return as_tuple(outs)
 
     def by_hand(self, *given: Any) -> dict[str, Any]:
         grads_out, xs = given[: self.outs], list(given[self.outs :])
-        if self.is_function:
-            return self._by_function(grads_out, xs)
+        if self.through:
+            return self._through(self.through, grads_out, xs)
+        before = [list(map(_copied, given))] if self.unwatched else []
+        try:
+            out, gradients = self._by_backward(before, given)
+        except RuntimeError as error:
+            if self.with_graph or not before or "does not require grad" not in str(error):
+                raise
+            self.with_graph = True
+            return self.by_hand(*before[0])
+        self.unwatched = False  # not before: where it raises, the next dtype is watched
+        values: dict[str, Any] = {n: _kept(x) for n, x in self.named(out).items()} if self.values else {}
+        # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
+        given_back = list(map(_kept, gradients))
+        none = "None: if it is a constant, leave it out of wrt="
+        nones = {self.names[i] for i in self.judged if given_back[i] is None}
+        if not self.explicit and len(nones) < len(self.judged):
+            self.left_out |= nones
+        for i in self.judged:
+            if self.names[i] not in self.left_out:
+                values[self.names[i]] = Missing(none) if given_back[i] is None else given_back[i]
+        values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
+        return values
+
+    def _by_backward(self, before: Sequence[Sequence[Any]], given: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """What forward returns, and what backward does."""
+        grads_out, xs = given[: self.outs], given[self.outs :]
         device = device_of(xs)
-        before = [rounded(given, dtype_of(xs))] if self.unwatched else []
-        with torch.no_grad(), _without_tritons_bfloat16(dtype_of(xs)):
+        for i in self.judged if self.with_graph else ():
+            xs[i].requires_grad_()
+        with torch.set_grad_enabled(self.with_graph), _without_tritons_bfloat16(dtype_of(xs)):
             set_seed(device, self.seed)
             out = self.forward(*xs)
             self._watch(before, given, "forward")
             set_seed(device, self.seed)
-            grads = tuple(map(_like, grads_out, as_tuple(out)))
-            gradients = self.backward(grads if isinstance(out, tuple | list) else grads[0], out, *xs)
+            gradients = self.backward(tuple(map(_like, grads_out, out)), out, *xs)
             self._watch(before, given, "backward")
-        self.unwatched = False  # not before: where it raises, the next dtype is watched
-        values: dict[str, Any] = {n: _kept(x) for n, x in _named_outs(out).items()} if self.values else {}
-        # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
-        given_back = [_kept(g) for g in (gradients if isinstance(gradients, tuple | list) else (gradients,))]
-        few = f"{len(given_back)} gradient{'s' * (len(given_back) != 1)} for {len(xs)} inputs"
-        none = "None: if it is a constant, let only the inputs require grad that have a gradient"
-        nones = {self.names[i] for i in self.judged if i < len(given_back) and given_back[i] is None}
-        if not self.explicit and len(nones) < len(self.judged):
-            self.left_out |= nones
-        for i in self.judged:
-            gradient = given_back[i] if i < len(given_back) else _Missing(few)
-            if self.names[i] not in self.left_out:
-                values[self.names[i]] = _Missing(none) if gradient is None else gradient
-        values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
-        return values
+        if not self.with_graph:
+            return out, gradients
+        return Outs(map(_detached, out), out.names, out.returned), [_detached(gradient) for gradient in gradients]
 
-    def _by_function(self, grads_out: Sequence[Any], xs: list[Any]) -> dict[str, Tensor]:
-        """Through autograd.Function, as torch itself calls it."""
+    def _through(self, through: Callable[..., Any], grads_out: Sequence[Any], xs: list[Any]) -> dict[str, Tensor]:
+        """By autograd through the candidate's own backward, as torch itself calls it."""
         for i in self.judged:
             xs[i].requires_grad_()
         set_seed(device_of(xs), self.seed)
         with torch.enable_grad(), _without_tritons_bfloat16(dtype_of(xs)):
-            out = self.backward.apply(*xs)
+            inner = [x.clone() if name in self.may_change else x for name, x in zip(self.names, xs, strict=True)]
+            out = through(*inner)
             gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged])
-        values = {name: _kept(value.detach()) for name, value in _named_outs(out).items()}
+        values = {name: _kept(_detached(value)) for name, value in self.named(out).items()}
         return values | {self.names[i]: _kept(gradient) for i, gradient in zip(self.judged, gradients, strict=True)}
 
     def _watch(self, before: Sequence[Sequence[Any]], after: Sequence[Any], by: str) -> None:
@@ -223,7 +261,7 @@ class Candidate:
             gradients = gradients_of(out, kept, leaves, materialize_grads=True)
         except RuntimeError as error:
             raise self._opaque(f"it raises in {dtype_of(xs)}: {error}") from error
-        values = {name: value.detach() for name, value in _named_outs(out).items()} if self.values else {}
+        values = {name: value.detach() for name, value in self.named(out).items()} if self.values else {}
         of_inputs = {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
         return values | {name: gradient for name, gradient in of_inputs.items() if name not in self.left_out}
 
@@ -239,15 +277,15 @@ class Candidate:
             return
         functions, is_reached = _functions_in(outs, leaves)
         transparent = {function for function in functions if function.__module__ == "torch.utils.checkpoint"}
-        is_own = any(function is self.backward for function in functions)
+        transparent |= {function for function in functions if function.__module__ == "crosscheck.through_jax"}
+        is_own = bool(functions & self.own - transparent)
         if is_own or (self.what == "forward" and functions - transparent and not is_reached):
-            names = " and ".join(sorted(function.__name__ for function in functions))
+            names = " and ".join(sorted(function.__name__ for function in (functions & self.own or functions)))
             raise TypeError(
-                f"{self.what}: expected torch's own operations, got {self.backward.__name__ if is_own else names} "
-                f"itself, which would be judged by its own backward: give the function that it computes, as forward or "
-                f"as twin"
+                f"{self.what}: expected torch's own operations, got {names} itself, which would be judged by its own "
+                f"backward: give the function that it computes, as forward or as twin"
             )
-        self.trusted = {function.__name__ for function in functions}
+        self.trusted = {function.__name__ for function in functions - transparent}
 
 
 class _Stops(TorchFunctionMode):
@@ -310,16 +348,6 @@ def _like(g: Any, out: Any) -> Any:
     return g.to(out.dtype) if is_floating(g) and is_floating(out) else g
 
 
-@dataclass(frozen=True)
-class _Missing:
-    """Stands for a gradient that backward did not return, and says what it did."""
-
-    returned: str
-
-    def __repr__(self) -> str:
-        return self.returned
-
-
 def _functions_in(outs: Sequence[Any], leaves: Sequence[Tensor]) -> tuple[set[Any], bool]:
     """The autograd.Functions that results were computed by, whose backward somebody wrote.
 
@@ -340,17 +368,6 @@ def _functions_in(outs: Sequence[Any], leaves: Sequence[Tensor]) -> tuple[set[An
                     free.add(before)
                 nodes += [before] * is_new
     return found, any(getattr(node, "variable", None) is leaf for node in free for leaf in leaves)
-
-
-def refuse(what: str, x: object) -> None:
-    """Raises TypeError for what the judge cannot judge: better said than passed over."""
-    if isinstance(x, Tensor) and (x.is_complex() or x.is_quantized or x.layout != torch.strided):
-        kind = "complex" if x.is_complex() else "quantized" if x.is_quantized else str(x.layout)
-        raise TypeError(f"{what}: expected a real, dense tensor, got a {kind} one, which is not judged")
-    if isinstance(x, Tensor) and x.is_meta:
-        raise TypeError(f"{what}: expected a tensor with numbers, got one on the device meta, which has none")
-    if isinstance(x, tuple | list) and any(isinstance(part, Tensor) for part in x):
-        raise TypeError(f"{what}: expected a tensor, got a {type(x).__name__} of them: hand them in one by one")
 
 
 def set_seed(device: torch.device, seed: int) -> None:
@@ -389,7 +406,13 @@ def _tensors(values: Sequence[Any]) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor)]
 
 
-def _named_outs(out: Any) -> dict[str, Tensor]:
-    """The floating-point outs by name; the others have no error to measure."""
-    outs = {f"out[{i}]": value for i, value in enumerate(out)} if isinstance(out, tuple | list) else {"out": out}
-    return {name: value for name, value in outs.items() if is_floating(value) or not isinstance(value, Tensor | None)}
+def _numbered(count: int, is_several: bool = False) -> tuple[str, ...]:
+    return tuple(f"out[{i}]" for i in range(count)) if is_several or count > 1 else ("out",)
+
+
+def _copied(x: Any) -> Any:
+    return rounded([x], x.dtype)[0] if isinstance(x, Tensor) else x
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x

@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from crosscheck.candidate import Candidate, refuse
+from crosscheck.as_given import AsGiven
+from crosscheck.candidate import Candidate, device_of
 from crosscheck.cause.alternatives import gather
 from crosscheck.cause.diagnosis import Diagnosis, constant_factor, explain_alone
+from crosscheck.complex_numbers import in_complex_numbers
+from crosscheck.forms import Form, form_of
+from crosscheck.forward_mode import judge_forward_mode
+from crosscheck.kinds import REAL, as_real, is_complex, refuse
 from crosscheck.report import Report
 from crosscheck.row import CHANGED, NOT_JUDGED, Row
+from crosscheck.second_order import NotDifferentiableTwice, of_second_order
 from crosscheck.verdict.judge import Known, judge, rows_of
 from crosscheck.verdict.precision import (
     DTYPES,
@@ -32,86 +38,166 @@ from crosscheck.verdict.taylor import judge_by_taylor
 
 
 def crosscheck(
-    forward: Callable[..., Any],
-    backward: Callable[..., Sequence[Tensor | None]] | type[Function],
-    inputs: Sequence[Any],
+    forward: Callable[..., Any] | type[Function],
+    backward: Callable[..., Any] | type[Function] | None = None,
+    inputs: Sequence[Any] = (),
     *,
     twin: Callable[..., Any] | None = None,
-    names: Sequence[str] | None = None,
-    dtypes: Sequence[torch.dtype] | None = None,
+    options: Mapping[str, Any] | None = None,
+    wrt: Sequence[str] | None = None,
+    names: Sequence[str] | Mapping[str, str] | None = None,
+    dtypes: Sequence[torch.dtype] | torch.dtype | None = None,
+    order: int = 1,
     method: str | None = None,
     digits: int | None = None,
+    may_change: Sequence[str] = (),
     seed: int = 0,
 ) -> Report:
     """Judge a hand-written backward pass as the derivative of its forward, in every dtype.
 
-    ========  =========================================================================================================
-    forward   `forward(*inputs) -> out`, a tensor or a tuple of tensors
-    backward  `backward(grad_out, out, *inputs) -> (gradient of each input, or None, ...)`; grad_out is a tuple where
-              out is one, with None for what is not floating. Or a `torch.autograd.Function`: its forward is judged too
-    inputs    tensors, and anything else, which is handed through untouched; those that require grad are judged, and
-              where none does, every floating-point one
-    twin      the same function in torch's own operations: the values of out are judged too. Without it autograd goes
-              through `forward`
-    names     of the inputs; those of forward's parameters unless given
-    dtypes    in which it is judged; all that the device has unless given
-    method    "taylor": by Taylor's expansion of `forward`, through which autograd then need not go; no numerics
-    digits    to so many decimal digits it has to be right, as for an iteration that stops at 1e-10: 10
-    seed      of grad_out, which is drawn at random, and of torch's random state at every call, as for a dropout
-    ========  =========================================================================================================
+    ==========  =======================================================================================================
+    forward     `forward(*inputs, **options) -> out`. Where it has a backward of its own, and none is given, that is
+                judged, and the values of out: an autograd.Function, its `apply`, a custom op, a module, whatever
+                autograd goes through, a function of JAX's
+    backward    `backward(grad_out, out, *inputs, **options) -> (gradient of each input, or None, ...)`, where grad_out
+                has the structure of out, with None for what is not floating; of a module the parameters stand behind
+                the inputs. Or a `torch.autograd.Function`: its forward is judged too
+    inputs      tensors, or arrays of NumPy's or JAX's, alone or in lists, tuples, dicts and dataclasses, and anything
+                else, which is handed through untouched; those that require grad are judged, where none does every one
+                of floating-point or complex numbers. Where there is none, Python's numbers are
+    twin        the same function in torch's own operations, or JAX's: the values of out are judged too. Without it
+                autograd goes through `forward`. A module as twin has its parameters set by name
+    options     what forward, backward and twin take by keyword; tensors in it are constants
+    wrt         the names of what is judged: "x", "xs[0]", or "xs" for all of it
+    names       of the inputs; those of forward's parameters unless given. Or for two modules, where they differ, the
+                twin's name of a parameter by that of forward's: {"weight": "gamma"}
+    dtypes      in which it is judged; all that the device has unless given
+    order       2 judges the second derivative, too: that of backward's own steps, or through a backward of its own
+    method      "taylor": by Taylor's expansion of `forward`, through which autograd then need not go; no numerics.
+                "forward": the forward mode, as `jvp` of a Function, instead of the backward
+    digits      to so many decimal digits it has to be right, as for an iteration that stops at 1e-10: 10
+    may_change  the names of inputs that may be changed in place
+    seed        of grad_out, which is drawn at random, and of torch's random state at every call, as for a dropout
+    ==========  =======================================================================================================
 
-    Returns a report with a row for each judged tensor and dtype, and one for each input that was changed in place.
+    Complex numbers are in torch's convention: a gradient is ∂L/∂Re + i ∂L/∂Im. Where inputs of several dtypes are given
+    there is one more row for each, as given. Returns a report with a row for each judged tensor and dtype, and one for
+    each input that was changed in place.
 
-    Raises TypeError where no input can be judged, or a function does not take or return what it should; ValueError for
-    names that are too few, or the same, for a method that is unknown, or beside a twin, and for digits below 1. What
-    the two functions raise in every dtype is raised here; a dtype in which only `backward` does is left out and noted.
-    Random state, grad mode and the inputs are left as they were.
+    Raises TypeError where no input can be judged, or a function does not take or return what it should, and for what
+    would be judged by its own backward; ValueError for names that are unknown, too few, or the same, for a method or an
+    order that is unknown, or a method beside a twin, and for digits below 1. What the functions raise in every dtype is
+    raised here; a dtype in which only the candidate does is left out and noted. Random state, grad mode and the inputs
+    are left as they were.
     """
-    if not isinstance(inputs, tuple | list):
-        raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
-    names = _names(forward, len(inputs)) if names is None else tuple(names)
-    if len(names) != len(inputs):
-        raise ValueError(f"names: expected {len(inputs)}, one for each input, got {len(names)}")
-    if len({"out", *names}) <= len(names):
-        raise ValueError(
-            f"names: expected different ones, and none called out, as the result is, got {', '.join(names)}"
-        )
-    for name, x in zip(names, inputs, strict=True):
-        refuse(name, x)
-    floating = [i for i, x in enumerate(inputs) if is_floating(x)]
-    judged = [i for i in floating if inputs[i].requires_grad] or floating
-    if not judged:
-        raise TypeError("inputs: expected at least one floating-point tensor, got none")
-    if method not in (None, "taylor") or (method and twin):
-        raise ValueError(f"method: expected None, or 'taylor' without a twin, got {method!r}")
-    if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool) or digits < 1 or method):
-        beside = f" beside method={method!r}" if method else ""
-        raise ValueError(f"digits: expected a whole number from 1, without a method, got {digits!r}{beside}")
-    _takes("forward", forward, names)
-    is_function = isinstance(backward, type) and issubclass(backward, Function)
-    if not is_function:
-        _takes("backward", backward, ("grad_out", "out", *names))
+    _check(order, method, digits, twin is not None)
+    form = form_of(forward, backward, inputs, twin, options or {}, [wrt] if isinstance(wrt, str) else wrt, names)
+    allowed = _allowed(may_change, form.arguments.names)
+    if method == "forward" and form.through is None:
+        raise ValueError("method: expected an op that has a forward mode, without a backward, for 'forward'")
     candidate = Candidate(
-        forward, backward, twin or forward, names, judged, twin is not None or is_function, seed, is_function,
-        explicit=any(inputs[i].requires_grad for i in judged),
+        form.forward, form.backward, form.truth, form.arguments.names, form.judged,
+        form.has_twin or form.through is not None, seed, form.through, set(form.own), explicit=form.explicit,
+        by_design=allowed, may_change=frozenset(allowed),
     )  # fmt: skip
-    device = inputs[judged[0]].device
-    title = _name(backward)
-    with _isolated(device):
-        if method:
-            draw = partial(_drawn_like, device=device, seed=seed)
-            report = judge_by_taylor(candidate, inputs, dtypes, draw, title, explain=constant_factor)
+    dtypes, method = _real(dtypes), method or form.method
+    with _isolated(form.device):
+        if method == "taylor":
+            draw = partial(_drawn_like, device=form.device, seed=seed)
+            report = judge_by_taylor(candidate, form.leaves, dtypes, draw, form.title, explain=constant_factor)
         else:
-            outs = candidate.tried(inputs, dtypes_of(device) if dtypes is None else dtypes)
-            candidate.outs = len(outs)
-            grad_outs = _drawn_like(outs, device, seed)
-            report = judge(
-                candidate.by_hand, candidate.by_autograd, (*grad_outs, *inputs), title=title, dtypes=dtypes, seed=seed,
-                explained=partial(Diagnosis, partial(gather, candidate)), grads_out=len(grad_outs),
-                places=candidate.places, values=candidate.truth_of, digits=digits,
-            )  # fmt: skip
+            outs = candidate.tried(form.leaves, dtypes_of(form.device) if dtypes is None else dtypes)
+            grad_outs = _drawn_like(outs, form.device, seed)
+            if method == "forward":
+                report = judge_forward_mode(candidate, form.leaves, dtypes, form.title, seed)
+            else:
+                known = Known()
+                report = _judged(candidate, (*grad_outs, *form.leaves), form.title, dtypes, seed, digits, known)
+                report = _with_rows_as_given(report, candidate, (*grad_outs, *form.leaves), seed, digits, known)
+        if order == 2:
+            report = _with_second_order(report, candidate, grad_outs, form.leaves, dtypes, seed, digits)
+    floating = [i for i in (*form.arguments.of_inputs, *form.arguments.of_parameters) if is_floating(form.leaves[i])]
     why = "does not require grad" if candidate.explicit else f"{candidate.what} changes it in place"
-    return _completed(report, candidate, {names[i]: why for i in floating if i not in candidate.judged})
+    why = "not in wrt" if wrt is not None else why
+    report = _completed(report, candidate, {candidate.names[i]: why for i in floating if i not in candidate.judged})
+    return in_complex_numbers(report, _complex_names(form, candidate))
+
+
+def _judged(
+    candidate: Candidate, given: Sequence[Any], title: str, dtypes: Sequence[torch.dtype] | None, seed: int,
+    digits: int | None, known: Known, sides: Candidate | AsGiven | None = None,
+) -> Report:  # fmt: skip
+    sides = sides or candidate
+    return judge(
+        sides.by_hand, sides.by_autograd, given, title=title, dtypes=dtypes, seed=seed,
+        explained=partial(Diagnosis, partial(gather, candidate)), grads_out=candidate.outs, places=candidate.places,
+        values=candidate.truth_of, digits=digits, known=known,
+    )  # fmt: skip
+
+
+def _with_rows_as_given(
+    report: Report, candidate: Candidate, given: Sequence[Any], seed: int, digits: int | None, known: Known
+) -> Report:
+    """The report with one more row for each gradient where the inputs have not all one dtype."""
+    as_given = AsGiven(candidate, given[candidate.outs :])
+    if not as_given.are_several:
+        return report
+    try:
+        found = _judged(candidate, given, "", [as_given.coarsest], seed, digits, known, as_given)
+    except Exception as error:
+        note = f"as given, in several dtypes: {NOT_JUDGED}, it raises {type(error).__name__}: {error}"
+        return replace(report, notes=(*report.notes, note))
+    return replace(report, rows=(*report.rows, *as_given.rows(found.rows)))
+
+
+def _with_second_order(
+    report: Report, candidate: Candidate, grad_outs: Sequence[Any], leaves: Sequence[Any],
+    dtypes: Sequence[torch.dtype] | None, seed: int, digits: int | None,
+) -> Report:  # fmt: skip
+    """The report with a row for the derivative of the gradients by each input, and by grad_out."""
+    second = of_second_order(candidate)
+    given = [*leaves, *grad_outs]
+    try:
+        outs = second.tried(given, dtypes_of(device_of(leaves)) if dtypes is None else dtypes)
+        drawn = _drawn_like(outs, device_of(leaves), seed)
+        found = _judged(second, (*drawn, *given), "", dtypes, seed, digits, Known())
+    except NotDifferentiableTwice as error:
+        return replace(report, unjudged={**report.unjudged, "order 2": str(error)})
+    rows = [replace(row, name=f"{row.name}, order 2") for row in found.rows if row.name in second.places]
+    return replace(report, rows=(*report.rows, *rows), notes=(*report.notes, *(f"order 2: {n}" for n in found.notes)))
+
+
+def _check(order: int, method: str | None, digits: int | None, has_twin: bool) -> None:
+    if method not in (None, "taylor", "forward") or (method == "taylor" and has_twin):
+        raise ValueError(f"method: expected None, 'forward', or 'taylor' without a twin, got {method!r}")
+    beside = f" beside method={method!r}" if method else ""
+    if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool) or digits < 1 or method):
+        raise ValueError(f"digits: expected a whole number from 1, without a method, got {digits!r}{beside}")
+    if order not in (1, 2) or (order == 2 and method):
+        raise ValueError(f"order: expected 1, or 2 without a method, got {order!r}{beside}")
+
+
+def _allowed(may_change: Sequence[str] | str, names: Sequence[str]) -> set[str]:
+    allowed = {may_change} if isinstance(may_change, str) else set(may_change)
+    if unknown := allowed - set(names):
+        raise ValueError(
+            f"may_change: expected names of inputs, some of {', '.join(names)}, got {sorted(unknown)[0]!r}"
+        )
+    return allowed
+
+
+def _real(dtypes: Sequence[torch.dtype] | torch.dtype | None) -> list[torch.dtype] | None:
+    """Those of the real and imaginary parts."""
+    if dtypes is None:
+        return None
+    several = [dtypes] if isinstance(dtypes, torch.dtype) else dtypes
+    return list(dict.fromkeys(REAL.get(t, t) for t in several))
+
+
+def _complex_names(form: Form, candidate: Candidate) -> set[str]:
+    """The names of what is complex: of inputs, and of outs."""
+    of_inputs = {name for name, z in zip(form.arguments.names, form.arguments.are_complex, strict=True) if z}
+    return of_inputs | candidate.complex_outs
 
 
 def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str]) -> Report:
@@ -122,6 +208,7 @@ def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str
         for name, by in candidate.changed.items()
     ]
     unjudged = {
+        **report.unjudged,
         **constants,
         **dict.fromkeys(sorted(candidate.left_out), "backward has None for it"),
         **{f"grad_out[{i}]": "its out is marked as not differentiable" for i in sorted(candidate.fixed)},
@@ -136,10 +223,22 @@ def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str
     return replace(report, rows=(*report.rows, *changed), notes=notes, unjudged=unjudged)
 
 
-def assert_crosscheck(forward: Callable[..., Any], backward: Any, inputs: Sequence[Any], **options: Any) -> None:
-    """Raise GradientMismatch, with the table as its text, unless `crosscheck` of the same arguments agrees."""
-    __tracebackhide__ = True  # pytest then shows the caller's line
-    crosscheck(forward, backward, inputs, **options).raise_on_mismatch()
+P = ParamSpec("P")
+
+
+def _asserted(judged: Callable[P, Report]) -> Callable[P, None]:
+    """What raises where the report of the same arguments does not agree."""
+
+    def assert_crosscheck(*args: P.args, **kwargs: P.kwargs) -> None:
+        """Raise GradientMismatch, with the table as its text, unless `crosscheck` of the same arguments agrees."""
+        __tracebackhide__ = True  # pytest then shows the caller's line
+        judged(*args, **kwargs).raise_on_mismatch()
+
+    assert_crosscheck.__signature__ = inspect.signature(judged)  # type: ignore[attr-defined]
+    return assert_crosscheck
+
+
+assert_crosscheck = _asserted(crosscheck)
 
 
 def compare(
@@ -152,14 +251,18 @@ def compare(
     name of either. Raises TypeError for what is no mapping of names to floating-point tensors; ValueError where there
     is nothing to compare, or the oracle's names or shapes are others than those of expected, or its numbers are.
     """
+    has_oracle = oracle is not None
     oracle = expected if oracle is None else oracle
     for what, tensors in (("manual", manual), ("expected", expected), ("oracle", oracle)):
         if not isinstance(tensors, Mapping):
             raise TypeError(f"{what}: expected a mapping, as in {{'x': grad_x}}, got {type(tensors).__name__}")
-    if not expected or expected.keys() != oracle.keys():
-        raise ValueError(f"oracle: expected the names {list(expected)}, at least one, got {list(oracle)}")
+    complex_names = {name for name, x in expected.items() if is_complex(x)}
+    manual, expected, oracle = ({name: as_real(x) for name, x in of.items()} for of in (manual, expected, oracle))
+    if not expected:
+        raise ValueError("expected: expected at least one tensor by its name, as in {'x': grad_x}, got none")
+    if expected.keys() != oracle.keys():
+        raise ValueError(f"oracle: expected the names {list(expected)}, got {list(oracle)}")
     rows: list[Row] = []
-    has_oracle = oracle is not expected
     largest = max((norm(x.detach()) for x in oracle.values() if is_floating(x) and x.dtype in DTYPES), default=0.0)
     for name, a in expected.items():
         for what, tensor in ((f"expected[{name!r}]", a), (f"oracle[{name!r}]", oracle[name])):
@@ -187,7 +290,7 @@ def compare(
         rows += rows_of(a.dtype, m, {name: a.detach()}, {name: o}, budget, a.device, Known(), explain_alone)
     more = {name: m for name, m in manual.items() if name not in expected}
     rows += rows_of(rows[0].dtype, more, {}, {}, {}, rows[0].device, Known())
-    return Report("", tuple(rows))
+    return in_complex_numbers(Report("", tuple(rows)), complex_names)
 
 
 NOTHING_BESIDE = 2.0**-14  # of the largest number around: what is larger is none, in half precision either
@@ -210,21 +313,6 @@ def _kind(value: object) -> str:
 
 
 SALT = 0x67726164  # "grad"
-
-
-def _takes(what: str, function: Callable[..., Any], names: Sequence[str]) -> None:
-    """Raise TypeError for a function that cannot be called with so many arguments."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a builtin that does not tell
-        return
-    try:
-        signature.bind(*names)
-    except TypeError:
-        at = inspect.unwrap(function)
-        code = getattr(at, "__code__", None)
-        where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
-        raise TypeError(f"{what}: expected to take ({', '.join(names)}), got {what}{signature}{where}") from None
 
 
 @contextmanager
@@ -252,18 +340,3 @@ def _drawn_like(outs: Sequence[Tensor], device: torch.device, seed: int) -> list
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(device, highest)
 
     return [drawn(out.shape) if is_floating(out) else None for out in outs]
-
-
-def _names(forward: Callable[..., Any], count: int) -> tuple[str, ...]:
-    """The names of forward's parameters, and their places where it has none to tell."""
-    try:
-        parameters = inspect.signature(forward).parameters.values()
-    except (TypeError, ValueError):
-        parameters = {}.values()
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return tuple(positional[i] if i < len(positional) else f"input {i}" for i in range(count))
-
-
-def _name(backward: Callable[..., Any]) -> str:
-    name: str = getattr(getattr(backward, "func", backward), "__qualname__", "backward")
-    return name.rpartition("<locals>.")[2].removesuffix(".backward")

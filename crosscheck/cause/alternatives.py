@@ -105,7 +105,7 @@ class _Gatherer:
         return {name: self.exact[name] / scale for name in self.judged}
 
     def _tensors(self) -> ByName:
-        return {"out" if self.candidate.outs == 1 else "out[0]": self.out, **self.named}
+        return {self.candidate.names_of_outs[0]: self.out, **self.named}
 
     def _others(self, name: str) -> ByName:
         return {other: value for other, value in self.exact.items() if other != name and other in self.judged}
@@ -133,7 +133,7 @@ class _Gatherer:
 
         yield "grad_out is ignored, as if it were ones", having(torch.ones_like)
         for i in range(self.candidate.outs) if self.candidate.outs > 1 else ():
-            yield f"grad_out[{i}] is left out", having(torch.zeros_like, (i,))
+            yield f"{self.candidate.grads_out_names[i]} is left out", having(torch.zeros_like, (i,))
         for i, (name, x) in enumerate(zip(self.candidate.names, self.xs, strict=True)):
             for how, other in _taken_wrongly(x):
                 with suppress(Exception):  # the forward may have no value there: then nobody took it so

@@ -115,6 +115,7 @@ def judge(
     places: Mapping[str, int] | None = None,
     values: Callable[..., Sequence[Any]] | None = None,
     digits: int | None = None,
+    known: "Known | None" = None,
 ) -> Report:
     """Judge every named tensor that `manual(*inputs)` returns by the one of that name from `autograd(*inputs)`.
 
@@ -129,6 +130,7 @@ def judge(
     places     by its name, the input that a tensor is the gradient of; only these are moved
     values     what the truth returns from the same inputs, without gradients: it settles what autograd cannot
     digits     to so many it has to be right; to all that the dtype has unless given
+    known      what was found of the same tensors before, to which what is found is added
     =========  ========================================================================================================
 
     Returns a report with a row for each name and dtype; a dtype in which one side raises is noted and left out, unless
@@ -145,7 +147,7 @@ def judge(
     rows: list[Row] = []
     failures: dict[torch.dtype, Exception] = {}
     lacks: dict[torch.dtype, Exception] = {}
-    known = Known()
+    known = Known() if known is None else known
     repeats = ""
     for dtype in sorted_dtypes(dtypes, device):
         sides = kept.pop(dtype, None) or Sides(of, dtype)
@@ -162,7 +164,7 @@ def judge(
         budgets = _budgets(sides, below, known, digits)
         if any(sides.error(name) > budget for name, budget in budgets.items()):
             budgets = _budgets(sides, below, known, digits, surely=True)
-        again = Again(sides, below, is_first=not rows, explained=explained, known=known)
+        again = Again(sides, below, is_first=not known.right, explained=explained, known=known)
         rows += _hint_at_known_causes(
             rows_of(dtype, sides.manual, sides.autograd, sides.oracle, budgets, device, known, again.explain, again)
         )

@@ -202,7 +202,7 @@ def _directions(x: Tensor, m: Tensor, generator: Generator) -> Iterator[Tensor]:
 
 
 def _each(where: Tensor, x: Tensor, generator: Generator) -> Iterator[Tensor]:
-    """Directions that move all of these numbers alike, so that what is tied stays so, and some of them by themselves."""
+    """Directions that move all of these alike, so that what is tied stays so, and some of them by themselves."""
     scale = norm(x) or 1.0
     yield scale * where.to(x.dtype)
     places = where.flatten().nonzero().flatten().cpu()

@@ -41,7 +41,7 @@ def given(forward, *grads_out, judged=None, values=False, **xs) -> tuple:
     """What `gather` is given: the floating-point inputs are judged, unless it is said which."""
     floating = [i for i, x in enumerate(xs.values()) if isinstance(x, Tensor) and x.is_floating_point()]
     candidate = Candidate(
-        forward, None, forward, names=tuple(xs), judged=judged or floating, values=values, seed=3, is_function=False,
+        forward, None, forward, names=tuple(xs), judged=judged or floating, values=values, seed=3,
         outs=len(grads_out),
     )  # fmt: skip
     return candidate, *grads_out, *xs.values()

@@ -527,9 +527,7 @@ def test_operations_that_were_not_tried_are_said(cause, device):
 def test_terms_are_made_when_they_are_asked_for(device):
     """All at once they would fill the memory: of six inputs there are forty of them, for each gradient."""
     g, a, b = at_home((normal(4, 3), normal(4, 3, seed=1), normal(4, 3, seed=2)), device)
-    candidate = Candidate(
-        torch.mul, None, torch.mul, names="ab", judged=(0, 1), values=False, seed=0, is_function=False
-    )
+    candidate = Candidate(torch.mul, None, torch.mul, names="ab", judged=(0, 1), values=False, seed=0)
     found = gather(candidate, False, g, a, b)
     terms = found["a"].terms
     assert found["b"].terms is terms

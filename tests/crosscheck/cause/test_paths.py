@@ -173,7 +173,7 @@ def test_what_calls_the_forward_is_not_said():
     def forward(x):
         return through(act(x).sin())
 
-    candidate = Candidate(forward, None, forward, names="x", judged=(0,), values=False, seed=0, is_function=False)
+    candidate = Candidate(forward, None, forward, names="x", judged=(0,), values=False, seed=0)
     found = Paths(lambda: tuple(candidate.by_autograd(W, X.clone()).values()), {}).shares
     assert list(map(short, found)) == [
         "tanh (torch.tanh(x), from act(x), from through(act(x).sin()))",
@@ -190,7 +190,7 @@ def compiled(source: str, file: str = "<nowhere>"):
 
 def test_operations_whose_source_is_not_there():
     forward = compiled("def forward(x, w):\n    x = torch.sin(x)\n    w = torch.sin(w)\n    return torch.sin(x * w)")
-    candidate = Candidate(forward, None, forward, names="xw", judged=(0, 1), values=False, seed=0, is_function=False)
+    candidate = Candidate(forward, None, forward, names="xw", judged=(0, 1), values=False, seed=0)
     found = Paths(lambda: tuple(candidate.by_autograd(normal(4, 3, seed=9), X.clone(), W.clone()).values()), {}).shares
     assert list(found) == [
         "sin, time 1 of 3,", "sin, time 2 of 3,", "sin, time 3 of 3,", "every sin",

@@ -1,0 +1,330 @@
+"""What is handed in, in every form, as functions of flat tensors: of the leaves of its inputs, parameters and options.
+
+A function, an autograd.Function, an op, a module, NumPy's or JAX's functions: each becomes `function(*leaves) -> Outs`.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.func import functional_call
+
+from crosscheck.arguments import COMPILED, Arguments, Outs
+from crosscheck.kinds import JAX, TORCH, as_real, handed, is_complex, is_number, kind_of, refuse
+from crosscheck.through_jax import through_jax
+from crosscheck.trees import Missing, aligned, holds, leaves, rebuilt
+from crosscheck.verdict.precision import is_floating, rounded
+
+Flat = Callable[..., Outs]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What was handed in, as functions of the leaves of its arguments.
+
+    through: what autograd goes through by the candidate's own backward; without it `backward` is one by hand. truth: of
+    the twin, or of `forward` itself. method: the one that is left where autograd can go through neither.
+    """
+
+    arguments: Arguments
+    leaves: list[Any]
+    judged: list[int]
+    explicit: bool
+    forward: Flat
+    backward: Callable[..., list[Any]] | None
+    through: Flat | None
+    own: frozenset[Any]
+    truth: Flat
+    has_twin: bool
+    title: str
+    method: str | None
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.leaves[self.judged[0]].device
+        return device
+
+
+def form_of(
+    forward: Callable[..., Any] | type[Function],
+    backward: Callable[..., Any] | type[Function] | None,
+    inputs: Sequence[Any],
+    twin: Callable[..., Any] | None,
+    options: Mapping[str, Any],
+    wrt: Sequence[str] | None,
+    names: Sequence[str] | Mapping[str, str] | None,
+) -> Form:
+    """The form of what was handed in. Raises TypeError and ValueError for what is none, as `crosscheck` says."""
+    if not isinstance(inputs, tuple | list):
+        raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
+    for what, function in (("forward", forward), ("backward", backward), ("twin", twin)):
+        if not callable(function) and not (function is None and what != "forward"):
+            raise TypeError(f"{what}: expected a function, got {type(function).__name__}")
+    is_function = isinstance(backward, type) and issubclass(backward, Function)
+    given: Any = forward
+    op: Any = backward if is_function else given if backward is None else None
+    if op is not None and (twin or (forward if is_function else None)) in (None, op):
+        raise TypeError(
+            f"twin: expected the same function in torch's own operations, or a backward: without either "
+            f"{name_of(op)} would be judged by its own backward"
+        )
+    renamed = dict(names) if isinstance(names, Mapping) else {}
+    positional = [*names] if names is not None and not renamed else _names(len(inputs), forward, twin, backward)
+    if len(positional) != len(inputs):
+        raise ValueError(f"names: expected {len(inputs)}, one for each input, got {len(positional)}")
+    has_jax = is_jax(forward) or any(kind_of(x) == JAX for t in inputs for x in leaves(t, "", is_number).values())
+    module = forward if isinstance(forward, nn.Module) else None
+    arguments = Arguments(inputs, positional, module, options, JAX if has_jax else None)
+    if len({"out", *arguments.names}) <= len(arguments.names):
+        got = ", ".join(arguments.names)
+        raise ValueError(f"names: expected different ones, and none called out, as the result is, got {got}")
+    judged, explicit = arguments.judged(wrt)
+    flat_leaves = arguments.leaves(judged)
+    for name, x in zip(arguments.names, flat_leaves, strict=True):
+        refuse(name, x)
+    if not judged:
+        raise TypeError("inputs: expected at least one of floating-point or complex numbers, got none")
+    if not is_function and not isinstance(forward, type):
+        takes("forward", forward, positional, options)
+    if op is None and backward is not None:
+        takes("backward", backward, ("grad_out", "out", *positional, *arguments.parameters), options)
+    if isinstance(given, type) and issubclass(given, Function):
+        forward = given.apply
+    if backward is None and not has_jax and arguments.has_numbers:
+        raise TypeError("backward: expected a function: NumPy's have none of their own")
+    of_forward = through_jax(forward, arguments) if has_jax and backward is None else forward_of(forward, arguments)
+    through = of_forward if backward is None else forward_of(op.apply, arguments) if is_function else None
+    if twin is None:
+        truth = through_jax(forward, arguments) if has_jax else of_forward
+    elif is_jax(twin) or (has_jax and not _runs(twin_of(twin, arguments, {}), flat_leaves)):
+        truth = through_jax(twin, arguments)
+    else:
+        truth = twin_of(twin, arguments, _namesakes(renamed, arguments, twin))
+    return Form(
+        arguments, flat_leaves, judged, explicit, of_forward,
+        None if op is not None or backward is None else backward_of(backward, arguments), through,
+        frozenset([op] if isinstance(op, type) else []), truth, twin is not None, name_of(backward or op),
+        "taylor" if twin is None and arguments.has_numbers and not has_jax else None,
+    )  # fmt: skip
+
+
+def _names(count: int, *functions: Any) -> tuple[str, ...]:
+    """The names of the first parameters, and their places where nothing tells them."""
+    found = next(names_of(*functions[:2]), ())
+    return tuple(found[i] if i < len(found) else f"input {i}" for i in range(count))
+
+
+def _runs(flat: Flat, xs: Sequence[Any]) -> bool:
+    try:
+        with torch.no_grad():
+            flat(*rounded(xs, torch.float32))
+    except Exception:
+        return False
+    return True
+
+
+def _namesakes(renamed: Mapping[str, str], arguments: Arguments, twin: Any) -> dict[str, str]:
+    """By the twin's name of a parameter that of forward's. Raises ValueError for a name that neither has."""
+    own = {*(name.removeprefix(COMPILED) for name in (*arguments.parameters, *arguments.buffers)), *arguments.names}
+    others = {name for name, _ in twin.named_parameters()} if isinstance(twin, nn.Module) else set()
+    for name, other in renamed.items():
+        if name not in own or other not in others:
+            raise ValueError(
+                f"names: expected the twin's name of a parameter by that of forward's, of {', '.join(sorted(own))} "
+                f"and {', '.join(sorted(others)) or 'no module'}, got {name!r}: {other!r}"
+            )
+    return {other: name for name, other in renamed.items()}
+
+
+def name_of(function: Any) -> str:
+    """What it is called."""
+    if isinstance(function, nn.Module):
+        return type(getattr(function, "_orig_mod", function)).__name__
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, type) and issubclass(owner, Function):
+        return owner.__name__
+    if schema := schema_of(function):
+        return str(schema.name)
+    name: str = getattr(getattr(function, "func", function), "__qualname__", "backward")
+    return name.rpartition("<locals>.")[2].removesuffix(".backward")
+
+
+def takes(what: str, function: Any, names: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Raises TypeError for a function that cannot be called so."""
+    try:
+        signature = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return
+    try:
+        signature.bind(*names, **options)
+    except TypeError:
+        at = inspect.unwrap(function)
+        code = getattr(at, "__code__", None)
+        where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
+        expected = ", ".join((*names, *(f"{name}=" for name in options)))
+        raise TypeError(f"{what}: expected to take ({expected}), got {what}{signature}{where}") from None
+
+
+def forward_of(function: Callable[..., Any], arguments: Arguments) -> Flat:
+    """A function, or a module with its parameters, as one of the leaves of what it was given."""
+
+    def flat(*xs: Any) -> Outs:
+        to = arguments.handed(xs, None)
+        with _precision(arguments.kinds):
+            if isinstance(function, nn.Module):
+                own = {**to.parameters, **to.buffers}
+                out = functional_call(function, own, tuple(to.inputs), to.options, tie_weights=True)
+            else:
+                out = function(*to.inputs, **to.options)
+            return Outs.of(out, numbers=arguments.has_numbers)
+
+    return flat
+
+
+def backward_of(function: Callable[..., Any], arguments: Arguments) -> Callable[..., list[Any]]:
+    """`backward(grad_out, out, *inputs, *parameters, **options)` as one of leaves, a gradient for each of them."""
+    trees = [*arguments.inputs, *arguments.parameters.values()]
+    names = [*arguments.input_names, *(name.removeprefix(COMPILED) for name in arguments.parameters)]
+
+    def flat(grads_out: Sequence[Any], outs: Outs, *xs: Any) -> list[Any]:
+        to = arguments.handed(xs, None)
+        with _precision(arguments.kinds):
+            named = leaves(outs.returned, "out", is_number).values()
+            grads = iter([_like(g, out) for g, out in zip(grads_out, named, strict=True)])
+            grad_out = rebuilt(outs.returned, grads, is_number)
+            found = function(grad_out, outs.returned, *to.inputs, *to.parameters.values(), **to.options)
+            found = _each(found, trees)
+            gradients: list[Any] = []
+            for tree, gradient, name in zip(trees, found, names, strict=False):
+                gradients += aligned(tree, gradient, name, is_number)
+            rest = list(range(len(gradients), len(xs)))
+            if len(found) < len(trees):
+                few = f"{len(found)} gradient{'s' * (len(found) != 1)} for {len(trees)} inputs"
+                gradients += [Missing(few) for _ in rest]
+            else:
+                gradients += [None for _ in rest]
+            surplus = list(found[len(trees) :])
+            kinds = zip(gradients, arguments.kinds, arguments.are_complex, arguments.names, strict=True)
+            return [_as_gradient(*of) for of in kinds] + surplus
+
+    return flat
+
+
+def _each(found: Any, trees: Sequence[Any]) -> Sequence[Any]:
+    """A gradient for each of the inputs; that of a single one may come bare, a list of its own too."""
+    if not isinstance(found, tuple | list):
+        return (found,)
+    own = trees[0] if len(trees) == 1 else None
+    is_bare = isinstance(own, tuple | list) and holds(own, is_number) and len(found) == len(own)
+    if is_bare and not (len(found) == 1 and isinstance(found[0], tuple | list)):
+        return (found,)
+    return found
+
+
+def _like(g: Any, out: Any) -> Any:
+    """grad_out as what out is, a number, an array or a tensor."""
+    return handed(g, kind_of(out), is_complex(out)) if isinstance(g, Tensor) else g
+
+
+def _as_gradient(gradient: Any, kind: str | None, is_complex_one: bool, name: str) -> Any:
+    """The real tensor of it; for a tensor that is one of torch's, of nothing else."""
+    if gradient is None or isinstance(gradient, Missing) or (kind == TORCH and not isinstance(gradient, Tensor)):
+        return gradient
+    if kind_of(gradient) is not None and is_complex(gradient) != is_complex_one:
+        return Missing(f"real numbers, where {name} is complex") if is_complex_one else gradient
+    return as_real(gradient)
+
+
+def twin_of(twin: Callable[..., Any], arguments: Arguments, renamed: Mapping[str, str]) -> Flat:
+    """The twin in torch's operations as a function of the same leaves; of a module the parameters are set by name."""
+    by_name = dict(zip(arguments.input_names, range(len(arguments.inputs)), strict=True))
+
+    def flat(*xs: Any) -> Outs:
+        to = arguments.handed(xs, TORCH)
+        own = {**to.parameters, **to.buffers}
+        if not isinstance(twin, nn.Module):
+            more = [x for name, x in own.items() if name in arguments.parameters]
+            names = [name.replace(".", "_") for name in arguments.parameters]
+            if more and set(names) <= set(parameters_of(twin)):
+                return Outs.of(twin(*to.inputs, **dict(zip(names, more, strict=True)), **to.options), numbers=False)
+            return Outs.of(twin(*to.inputs, *more, **to.options), numbers=False)
+        found, positional = {}, dict(enumerate(to.inputs))
+        for name, parameter in (*twin.named_parameters(), *twin.named_buffers()):
+            other = renamed.get(name.removeprefix(COMPILED), name.removeprefix(COMPILED))
+            if other in own or COMPILED + other in own:
+                found[name] = own.pop(other if other in own else COMPILED + other)
+            elif other in by_name:
+                found[name] = positional.pop(by_name[other])
+            elif isinstance(parameter, nn.Parameter) and parameter.requires_grad:
+                raise ValueError(_no_namesake(name, parameter, own, "twin"))
+            else:
+                found[name] = parameter.detach().to(_dtype(xs, parameter))
+        if left := [name for name in own if name in arguments.parameters]:
+            raise ValueError(_no_namesake(left[0], own[left[0]], dict(twin.named_parameters()), "forward"))
+        return Outs.of(functional_call(twin, found, tuple(positional.values()), to.options), numbers=False)
+
+    return flat
+
+
+def _dtype(xs: Sequence[Any], of: Tensor) -> torch.dtype:
+    """That of the leaves, for what is floating."""
+    return next((x.dtype for x in xs if is_floating(x)), of.dtype) if is_floating(of) else of.dtype
+
+
+def _no_namesake(name: str, parameter: Tensor, others: Mapping[str, Any], of: str) -> str:
+    there = ", ".join(f"{other} {list(x.shape)}" for other, x in others.items()) or "none"
+    how = "names={'weight': 'gamma'} says that forward's weight is twin's gamma"
+    return f"{of}: expected a parameter of the other side for its {name} {list(parameter.shape)}, got {there}: {how}"
+
+
+def _precision(kinds: Sequence[str | None]) -> AbstractContextManager[Any]:
+    """JAX has float64 where it is told to."""
+    if JAX not in kinds:
+        return nullcontext()
+    import jax
+
+    context: AbstractContextManager[Any] = jax.enable_x64(True)
+    return context
+
+
+def names_of(*functions: Any) -> Iterator[tuple[str, ...]]:
+    """The names of the parameters of each of these that tells them."""
+    for function in functions:
+        if names := parameters_of(function):
+            yield names
+
+
+def parameters_of(function: Any) -> tuple[str, ...]:
+    """The names of the positional parameters, of an op, a Function or a module those that it is called with."""
+    if isinstance(function, nn.Module):
+        function = function.forward
+    if schema := schema_of(function):
+        return tuple(argument.name for argument in schema.arguments if not argument.kwarg_only)
+    owner: Any = function if isinstance(function, type) else getattr(function, "__self__", None)
+    is_function = isinstance(owner, type) and issubclass(owner, Function)
+    try:
+        signature = inspect.signature(owner.forward if is_function else function)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return ()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = tuple(p.name for p in signature.parameters.values() if p.kind in positional)
+    has_context = is_function and owner.setup_context is Function.setup_context
+    return names[1:] if has_context else names
+
+
+def schema_of(function: Any) -> Any:
+    """Of an op of torch.library its schema: of the decorated object, its overload, and the packet of that."""
+    for at in (function, getattr(function, "_opoverload", None), getattr(function, "default", None)):
+        if isinstance(schema := getattr(at, "_schema", None), torch._C.FunctionSchema):
+            return schema
+    return None
+
+
+def is_jax(function: Any) -> bool:
+    """Whether it is one of JAX's own, as a custom_vjp or what jit returns."""
+    return type(function).__module__.partition(".")[0] in ("jax", "jaxlib")
