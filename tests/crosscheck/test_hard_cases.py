@@ -507,7 +507,10 @@ def test_lists_out(device):
             (torch.ones(3, 3).to_sparse(),),
             "x: expected a dense tensor, got one of torch.sparse_coo: hand in",
         ),
-        ((torch.nested.nested_tensor([torch.ones(2)]),), "x: expected a tensor, got a nested one: hand in its values"),
+        (
+            (torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged),),
+            "x: expected a tensor, got a nested one: hand in its values",
+        ),
         ((torch.ones(3, device="meta"),), "x: expected a tensor with numbers, got one on the device meta"),
     ],
 )
