@@ -23,7 +23,17 @@ MAPS = 4  # of heat, at most
 HEIGHT, LETTER, LINES, LEADER = 11, 5.2, 200, 12
 
 
-def plot(rows: Sequence[Row]) -> Figure:
+class Picture(Figure):
+    """A figure that a notebook shows where it is the last line of a cell."""
+
+    def _repr_svg_(self) -> str:
+        text = io.StringIO()
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "manual-bp"}):  # text stays text; always the same
+            self.savefig(text, format="svg", metadata={"Date": None})
+        return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def plot(rows: Sequence[Row]) -> Picture:
     """The errors by precision, and a map of the error of each tensor that is wrong at the highest one.
 
     A right gradient's error falls along the diagonal, and a wrong one's stays where it is. A map has the error in
@@ -36,7 +46,7 @@ def plot(rows: Sequence[Row]) -> Figure:
     widths = [3.8 + beside / 72, *[2.9] * len(mapped)]
     height = max(3.4, 1.1 + HEIGHT * len(names) / 72)
     with mpl.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(sum(widths), height), layout="constrained")
+        figure = Picture(figsize=(sum(widths), height), layout="constrained")
         axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
         _errors_by_precision(axes[0], rows, beside, HEIGHT / 72 / (height - 1.1))
         for place, row in zip(axes[1:], mapped, strict=True):
@@ -48,10 +58,7 @@ def plot(rows: Sequence[Row]) -> Figure:
 
 def svg(rows: Sequence[Row]) -> str:
     """The same as the text of an SVG."""
-    text = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "manual-bp"}):  # text stays text; the same every time
-        plot(rows).savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return plot(rows)._repr_svg_()
 
 
 def _errors_by_precision(axes: Axes, rows: Sequence[Row], beside: float, gap: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from crosscheck import Report
+from crosscheck.kinds import REAL
 from crosscheck.row import Row, dtype_name
 
 
@@ -25,7 +26,7 @@ class Shares:
             self.lines.print("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n")
             self.lines.print(self.row("", "device", *self.headings, "verdict"), style="bold")
             self.is_begun = True
-        shares = [[row.share for row in rows if row.dtype == t] for t in self.dtypes]
+        shares = [[row.share for row in rows if REAL.get(row.dtype, row.dtype) == t] for t in self.dtypes]
         cells = [f"{max(share):.2g}" if share else "-" for share in shares]
         self.lines.print(self.row(name, str(place), *cells, verdict), style=colour(rows))
 

@@ -24,7 +24,7 @@ from manual_bp.commands import CommandError
 from manual_bp.commands._shares import Shares, colour, exit_code, is_known
 from manual_bp.commands._subject import NotJudged, Subject
 from manual_bp.commands._writing import can_write, writing
-from manual_bp.commands.target import subject
+from manual_bp.commands.target import subjects
 from manual_bp.mistakes import planted
 
 SHOWN = 8  # of the rows of a mismatch
@@ -50,7 +50,7 @@ def verify(
         asked = {place: _dtypes(place, dtype) for place in places}
     except ValueError as error:
         raise CommandError(str(error)) from None
-    things = [subject(target, seed) for target in targets] or _what_is_written_here()
+    things = [thing for target in targets for thing in subjects(target, seed)] or _what_is_written_here()
     dtypes = [t for t in DTYPES if any(t in of_place for of_place in asked.values())]
 
     lines = console(stderr=json_file == "-")

@@ -135,3 +135,8 @@ def test_a_mismatch_is_raised_with_the_table():
         REPORT.raise_on_mismatch()
     assert str(raised.value) == str(REPORT)
     Report("", (row(),)).raise_on_mismatch()
+
+
+def test_a_notebook_shows_the_picture():
+    pytest.importorskip("matplotlib")
+    assert REPORT.plot()._repr_svg_().startswith("<svg")

@@ -206,7 +206,7 @@ def judging(monkeypatch):
 
         monkeypatch.setattr(verify_module, "console", opened)
         monkeypatch.setattr(subjects_module, "subjects", lambda: map(thing, names))
-        monkeypatch.setattr(verify_module, "subject", lambda target, seed: thing(target))
+        monkeypatch.setattr(verify_module, "subjects", lambda target, seed: [thing(target)])
         monkeypatch.setattr(verify_module.devices, "available", lambda: [CPU, CUDA])
         monkeypatch.setattr(verify_module, "dtypes_of", {CPU: FLOATS, CUDA: FLOATS[1:]}.__getitem__)
         lines.asked = asked
