@@ -1,5 +1,6 @@
 """The forward mode: Jacobian-vector products by the candidate's own rule, as `jvp` of an autograd.Function."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ def judge_forward_mode(
         ts, xs = given[: len(places)], list(given[len(places) :])
         found: dict[str, Any] = {}
         for t, i in zip(ts, places, strict=True):
-            with torch.no_grad(), forward_ad.dual_level():
+            with torch.no_grad(), warnings.catch_warnings(), forward_ad.dual_level():
+                warnings.simplefilter("ignore", DeprecationWarning)  # torch's forward mode uses what it has deprecated
                 set_seed(device_of(xs), candidate.seed)
                 dual = [forward_ad.make_dual(x, t) if j == i else x for j, x in enumerate(rounded(xs, t.dtype))]
                 for name, out in candidate.named(through(*dual)).items():

@@ -471,7 +471,6 @@ def dual(factor):
     return Dual
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_the_forward_mode():
     inputs = X, X.flip(0) + 1
     right, wrong = (crosscheck(dual(f), inputs=inputs, twin=torch.mul, method="forward") for f in (1.0, WRONG))
