@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
-from crosscheck.arguments import Outs
-from crosscheck.kinds import refuse
-from crosscheck.trees import Missing
+from crosscheck.form.arguments import Outs
+from crosscheck.form.kinds import refuse
+from crosscheck.form.trees import Missing
 from crosscheck.verdict.precision import DTYPES, distance, is_floating, norm, rounded, widened
 
 
@@ -277,7 +277,7 @@ class Candidate:
             return
         functions, is_reached = _functions_in(outs, leaves)
         transparent = {function for function in functions if function.__module__ == "torch.utils.checkpoint"}
-        transparent |= {function for function in functions if function.__module__ == "crosscheck.through_jax"}
+        transparent |= {function for function in functions if function.__module__ == "crosscheck.form.through_jax"}
         is_own = bool(functions & self.own - transparent)
         if is_own or (self.what == "forward" and functions - transparent and not is_reached):
             names = " and ".join(sorted(function.__name__ for function in (functions & self.own or functions)))

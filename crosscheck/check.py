@@ -17,9 +17,9 @@ from crosscheck.candidate import Candidate, device_of
 from crosscheck.cause.alternatives import gather
 from crosscheck.cause.diagnosis import Diagnosis, constant_factor, explain_alone
 from crosscheck.complex_numbers import in_complex_numbers
-from crosscheck.forms import Form, form_of
+from crosscheck.form.forms import Form, form_of
+from crosscheck.form.kinds import REAL, as_real, is_complex, refuse
 from crosscheck.forward_mode import judge_forward_mode
-from crosscheck.kinds import REAL, as_real, is_complex, refuse
 from crosscheck.report import Report
 from crosscheck.row import CHANGED, NOT_JUDGED, Row
 from crosscheck.second_order import NotDifferentiableTwice, of_second_order

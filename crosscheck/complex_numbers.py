@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from crosscheck.kinds import COMPLEX
+from crosscheck.form.kinds import COMPLEX
 from crosscheck.report import Report
 from crosscheck.row import Row
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crosscheck.arguments import Outs
 from crosscheck.candidate import Candidate, as_tuple
+from crosscheck.form.arguments import Outs
 from crosscheck.verdict.precision import is_floating
 
 Flat = Callable[..., Sequence[Any]]

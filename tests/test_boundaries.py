@@ -130,6 +130,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 # A package that loads its names late stands above all that it offers.
 ROOMS = {
     "manual_bp.rules": {"manual_bp._limits"},
+    "crosscheck.form": {"crosscheck.verdict.precision"},
     "crosscheck.verdict": {"crosscheck.candidate", "crosscheck.report", "crosscheck.row"},
     "crosscheck.cause": {"crosscheck.candidate", "crosscheck.row", "crosscheck.verdict.precision"},
 }

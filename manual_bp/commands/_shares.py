@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from crosscheck import Report
-from crosscheck.kinds import REAL
+from crosscheck.form.kinds import REAL
 from crosscheck.row import Row, dtype_name
 
 

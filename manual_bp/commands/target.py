@@ -19,8 +19,8 @@ from torch.autograd import Function
 
 import crosscheck
 import manual_bp
-from crosscheck import trees
-from crosscheck.kinds import is_array
+from crosscheck.form import trees
+from crosscheck.form.kinds import is_array
 from manual_bp.commands import CommandError
 from manual_bp.commands._subject import Subject
 

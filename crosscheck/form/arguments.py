@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from crosscheck.kinds import NUMBER, TORCH, as_real, handed, is_array, is_complex, is_number, kind_of
-from crosscheck.trees import leaves, rebuilt
+from crosscheck.form.kinds import NUMBER, TORCH, as_real, handed, is_array, is_complex, is_number, kind_of
+from crosscheck.form.trees import leaves, rebuilt
 from crosscheck.verdict.precision import is_floating
 
 COMPILED = "_orig_mod."  # before the names of a compiled module's parameters

@@ -97,6 +97,6 @@ def test_trees_and_options():
 
 
 def test_without_jax_its_extra_is_named(monkeypatch):
-    monkeypatch.setattr("crosscheck.through_jax.find_spec", lambda name: None)
+    monkeypatch.setattr("crosscheck.form.through_jax.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"^jax is not installed: pip install 'manual-bp\[jax\]'$"):
         crosscheck(custom(1.0), inputs=(X, W), twin=twin)

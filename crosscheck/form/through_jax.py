@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from crosscheck.arguments import Arguments, Outs
-from crosscheck.kinds import JAX, as_real, handed, is_complex, is_number
-from crosscheck.trees import leaves, rebuilt
+from crosscheck.form.arguments import Arguments, Outs
+from crosscheck.form.kinds import JAX, as_real, handed, is_complex, is_number
+from crosscheck.form.trees import leaves, rebuilt
 from crosscheck.verdict.precision import is_floating
 
 

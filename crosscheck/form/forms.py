@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.func import functional_call
 
-from crosscheck.arguments import COMPILED, Arguments, Outs
-from crosscheck.kinds import JAX, TORCH, as_real, handed, is_complex, is_number, kind_of, refuse
-from crosscheck.through_jax import through_jax
-from crosscheck.trees import Missing, aligned, holds, leaves, rebuilt
+from crosscheck.form.arguments import COMPILED, Arguments, Outs
+from crosscheck.form.kinds import JAX, TORCH, as_real, handed, is_complex, is_number, kind_of, refuse
+from crosscheck.form.through_jax import through_jax
+from crosscheck.form.trees import Missing, aligned, holds, leaves, rebuilt
 from crosscheck.verdict.precision import is_floating, rounded
 
 Flat = Callable[..., Outs]

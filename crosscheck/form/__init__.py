@@ -1,0 +1,1 @@
+"""What is handed in, in every form, as functions of flat tensors."""
