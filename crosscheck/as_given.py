@@ -46,7 +46,8 @@ class AsGiven:
     def _row(self, row: Row) -> Row:
         own = self.dtypes[list(self.candidate.names).index(row.name)] or row.dtype
         finer = unit_roundoff(row.dtype) / unit_roundoff(own)
-        verdict = f"{row.verdict}, as given"
+        to = row.budget * unit_roundoff(row.dtype)
+        verdict = f"{row.verdict}, as given, where errors of {to:.1g} of it are rounding" if row.ok else row.verdict
         return replace(row, dtype=own, error=row.error * finer, budget=row.budget * finer, verdict=verdict)
 
     def _are_coarsest(self, given: Sequence[Any]) -> bool:

@@ -1,7 +1,7 @@
 """What is judged, as the judge takes it: two functions from (*grad_outs, *inputs) to tensors by name."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +39,9 @@ class Candidate:
     by_design: set[str] = field(default_factory=set)  # inputs that the truth changes, too, or that may be changed
     may_change: frozenset[str] = frozenset()  # the latter: then they are no leaves of autograd's
     complex_outs: set[str] = field(default_factory=set)
-    explicit: bool = True  # whether the judged inputs are those that require grad; else None stands for a constant
+    floating_outs: set[str] = field(default_factory=set)
+    materialize: bool = False  # whether a gradient of its own that is None is a zero
+    explicit: Collection[int] | None = None  # of which judged inputs it was said; for others None stands for a constant
     left_out: set[str] = field(default_factory=set)  # inputs for which backward has None, and may
     fixed: set[int] = field(default_factory=set)  # outs of an autograd.Function that it does not differentiate
     trusted: set[str] | None = None  # names of autograd.Functions in the truth, once it was looked for them
@@ -66,11 +68,26 @@ class Candidate:
 
     def named(self, outs: Any) -> dict[str, Any]:
         """The floating-point outs by name; the others have no error to measure."""
+        pairs = zip(self._names_in(outs), as_tuple(outs), strict=True)
+        return {name: x for name, x in pairs if is_floating(x) or name in self.floating_outs}
+
+    def _names_in(self, outs: Any) -> Sequence[str]:
+        """The truth's names of outs: where the two have not the same, by their places; but a dict is by its keys."""
         flat = as_tuple(outs)
-        own = getattr(outs, "names", None) or _numbered(len(flat), isinstance(outs, tuple | list))
-        names = self.out_names if len(self.out_names) == len(flat) else own
-        pairs = zip(names, flat, strict=True)
-        return {name: x for name, x in pairs if is_floating(x) or not isinstance(x, Tensor | None)}
+        own: Sequence[str] = getattr(outs, "names", ()) or _numbered(len(flat), isinstance(outs, tuple | list))
+        are_keys = any("['" in name for name in (*own, *self.out_names))
+        places = [i for i, x in enumerate(flat) if x is not None or len(self.out_names) == len(own)]
+        if are_keys or len(self.out_names) != len(places):
+            return own
+        names = list(own)
+        for i, name in zip(places, self.out_names, strict=True):
+            names[i] = name
+        return names
+
+    def _in_order_of(self, outs: Any, grads_out: Sequence[Any]) -> list[Any]:
+        """grad_out for each of the outs, by their names."""
+        by_name = dict(zip(self.names_of_outs, grads_out, strict=True))
+        return [by_name.get(name) for name in self._names_in(outs)]
 
     def tried(self, inputs: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Any, ...]:
         """What the truth returns. Raises TypeError unless autograd can go through it in float64, from any state."""
@@ -86,8 +103,8 @@ class Candidate:
                 f"{error}: give a twin in torch's own operations"
             ) from error
         self.by_design |= {n for n, x, y in zip(self.names, widened(inputs), xs, strict=True) if _has_changed(x, y)}
-        if not self.explicit:
-            self.judged = [i for i in self.judged if self.names[i] not in self.by_design] or self.judged
+        stay = [i for i in self.judged if self._is_explicit(i) or self.names[i] not in self.by_design]
+        self.judged = stay or self.judged
         self.check(outs)
         self.outs = len(outs)
         numbered = zip(self.names_of_outs, outs, strict=True)
@@ -97,6 +114,9 @@ class Candidate:
         if self.through:
             self.fixed = self._not_differentiable(inputs, self.through)
         return outs
+
+    def _is_explicit(self, i: int) -> bool:
+        return self.explicit is None or i in self.explicit
 
     def _outs_watched(self, inputs: Sequence[Any], seed: int) -> tuple[Any, ...]:
         """What the truth returns; remembers what it changes, and whether it hides steps from autograd."""
@@ -117,9 +137,9 @@ class Candidate:
         self.by_design |= {n for n, x, y in zip(self.names, before, changed, strict=True) if _has_changed(x, y)}
         if not _functions_in(outs, ())[0]:  # what is compiled is another function where it is watched
             xs = widened(inputs)
-            with _Stops() as stops:
+            with suppress(Exception), _Stops() as stops:  # what compiles itself may not run while it is watched
                 traced()
-            self.stops = stops.found
+                self.stops = stops.found
         return tuple(out.detach() if isinstance(out, Tensor) else out for out in outs)
 
     def _not_differentiable(self, inputs: Sequence[Any], through: Callable[..., Any]) -> set[int]:
@@ -145,12 +165,10 @@ class Candidate:
     def check(self, outs: Sequence[Any]) -> None:
         """Raises TypeError for what the truth may not return."""
         for out in outs:
-            if out is None:
-                continue
-            if not isinstance(out, Tensor):
-                kind = type(out).__name__
-                raise TypeError(f"{self.what}: expected to return a tensor or a tuple of tensors, got {kind}")
             refuse(f"{self.what}'s result", out)
+        if not _tensors(outs):
+            kinds = ", ".join(sorted({type(out).__name__ for out in outs}))
+            raise TypeError(f"{self.what}: expected to return a tensor or a tree of tensors, got {kinds or 'none'}")
         if not any(map(is_floating, outs)):
             raise TypeError(f"{self.what}: expected to return a floating-point tensor, got none")
 
@@ -181,6 +199,7 @@ class Candidate:
             if function is self.truth and isinstance(outs, Outs):
                 self.out_names = outs.names
                 self.complex_outs = {name for name, z in zip(outs.names, outs.are_complex, strict=True) if z}
+                self.floating_outs = {name for name, x in zip(outs.names, outs, strict=True) if is_floating(x)}
             return as_tuple(outs)
 
     def by_hand(self, *given: Any) -> dict[str, Any]:
@@ -200,9 +219,9 @@ class Candidate:
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
         given_back = list(map(_kept, gradients))
         none = "None: if it is a constant, leave it out of wrt="
-        nones = {self.names[i] for i in self.judged if given_back[i] is None}
-        if not self.explicit and len(nones) < len(self.judged):
-            self.left_out |= nones
+        nones = [i for i in self.judged if given_back[i] is None]
+        if len(nones) < len(self.judged):
+            self.left_out |= {self.names[i] for i in nones if not self._is_explicit(i)}
         for i in self.judged:
             if self.names[i] not in self.left_out:
                 values[self.names[i]] = Missing(none) if given_back[i] is None else given_back[i]
@@ -220,11 +239,11 @@ class Candidate:
             out = self.forward(*xs)
             self._watch(before, given, "forward")
             set_seed(device, self.seed)
-            gradients = self.backward(tuple(map(_like, grads_out, out)), out, *xs)
+            gradients = self.backward(tuple(map(_like, self._in_order_of(out, grads_out), out)), out, *xs)
             self._watch(before, given, "backward")
         if not self.with_graph:
             return out, gradients
-        return Outs(map(_detached, out), out.names, out.returned), [_detached(gradient) for gradient in gradients]
+        return out.having(map(_detached, out)), [_detached(gradient) for gradient in gradients]
 
     def _through(self, through: Callable[..., Any], grads_out: Sequence[Any], xs: list[Any]) -> dict[str, Tensor]:
         """By autograd through the candidate's own backward, as torch itself calls it."""
@@ -234,15 +253,55 @@ class Candidate:
         with torch.enable_grad(), _without_tritons_bfloat16(dtype_of(xs)):
             inner = [x.clone() if name in self.may_change else x for name, x in zip(self.names, xs, strict=True)]
             out = through(*inner)
-            gradients = gradients_of(out, grads_out, [xs[i] for i in self.judged])
+            wanted = [xs[i] for i in self.judged]
+            grads = self._in_order_of(out, grads_out)
+            try:
+                gradients: list[Any] = gradients_of(out, grads, wanted, materialize_grads=self.materialize)
+            except RuntimeError as error:
+                if "returned an invalid gradient" in str(error):
+                    gradients = [Missing(str(error).partition("\n")[0]) for _ in wanted]
+                elif "incompatible with .grad()" in str(error):
+                    gradients = [None for _ in wanted]
+                else:
+                    raise
+        if any(gradient is None for gradient in gradients):
+            gradients = self._by_accumulation(through, grads_out, xs, gradients)
         values = {name: _kept(_detached(value)) for name, value in self.named(out).items()}
         return values | {self.names[i]: _kept(gradient) for i, gradient in zip(self.judged, gradients, strict=True)}
+
+    def _by_accumulation(
+        self, through: Callable[..., Any], grads_out: Sequence[Any], xs: Sequence[Any], gradients: Sequence[Any]
+    ) -> list[Any]:
+        """What is in `.grad` after out.backward(), for those that autograd has no gradient of.
+
+        So it is where a backward calls backward() itself. What that leaves in other tensors is taken away again.
+        """
+        fresh = [_copied(x) for x in xs]
+        for i in self.judged:
+            fresh[i].requires_grad_()
+        set_seed(device_of(xs), self.seed)
+        with torch.enable_grad():
+            out = through(*fresh)
+            pairs = [(o, g) for o, g in zip(out, self._in_order_of(out, grads_out), strict=True) if g is not None]
+            pairs = [(o, g.to(o.dtype)) for o, g in pairs if isinstance(o, Tensor) and o.requires_grad]
+            leaves = {node.variable for node in _nodes(out) if hasattr(node, "variable")}
+            before = [(leaf, leaf.grad) for leaf in leaves if not any(leaf is x for x in fresh)]
+            try:
+                if pairs:
+                    torch.autograd.backward([o for o, _ in pairs], [g for _, g in pairs])
+            except RuntimeError:
+                return list(gradients)
+            finally:
+                for leaf, grad in before:
+                    leaf.grad = grad
+        found = [fresh[i].grad for i in self.judged]
+        return [one if one is not None else other for one, other in zip(gradients, found, strict=True)]
 
     def _watch(self, before: Sequence[Sequence[Any]], after: Sequence[Any], by: str) -> None:
         """Remember what is no longer as it was."""
         for copies in before:
             for name, x, y in zip((*self.grads_out_names, *self.names), copies, after, strict=True):
-                if name not in self.by_design and _has_changed(x, y):
+                if name not in self.by_design | self.may_change and _has_changed(x, y):
                     self.changed.setdefault(name, by)
 
     def by_autograd(self, *given: Any) -> dict[str, Tensor]:
@@ -261,7 +320,7 @@ class Candidate:
             gradients = gradients_of(out, kept, leaves, materialize_grads=True)
         except RuntimeError as error:
             raise self._opaque(f"it raises in {dtype_of(xs)}: {error}") from error
-        values = {name: value.detach() for name, value in self.named(out).items()} if self.values else {}
+        values = {name: _detached(value) for name, value in self.named(out).items()} if self.values else {}
         of_inputs = {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
         return values | {name: gradient for name, gradient in of_inputs.items() if name not in self.left_out}
 
@@ -330,7 +389,7 @@ def _without_tritons_bfloat16(dtype: torch.dtype) -> Iterator[None]:
 
 def _are_about(ones: Sequence[Any], others: Sequence[Any], share: float) -> bool:
     """Whether they are the same but for rounding, up to this share of them."""
-    pairs = [(x.double(), y.double()) for x, y in zip(ones, others, strict=True) if x is not None and y is not None]
+    pairs = [(x.double(), y.double()) for x, y in zip(ones, others, strict=True) if isinstance(x, Tensor)]
     return all(distance(x, y) <= share * norm(y) for x, y in pairs)  # double: a mask has no difference
 
 
@@ -368,6 +427,18 @@ def _functions_in(outs: Sequence[Any], leaves: Sequence[Tensor]) -> tuple[set[An
                     free.add(before)
                 nodes += [before] * is_new
     return found, any(getattr(node, "variable", None) is leaf for node in free for leaf in leaves)
+
+
+def _nodes(outs: Sequence[Any]) -> Iterator[Any]:
+    """Of the graph behind these."""
+    nodes = [out.grad_fn for out in _tensors(outs) if out.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        yield node
+        fresh = {before for before, _ in node.next_functions if before is not None} - seen
+        seen |= fresh
+        nodes += fresh
 
 
 def set_seed(device: torch.device, seed: int) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from crosscheck.cause.alternatives import gather
 from crosscheck.cause.diagnosis import Diagnosis, constant_factor, explain_alone
 from crosscheck.complex_numbers import in_complex_numbers
 from crosscheck.form.forms import Form, form_of
-from crosscheck.form.kinds import REAL, as_real, is_complex, refuse
+from crosscheck.form.kinds import REAL, as_real, is_complex, kind_of, refuse
 from crosscheck.forward_mode import judge_forward_mode
 from crosscheck.report import Report
 from crosscheck.row import CHANGED, NOT_JUDGED, Row
@@ -85,20 +85,33 @@ def crosscheck(
     each input that was changed in place.
 
     Raises TypeError where no input can be judged, or a function does not take or return what it should, and for what
-    would be judged by its own backward; ValueError for names that are unknown, too few, or the same, for a method or an
-    order that is unknown, or a method beside a twin, and for digits below 1. What the functions raise in every dtype is
+    would be judged by its own backward; ValueError for names that are unknown, too few, or the same, for an unknown
+    method or order, for "taylor" beside a twin, and for digits below 1. What the functions raise in every dtype is
     raised here; a dtype in which only the candidate does is left out and noted. Random state, grad mode and the inputs
     are left as they were.
     """
-    _check(order, method, digits, twin is not None)
-    form = form_of(forward, backward, inputs, twin, options or {}, [wrt] if isinstance(wrt, str) else wrt, names)
+    _check(order, method, digits, seed, twin is not None)
+    form = form_of(
+        forward,
+        backward,
+        inputs,
+        twin,
+        {} if options is None else options,
+        [wrt] if isinstance(wrt, str) else wrt,
+        names,
+        method,
+    )
+    if form.is_jax and (order == 2 or method == "forward"):
+        raise ValueError("order: expected 1, and no method 'forward': of JAX's functions the backward alone is judged")
+    if form.method == "taylor" and order == 2:
+        raise ValueError("order: expected 1 without a twin in torch, for Taylor's expansion judges no more, got 2")
     allowed = _allowed(may_change, form.arguments.names)
     if method == "forward" and form.through is None:
         raise ValueError("method: expected an op that has a forward mode, without a backward, for 'forward'")
     candidate = Candidate(
         form.forward, form.backward, form.truth, form.arguments.names, form.judged,
         form.has_twin or form.through is not None, seed, form.through, set(form.own), explicit=form.explicit,
-        by_design=allowed, may_change=frozenset(allowed),
+        may_change=frozenset(allowed),
     )  # fmt: skip
     dtypes, method = _real(dtypes), method or form.method
     with _isolated(form.device):
@@ -117,10 +130,16 @@ def crosscheck(
         if order == 2:
             report = _with_second_order(report, candidate, grad_outs, form.leaves, dtypes, seed, digits)
     floating = [i for i in (*form.arguments.of_inputs, *form.arguments.of_parameters) if is_floating(form.leaves[i])]
-    why = "does not require grad" if candidate.explicit else f"{candidate.what} changes it in place"
-    why = "not in wrt" if wrt is not None else why
-    report = _completed(report, candidate, {candidate.names[i]: why for i in floating if i not in candidate.judged})
+    constants = {candidate.names[i]: _why(i, form, candidate, wrt) for i in floating if i not in candidate.judged}
+    report = _completed(report, candidate, constants)
     return in_complex_numbers(report, _complex_names(form, candidate))
+
+
+def _why(i: int, form: Form, candidate: Candidate, wrt: Sequence[str] | None) -> str:
+    """Why an input is not judged."""
+    if wrt is not None:
+        return "not in wrt"
+    return f"{candidate.what} changes it in place" if i in form.judged else "does not require grad"
 
 
 def _judged(
@@ -167,18 +186,28 @@ def _with_second_order(
     return replace(report, rows=(*report.rows, *rows), notes=(*report.notes, *(f"order 2: {n}" for n in found.notes)))
 
 
-def _check(order: int, method: str | None, digits: int | None, has_twin: bool) -> None:
+def _check(order: int, method: str | None, digits: int | None, seed: int, has_twin: bool) -> None:
+    if not _is_whole(seed) or not -(2**62) < seed < 2**62:
+        raise TypeError(f"seed: expected a whole number of at most 62 bits, got {type(seed).__name__}")
     if method not in (None, "taylor", "forward") or (method == "taylor" and has_twin):
         raise ValueError(f"method: expected None, 'forward', or 'taylor' without a twin, got {method!r}")
     beside = f" beside method={method!r}" if method else ""
-    if digits is not None and (not isinstance(digits, int) or isinstance(digits, bool) or digits < 1 or method):
+    if digits is not None and (not _is_whole(digits) or digits < 1 or method):
         raise ValueError(f"digits: expected a whole number from 1, without a method, got {digits!r}{beside}")
-    if order not in (1, 2) or (order == 2 and method):
-        raise ValueError(f"order: expected 1, or 2 without a method, got {order!r}{beside}")
+    if not _is_whole(order) or order not in (1, 2) or (order == 2 and method):
+        got = order if _is_whole(order) else type(order).__name__
+        raise ValueError(f"order: expected 1, or 2 without a method, got {got}{beside}")
+
+
+def _is_whole(x: object) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool)
 
 
 def _allowed(may_change: Sequence[str] | str, names: Sequence[str]) -> set[str]:
-    allowed = {may_change} if isinstance(may_change, str) else set(may_change)
+    several = [may_change] if isinstance(may_change, str) else may_change
+    if not isinstance(several, Iterable) or not all(isinstance(name, str) for name in several):
+        raise TypeError(f"may_change: expected names of inputs, as ('x',), got {type(may_change).__name__}")
+    allowed = set(several)
     if unknown := allowed - set(names):
         raise ValueError(
             f"may_change: expected names of inputs, some of {', '.join(names)}, got {sorted(unknown)[0]!r}"
@@ -191,13 +220,16 @@ def _real(dtypes: Sequence[torch.dtype] | torch.dtype | None) -> list[torch.dtyp
     if dtypes is None:
         return None
     several = [dtypes] if isinstance(dtypes, torch.dtype) else dtypes
+    if not isinstance(several, Iterable):
+        raise TypeError(f"dtypes: expected some of torch's, as [torch.float32], got {several!r}")
     return list(dict.fromkeys(REAL.get(t, t) for t in several))
 
 
 def _complex_names(form: Form, candidate: Candidate) -> set[str]:
     """The names of what is complex: of inputs, and of outs."""
     of_inputs = {name for name, z in zip(form.arguments.names, form.arguments.are_complex, strict=True) if z}
-    return of_inputs | candidate.complex_outs
+    names = of_inputs | candidate.complex_outs | {f"grad_{name}" for name in candidate.complex_outs}
+    return names | {f"{name}, order 2" for name in names}
 
 
 def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str]) -> Report:
@@ -218,7 +250,8 @@ def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str
     trusted = [
         f"{candidate.what}: goes through {n}, whose backward is trusted" for n in sorted(candidate.trusted or ())
     ]
-    design = [f"{name}: changed in place by {candidate.what}, as it may be" for name in sorted(candidate.by_design)]
+    design = [f"{name}: changed in place by {candidate.what}" for name in sorted(candidate.by_design)]
+    design += [f"{name}: may be changed in place" for name in sorted(candidate.may_change)]
     notes = (*report.notes, *trusted, *design)
     return replace(report, rows=(*report.rows, *changed), notes=notes, unjudged=unjudged)
 
@@ -257,6 +290,13 @@ def compare(
         if not isinstance(tensors, Mapping):
             raise TypeError(f"{what}: expected a mapping, as in {{'x': grad_x}}, got {type(tensors).__name__}")
     complex_names = {name for name, x in expected.items() if is_complex(x)}
+    for what, tensors in (("manual", manual), ("oracle", oracle)):
+        for name, x in tensors.items():
+            if name in expected and kind_of(x) and is_complex(x) != is_complex(expected[name]):
+                one, other = ("complex", "real") if is_complex(x) else ("real", "complex")
+                raise ValueError(
+                    f"{what}[{name!r}]: expected {other} numbers, as in expected[{name!r}], got {one} ones"
+                )
     manual, expected, oracle = ({name: as_real(x) for name, x in of.items()} for of in (manual, expected, oracle))
     if not expected:
         raise ValueError("expected: expected at least one tensor by its name, as in {'x': grad_x}, got none")

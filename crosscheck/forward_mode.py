@@ -60,11 +60,9 @@ def judge_forward_mode(
         raise TypeError(
             f"forward: expected a forward mode, as Function.jvp, got {type(error).__name__}: {error}"
         ) from error
-    names = [f"{name} by {candidate.names[i]}" for i in places for name in candidate.out_names or ("out",)]
-    by_place = {name: len(places) + i for i in places for name in names if name.endswith(f" by {candidate.names[i]}")}
     return judge(
         by_hand, by_autograd, (*tangents, *inputs), title=title, dtypes=dtypes, seed=seed, grads_out=len(tangents),
-        places=by_place,
+        places={f"moved: {candidate.names[i]}": len(places) + i for i in places},
     )  # fmt: skip
 
 

@@ -98,7 +98,12 @@ class Report:
     def coverage(self) -> str:
         """What was judged, and what was not, by its name and reason."""
         judged = [row.name for row in highest(self.rows) if not row.verdict.startswith(NOT_JUDGED)]
-        reasons = {row.name: row.verdict.removeprefix(f"{NOT_JUDGED}: ") for row in highest(self.not_judged)}
+        reasons = {
+            f"{row.name} at {dtype_name(row.dtype)}" if row.name in judged else row.name: row.verdict.removeprefix(
+                f"{NOT_JUDGED}: "
+            )
+            for row in highest(self.not_judged)
+        }
         unjudged = [f"{name} ({reason})" for name, reason in {**reasons, **self.unjudged}.items()]
         said = [f"judged in {_listed(judged)}"] * bool(judged) + [f"not in {', '.join(unjudged)}"] * bool(unjudged)
         return ", ".join(said) or NOT_JUDGED

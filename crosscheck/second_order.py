@@ -34,7 +34,7 @@ def of_second_order(of: Candidate) -> Candidate:
     floating = [len(of.names) + i for i in range(of.outs) if i not in of.fixed]
     return Candidate(
         own, None, _gradients(of, of.truth, is_candidate=False), names, [*of.judged, *floating], True, of.seed, own,
-        set(of.own),
+        set(of.own), materialize=True,
     )  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def _named(of: Candidate, gradients: Sequence[Any], is_candidate: bool) -> Outs:
     if any(g.grad_fn is not None and g.grad_fn.name() == "torch::autograd::Error" for g in tensors):
         raise NotDifferentiableTwice("its backward is marked once_differentiable")
     kept = [g if wanted or not isinstance(g, Tensor) else g.detach() for g in gradients]
-    return Outs(kept, [f"gradient of {of.names[i]}" for i in of.judged])
+    names = [f"gradient of {of.names[i]}" for i in of.judged]
+    return Outs(kept, names, [False] * len(names))
 
 
 def _with_grad(x: Tensor) -> Tensor:

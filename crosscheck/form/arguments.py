@@ -18,11 +18,14 @@ class Outs(tuple[Any, ...]):
     """The leaves of what a function returns, their names, and what it returned itself."""
 
     names: tuple[str, ...]
+    are_complex: tuple[bool, ...]
     returned: Any
 
-    def __new__(cls, values: Iterable[Any], names: Sequence[str], returned: Any = None) -> "Outs":
+    def __new__(
+        cls, values: Iterable[Any], names: Sequence[str], are_complex: Sequence[bool], returned: Any = None
+    ) -> "Outs":
         outs = super().__new__(cls, values)
-        outs.names, outs.returned = tuple(names), returned
+        outs.names, outs.are_complex, outs.returned = tuple(names), tuple(are_complex), returned
         return outs
 
     @classmethod
@@ -30,11 +33,11 @@ class Outs(tuple[Any, ...]):
         """The leaves of it. numbers: whether Python's numbers may be judged, too, as beside arrays."""
         named = leaves(returned, "out", is_number)
         values = (x if kind_of(x) == NUMBER and not numbers else as_real(x) for x in named.values())
-        return cls(values, tuple(named), returned)
+        return cls(values, tuple(named), [is_complex(x) for x in named.values()], returned)
 
-    @property
-    def are_complex(self) -> list[bool]:
-        return [is_complex(x) for x in leaves(self.returned, "out", is_number).values()]
+    def having(self, values: Iterable[Any]) -> "Outs":
+        """The same with other values."""
+        return Outs(values, self.names, self.are_complex, self.returned)
 
 
 class Arguments:
@@ -50,11 +53,10 @@ class Arguments:
     ) -> None:
         self.inputs, self.input_names = tuple(inputs), tuple(names)
         self.options = dict(options)
-        self.parameters = dict(module.named_parameters()) if module else {}
-        self.buffers = dict(module.named_buffers()) if module else {}
+        self.parameters, self.buffers = _parameters(module), _buffers(module)
         self.counts = [len(leaves(x, "", is_number)) for x in self.inputs]
         named = [pair for x, name in zip(inputs, names, strict=True) for pair in leaves(x, name, is_number).items()]
-        named += [(name.removeprefix(COMPILED), x) for of in (self.parameters, self.buffers) for name, x in of.items()]
+        named += [*self.parameters.items(), *self.buffers.items()]
         named += [pair for name, x in options.items() for pair in leaves(x, name, is_number).items()]
         self.names = tuple(name for name, _ in named)
         self.given = [value for _, value in named]
@@ -63,16 +65,17 @@ class Arguments:
         self.of_inputs = range(sum(self.counts))
         self.of_parameters = range(self.of_inputs.stop, self.of_inputs.stop + len(self.parameters))
 
-    def judged(self, wrt: Sequence[str] | None) -> tuple[list[int], bool]:
-        """The places of the leaves that are judged, and whether that was said of them, by `wrt` or requires_grad."""
+    def judged(self, wrt: Sequence[str] | None) -> tuple[list[int], list[int]]:
+        """The places of the leaves that are judged, and of which of them that was said, by `wrt` or requires_grad."""
         if wrt is not None:
-            return sorted({place for name in wrt for place in self._places(name)}), True
+            wanted = sorted({place for name in wrt for place in self._places(name)})
+            return wanted, wanted
         arrays = [i for i in self.of_inputs if self._is_floating(i) and self.kinds[i] != NUMBER]
         own = [i for i in self.of_parameters if self._is_floating(i) and self.given[i].requires_grad]
         if not arrays and not own:
-            return [i for i in self.of_inputs if self.kinds[i] == NUMBER], False
+            return [i for i in self.of_inputs if self.kinds[i] == NUMBER], []
         asked = [i for i in arrays if getattr(self.given[i], "requires_grad", False)]
-        return (asked or arrays) + own, bool(asked)
+        return (asked or arrays) + own, asked + own
 
     def _is_floating(self, i: int) -> bool:
         value = self.given[i]
@@ -128,6 +131,21 @@ class Handed:
     parameters: dict[str, Any]
     buffers: dict[str, Any]
     options: dict[str, Any]
+
+
+def without_compiled(name: str) -> str:
+    """The name of a parameter in a module that is compiled, or has one inside, as it was before."""
+    return name.replace(COMPILED, "")
+
+
+def _parameters(module: nn.Module | None) -> dict[str, Tensor]:
+    named = [] if module is None else module.named_parameters()
+    return {without_compiled(name): x for name, x in named}
+
+
+def _buffers(module: nn.Module | None) -> dict[str, Tensor]:
+    named = [] if module is None else module.named_buffers()
+    return {without_compiled(name): x for name, x in named}
 
 
 def _real(value: Any) -> Any:

@@ -3,8 +3,10 @@
 A function, an autograd.Function, an op, a module, NumPy's or JAX's functions: each becomes `function(*leaves) -> Outs`.
 """
 
+import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +16,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.func import functional_call
 
-from crosscheck.form.arguments import COMPILED, Arguments, Outs
+from crosscheck.form.arguments import Arguments, Outs, without_compiled
 from crosscheck.form.kinds import JAX, TORCH, as_real, handed, is_complex, is_number, kind_of, refuse
-from crosscheck.form.through_jax import through_jax
+from crosscheck.form.through_jax import in_precision_of, through_jax
 from crosscheck.form.trees import Missing, aligned, holds, leaves, rebuilt
 from crosscheck.verdict.precision import is_floating, rounded
 
@@ -34,7 +36,7 @@ class Form:
     arguments: Arguments
     leaves: list[Any]
     judged: list[int]
-    explicit: bool
+    explicit: list[int]
     forward: Flat
     backward: Callable[..., list[Any]] | None
     through: Flat | None
@@ -43,6 +45,7 @@ class Form:
     has_twin: bool
     title: str
     method: str | None
+    is_jax: bool
 
     @property
     def device(self) -> torch.device:
@@ -58,59 +61,109 @@ def form_of(
     options: Mapping[str, Any],
     wrt: Sequence[str] | None,
     names: Sequence[str] | Mapping[str, str] | None,
+    method: str | None,
 ) -> Form:
     """The form of what was handed in. Raises TypeError and ValueError for what is none, as `crosscheck` says."""
-    if not isinstance(inputs, tuple | list):
-        raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
-    for what, function in (("forward", forward), ("backward", backward), ("twin", twin)):
-        if not callable(function) and not (function is None and what != "forward"):
-            raise TypeError(f"{what}: expected a function, got {type(function).__name__}")
-    is_function = isinstance(backward, type) and issubclass(backward, Function)
-    given: Any = forward
-    op: Any = backward if is_function else given if backward is None else None
-    if op is not None and (twin or (forward if is_function else None)) in (None, op):
+    _check(forward, backward, inputs, twin, options, wrt, names)
+    forward, twin = bound_module(forward), bound_module(twin)
+    op: Any = backward if is_function(backward) else forward if backward is None else None
+    other = twin if twin is not None else forward if is_function(backward) else None
+    if op is not None and (other is None or other is op) and method != "taylor":
         raise TypeError(
             f"twin: expected the same function in torch's own operations, or a backward: without either "
             f"{name_of(op)} would be judged by its own backward"
         )
-    renamed = dict(names) if isinstance(names, Mapping) else {}
-    positional = [*names] if names is not None and not renamed else _names(len(inputs), forward, twin, backward)
+    renamed = names if isinstance(names, Mapping) else {}
+    positional = _names(len(inputs), forward, twin) if names is None or renamed else [*names]
     if len(positional) != len(inputs):
         raise ValueError(f"names: expected {len(inputs)}, one for each input, got {len(positional)}")
-    has_jax = is_jax(forward) or any(kind_of(x) == JAX for t in inputs for x in leaves(t, "", is_number).values())
+    callee = getattr(forward, "apply") if is_function(forward) else forward  # noqa: B009
     module = forward if isinstance(forward, nn.Module) else None
-    arguments = Arguments(inputs, positional, module, options, JAX if has_jax else None)
+    kind = JAX if _is_of_jax(callee, backward, inputs, positional, options) else None
+    arguments = Arguments(inputs, positional, module, options, kind)
     if len({"out", *arguments.names}) <= len(arguments.names):
-        got = ", ".join(arguments.names)
-        raise ValueError(f"names: expected different ones, and none called out, as the result is, got {got}")
+        raise ValueError(
+            f"names: expected different ones, of inputs, parameters and options, and none called out, as the result "
+            f"is, got {', '.join(arguments.names)}"
+        )
     judged, explicit = arguments.judged(wrt)
-    flat_leaves = arguments.leaves(judged)
-    for name, x in zip(arguments.names, flat_leaves, strict=True):
+    for name, x in zip(arguments.names, arguments.given, strict=True):
         refuse(name, x)
     if not judged:
         raise TypeError("inputs: expected at least one of floating-point or complex numbers, got none")
-    if not is_function and not isinstance(forward, type):
-        takes("forward", forward, positional, options)
-    if op is None and backward is not None:
+    flat_leaves = arguments.leaves(judged)
+    takes("forward", callee, positional, options)
+    if op is None:
         takes("backward", backward, ("grad_out", "out", *positional, *arguments.parameters), options)
-    if isinstance(given, type) and issubclass(given, Function):
-        forward = given.apply
-    if backward is None and not has_jax and arguments.has_numbers:
+    if twin is not None and not isinstance(twin, nn.Module):
+        takes("twin", twin, [*positional, *arguments.parameters], options)
+    if backward is None and not kind and arguments.has_numbers:
         raise TypeError("backward: expected a function: NumPy's have none of their own")
-    of_forward = through_jax(forward, arguments) if has_jax and backward is None else forward_of(forward, arguments)
-    through = of_forward if backward is None else forward_of(op.apply, arguments) if is_function else None
+    of_forward = through_jax(callee, arguments) if kind and backward is None else forward_of(callee, arguments)
+    through = of_forward if backward is None else forward_of(op.apply, arguments) if is_function(op) else None
     if twin is None:
-        truth = through_jax(forward, arguments) if has_jax else of_forward
-    elif is_jax(twin) or (has_jax and not _runs(twin_of(twin, arguments, {}), flat_leaves)):
+        truth = through_jax(callee, arguments) if kind else of_forward
+    elif is_jax(twin) or (kind and not _runs(twin_of(twin, arguments, {}), flat_leaves)):
         truth = through_jax(twin, arguments)
     else:
         truth = twin_of(twin, arguments, _namesakes(renamed, arguments, twin))
     return Form(
         arguments, flat_leaves, judged, explicit, of_forward,
         None if op is not None or backward is None else backward_of(backward, arguments), through,
-        frozenset([op] if isinstance(op, type) else []), truth, twin is not None, name_of(backward or op),
-        "taylor" if twin is None and arguments.has_numbers and not has_jax else None,
+        frozenset([op] if is_function(op) else []), truth, twin is not None,
+        name_of(backward if backward is not None else op),
+        "taylor" if twin is None and arguments.has_numbers and not kind else None, bool(kind),
     )  # fmt: skip
+
+
+def _check(forward: Any, backward: Any, inputs: Any, twin: Any, options: Any, wrt: Any, names: Any) -> None:
+    """Raises TypeError and ValueError for what is not of the types that it should be."""
+    if not isinstance(inputs, tuple | list):
+        raise TypeError(f"inputs: expected a tuple, as in (x,), got {type(inputs).__name__}")
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options: expected a dict by keyword, as {{'eps': 1e-5}}, got {type(options).__name__}")
+    for what, function in (("forward", forward), ("backward", backward), ("twin", twin)):
+        if not callable(function) and not (function is None and what != "forward"):
+            raise TypeError(f"{what}: expected a function, got {type(function).__name__}")
+    _are_names("names", names)
+    _are_names("wrt", wrt)
+    if isinstance(names, Mapping) and not isinstance(twin, nn.Module):
+        raise ValueError("names: expected one for each input, got a dict, which is for a module as twin")
+
+
+def is_function(x: Any) -> bool:
+    """Whether it is an autograd.Function."""
+    return isinstance(x, type) and issubclass(x, Function)
+
+
+def _is_of_jax(
+    callee: Any, backward: Any, inputs: Sequence[Any], names: Sequence[str], options: Mapping[str, Any]
+) -> bool:
+    """Whether JAX's arrays are what it takes: it is one of JAX's, is given such, or takes nothing else."""
+    given = [x for t in inputs for x in leaves(t, "", is_number).values()]
+    if is_jax(callee) or any(kind_of(x) == JAX for x in given):
+        return True
+    if backward is not None or "jax" not in sys.modules or isinstance(callee, nn.Module):
+        return False
+    arguments = Arguments(inputs, names, None, options)
+    xs = arguments.leaves(arguments.judged(None)[0])
+    if not arguments.has_numbers and _runs(forward_of(callee, arguments), xs):
+        return False
+    return _runs(through_jax(callee, Arguments(inputs, names, None, options, JAX)), xs)
+
+
+def _are_names(what: str, names: Any) -> None:
+    """Raises TypeError for what are no names."""
+    if names is None:
+        return
+    several = [*names, *names.values()] if isinstance(names, Mapping) else names
+    if isinstance(several, Tensor) or not isinstance(several, Iterable):
+        raise TypeError(f"{what}: expected names, as ['x', 'w'], got {type(names).__name__}")
+    for name in several:
+        if not isinstance(name, str):
+            raise TypeError(f"{what}: expected names, as ['x', 'w'], got one of type {type(name).__name__}")
+    if what == "wrt" and not names:
+        raise ValueError("wrt: expected the name of at least one input, got none")
 
 
 def _names(count: int, *functions: Any) -> tuple[str, ...]:
@@ -130,8 +183,8 @@ def _runs(flat: Flat, xs: Sequence[Any]) -> bool:
 
 def _namesakes(renamed: Mapping[str, str], arguments: Arguments, twin: Any) -> dict[str, str]:
     """By the twin's name of a parameter that of forward's. Raises ValueError for a name that neither has."""
-    own = {*(name.removeprefix(COMPILED) for name in (*arguments.parameters, *arguments.buffers)), *arguments.names}
-    others = {name for name, _ in twin.named_parameters()} if isinstance(twin, nn.Module) else set()
+    own = {*arguments.parameters, *arguments.buffers, *arguments.names}
+    others = {without_compiled(name) for name, _ in twin.named_parameters()} if isinstance(twin, nn.Module) else set()
     for name, other in renamed.items():
         if name not in own or other not in others:
             raise ValueError(
@@ -146,7 +199,7 @@ def name_of(function: Any) -> str:
     if isinstance(function, nn.Module):
         return type(getattr(function, "_orig_mod", function)).__name__
     owner = getattr(function, "__self__", None)
-    if isinstance(owner, type) and issubclass(owner, Function):
+    if isinstance(owner, type) and is_function(owner):
         return owner.__name__
     if schema := schema_of(function):
         return str(schema.name)
@@ -154,8 +207,14 @@ def name_of(function: Any) -> str:
     return name.rpartition("<locals>.")[2].removesuffix(".backward")
 
 
+def bound_module(function: Any) -> Any:
+    """The module whose own forward it is."""
+    owner = getattr(function, "__self__", None)
+    return owner if isinstance(owner, nn.Module) and getattr(function, "__name__", "") == "forward" else function
+
+
 def takes(what: str, function: Any, names: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Raises TypeError for a function that cannot be called so."""
+    """Raises TypeError for a function that cannot be called with so many arguments."""
     try:
         signature = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
     except (TypeError, ValueError):  # a builtin that does not tell
@@ -172,13 +231,15 @@ def takes(what: str, function: Any, names: Sequence[str], options: Mapping[str, 
 
 def forward_of(function: Callable[..., Any], arguments: Arguments) -> Flat:
     """A function, or a module with its parameters, as one of the leaves of what it was given."""
+    of_module = (function.named_parameters, function.named_buffers) if isinstance(function, nn.Module) else ()
+    real = {without_compiled(name): name for named in of_module for name, _ in named()}
 
     def flat(*xs: Any) -> Outs:
-        to = arguments.handed(xs, None)
-        with _precision(arguments.kinds):
+        with _precision(arguments.kinds, xs):
+            to = arguments.handed(xs, None)
             if isinstance(function, nn.Module):
-                own = {**to.parameters, **to.buffers}
-                out = functional_call(function, own, tuple(to.inputs), to.options, tie_weights=True)
+                own = {real[name]: x for name, x in {**to.parameters, **to.buffers}.items()}
+                out = called(function, own, to.inputs, to.options)
             else:
                 out = function(*to.inputs, **to.options)
             return Outs.of(out, numbers=arguments.has_numbers)
@@ -186,14 +247,24 @@ def forward_of(function: Callable[..., Any], arguments: Arguments) -> Flat:
     return flat
 
 
+def called(module: nn.Module, tensors: Mapping[str, Tensor], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """What a copy of the module returns, which has these tensors for its own, also where its backward runs it again."""
+    here = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    try:
+        twin = copy.deepcopy(module, {id(here[name]): x for name, x in tensors.items()})
+    except Exception:  # what cannot be copied has them while it is called
+        return functional_call(module, dict(tensors), tuple(inputs), dict(options), tie_weights=True)
+    return twin(*inputs, **options)
+
+
 def backward_of(function: Callable[..., Any], arguments: Arguments) -> Callable[..., list[Any]]:
     """`backward(grad_out, out, *inputs, *parameters, **options)` as one of leaves, a gradient for each of them."""
     trees = [*arguments.inputs, *arguments.parameters.values()]
-    names = [*arguments.input_names, *(name.removeprefix(COMPILED) for name in arguments.parameters)]
+    names = [*arguments.input_names, *arguments.parameters]
 
     def flat(grads_out: Sequence[Any], outs: Outs, *xs: Any) -> list[Any]:
-        to = arguments.handed(xs, None)
-        with _precision(arguments.kinds):
+        with _precision(arguments.kinds, xs):
+            to = arguments.handed(xs, None)
             named = leaves(outs.returned, "out", is_number).values()
             grads = iter([_like(g, out) for g, out in zip(grads_out, named, strict=True)])
             grad_out = rebuilt(outs.returned, grads, is_number)
@@ -217,6 +288,8 @@ def backward_of(function: Callable[..., Any], arguments: Arguments) -> Callable[
 
 def _each(found: Any, trees: Sequence[Any]) -> Sequence[Any]:
     """A gradient for each of the inputs; that of a single one may come bare, a list of its own too."""
+    if found is None and len(trees) > 1:
+        return [Missing("None in place of a gradient for each")] * len(trees)
     if not isinstance(found, tuple | list):
         return (found,)
     own = trees[0] if len(trees) == 1 else None
@@ -255,9 +328,9 @@ def twin_of(twin: Callable[..., Any], arguments: Arguments, renamed: Mapping[str
             return Outs.of(twin(*to.inputs, *more, **to.options), numbers=False)
         found, positional = {}, dict(enumerate(to.inputs))
         for name, parameter in (*twin.named_parameters(), *twin.named_buffers()):
-            other = renamed.get(name.removeprefix(COMPILED), name.removeprefix(COMPILED))
-            if other in own or COMPILED + other in own:
-                found[name] = own.pop(other if other in own else COMPILED + other)
+            other = renamed.get(without_compiled(name), without_compiled(name))
+            if other in own:
+                found[name] = own.pop(other)
             elif other in by_name:
                 found[name] = positional.pop(by_name[other])
             elif isinstance(parameter, nn.Parameter) and parameter.requires_grad:
@@ -266,7 +339,7 @@ def twin_of(twin: Callable[..., Any], arguments: Arguments, renamed: Mapping[str
                 found[name] = parameter.detach().to(_dtype(xs, parameter))
         if left := [name for name in own if name in arguments.parameters]:
             raise ValueError(_no_namesake(left[0], own[left[0]], dict(twin.named_parameters()), "forward"))
-        return Outs.of(functional_call(twin, found, tuple(positional.values()), to.options), numbers=False)
+        return Outs.of(called(twin, found, list(positional.values()), to.options), numbers=False)
 
     return flat
 
@@ -282,14 +355,8 @@ def _no_namesake(name: str, parameter: Tensor, others: Mapping[str, Any], of: st
     return f"{of}: expected a parameter of the other side for its {name} {list(parameter.shape)}, got {there}: {how}"
 
 
-def _precision(kinds: Sequence[str | None]) -> AbstractContextManager[Any]:
-    """JAX has float64 where it is told to."""
-    if JAX not in kinds:
-        return nullcontext()
-    import jax
-
-    context: AbstractContextManager[Any] = jax.enable_x64(True)
-    return context
+def _precision(kinds: Sequence[str | None], xs: Sequence[Any]) -> AbstractContextManager[Any]:
+    return in_precision_of(xs) if JAX in kinds else nullcontext()
 
 
 def names_of(*functions: Any) -> Iterator[tuple[str, ...]]:
@@ -306,14 +373,13 @@ def parameters_of(function: Any) -> tuple[str, ...]:
     if schema := schema_of(function):
         return tuple(argument.name for argument in schema.arguments if not argument.kwarg_only)
     owner: Any = function if isinstance(function, type) else getattr(function, "__self__", None)
-    is_function = isinstance(owner, type) and issubclass(owner, Function)
     try:
-        signature = inspect.signature(owner.forward if is_function else function)
+        signature = inspect.signature(owner.forward if is_function(owner) else function)
     except (TypeError, ValueError):  # a builtin that does not tell
         return ()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = tuple(p.name for p in signature.parameters.values() if p.kind in positional)
-    has_context = is_function and owner.setup_context is Function.setup_context
+    has_context = is_function(owner) and owner.setup_context is Function.setup_context
     return names[1:] if has_context else names
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crosscheck.verdict.precision import NoPrecision
+
 COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64}
 REAL = {of: real for real, of in COMPLEX.items()}
 TORCH, NUMPY, JAX, NUMBER = "torch", "numpy", "jax", "number"
@@ -23,7 +25,7 @@ def kind_of(value: Any) -> str | None:
     if isinstance(value, np.ndarray | np.generic):
         return NUMPY if value.dtype.kind in "fcbiu" else None
     if isinstance(value, jax.Array if (jax := sys.modules.get("jax")) else ()):
-        return JAX
+        return JAX if getattr(value.dtype, "kind", "?") in "fcbiuV" else None  # no keys of random numbers
     return NUMBER if isinstance(value, float | complex) else None
 
 
@@ -55,34 +57,41 @@ def as_real(value: Any) -> Any:
     elif kind == JAX and not is_complex(value):
         x = torch.utils.dlpack.from_dlpack(value).clone()
     else:
-        x = torch.from_numpy(np.array(value))
+        array = np.array(value)
+        if array.dtype.kind in "fc" and array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
+            raise TypeError(
+                f"expected numbers of float64 at most, got an array of {array.dtype}: hand in .astype(float)"
+            )
+        x = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def handed(x: Any, kind: str | None, is_complex: bool) -> Any:
     """The tensor as what it came as, in its own precision.
 
-    Raises NotImplementedError for a precision that those have not: the dtype is then left out.
+    Raises NoPrecision for a precision that those have not: the dtype is then left out.
     """
     if not isinstance(x, Tensor) or kind is None:
         return x
     if is_complex:
         if x.dtype not in COMPLEX:
-            raise NotImplementedError("complex numbers are judged at complex128 and complex64")
+            raise NoPrecision("complex numbers are judged at complex128 and complex64")
         is_view = x.stride(-1) == 1 and all(stride % 2 == 0 for stride in (*x.stride()[:-1], x.storage_offset()))
         x = torch.view_as_complex(x) if is_view else torch.complex(x[..., 0], x[..., 1])
     if kind == NUMBER:
         if x.dtype not in (torch.float64, torch.complex128):
-            raise NotImplementedError("Python's numbers are float64")
+            raise NoPrecision("Python's numbers are float64")
         return x.item()
     if kind == NUMPY:
         if x.dtype == torch.bfloat16:
-            raise NotImplementedError("NumPy has no bfloat16")
+            raise NoPrecision("NumPy has no bfloat16")
         return x.detach().numpy()
     if kind == JAX:
         import jax
 
-        return jax.dlpack.from_dlpack(x.detach().contiguous()) if x.dim() else jax.numpy.asarray(x.detach().numpy())
+        # What has no dimensions goes by way of one.
+        array = jax.dlpack.from_dlpack(x.detach().contiguous() if x.dim() else x.detach().view(1))
+        return array if x.dim() else array.reshape(())
     return x
 
 

@@ -1,6 +1,7 @@
 """A function of JAX's as one that torch's autograd goes through, by JAX's own derivative or that of a custom_vjp."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from crosscheck.form.arguments import Arguments, Outs
-from crosscheck.form.kinds import JAX, as_real, handed, is_complex, is_number
+from crosscheck.form.kinds import JAX, as_real, handed, is_array, is_complex, is_number
 from crosscheck.form.trees import leaves, rebuilt
 from crosscheck.verdict.precision import is_floating
 
@@ -24,7 +25,7 @@ def through_jax(function: Callable[..., Any], arguments: Arguments) -> Callable[
 
     def flat(*xs: Any) -> Outs:
         places = [i for i, x in enumerate(xs) if is_floating(x)]
-        with jax.enable_x64(True):
+        with in_precision_of(xs):
             handed_in = [handed(x, JAX, z) for x, z in zip(xs, arguments.are_complex, strict=True)]
 
             def of(*parts: Any) -> Any:
@@ -37,9 +38,21 @@ def through_jax(function: Callable[..., Any], arguments: Arguments) -> Callable[
         call = _Call(returned, back)
         outs = Outs.of(returned, numbers=True)
         tensors = _ThroughJax.apply(call, outs, *(xs[i] for i in places))  # type: ignore[no-untyped-call]
-        return Outs(tensors, outs.names, returned)
+        return outs.having(tensors)
 
     return flat
+
+
+def in_precision_of(xs: Sequence[Any]) -> AbstractContextManager[Any]:
+    """JAX has float64 where it is told to: where there is any of it."""
+    import jax
+
+    context: AbstractContextManager[Any] = jax.enable_x64(any(_is_wide(x) for x in xs))
+    return context
+
+
+def _is_wide(x: Any) -> bool:
+    return str(getattr(x, "dtype", "")).removeprefix("torch.") in ("float64", "complex128")
 
 
 def _having(values: Sequence[Any], places: Sequence[int], parts: Sequence[Any]) -> list[Any]:
@@ -67,11 +80,10 @@ class _ThroughJax(Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads_out: Tensor | None) -> tuple[Any, ...]:
-        import jax
 
         call: _Call = ctx.call
         named = leaves(call.returned, "out", is_number).values()
-        with jax.enable_x64(True):
+        with in_precision_of([out for out in named if is_array(out)]):
             grads = [_handed(g, out) for g, out in zip(grads_out, named, strict=True)]
             gradients = call.back(rebuilt(call.returned, iter(grads), is_number))
             return None, None, *(as_real(_conjugate(g)) for g in gradients)

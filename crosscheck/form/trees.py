@@ -1,7 +1,7 @@
 """Lists, tuples, dicts and dataclasses of tensors: their leaves by name, and the same tree of other leaves."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ def children(value: Any) -> dict[str, Any] | None:
 def _with(value: Any, others: Sequence[Any]) -> Any:
     """The same with other children."""
     if isinstance(value, Mapping):
-        made: Any = copy.copy(value)
+        made: Any = copy.copy(value) if isinstance(value, MutableMapping) else {}
         made.update(zip(value, others, strict=True))
         return made
     if is_dataclass(value):
@@ -81,6 +81,10 @@ def aligned(value: Any, other: Any, name: str, is_part: IsPart) -> list[Any]:
     if other is None:
         return [None] * len(leaves(value, name, is_part))
     others = children(other)
+    surplus = [key for key, child in (others or {}).items() if key not in branches and child is not None]
+    if others and surplus:
+        got = Missing(f"a {type(other).__name__} with {surplus[0]} more than {name}")
+        return [got] * len(leaves(value, name, is_part))
     if others is None:
         got = Missing(f"{type(other).__name__}, where {name} is a {type(value).__name__}")
         return [got] * len(leaves(value, name, is_part))

@@ -63,6 +63,7 @@ from crosscheck.verdict.precision import (
     DTYPES,
     FACTOR,
     NEGLIGIBLE,
+    NoPrecision,
     apart,
     distance,
     first,
@@ -199,7 +200,11 @@ class Known:
 
 def raised(failures: Mapping[torch.dtype, Exception], who: str = "it") -> list[str]:
     """What is said of the dtypes in which one side raises."""
-    return [f"{dtype_name(t)}: {NOT_JUDGED}, for {who} raises {type(e).__name__}: {e}" for t, e in failures.items()]
+    return [f"{dtype_name(dtype)}: {NOT_JUDGED}, {_why(error, who)}" for dtype, error in failures.items()]
+
+
+def _why(error: Exception, who: str) -> str:
+    return str(error) if isinstance(error, NoPrecision) else f"for {who} raises {type(error).__name__}: {error}"
 
 
 def _hint_at_known_causes(rows: Iterator[Row]) -> Iterator[Row]:
@@ -468,7 +473,9 @@ def fault_of(m: object, a: Tensor | None, device: torch.device) -> str:
     if a is None:
         return "no such tensor: none of that name was expected"
     if not isinstance(m, Tensor):
-        got = f"a {type(m).__name__} of {len(m)}" if isinstance(m, tuple | list) else repr(m)
+        got = f"a {type(m).__name__} of {len(m)}" if isinstance(m, tuple | list | dict) else repr(m)
+        if "\n" in got or len(got) > 160:
+            got = f"one of type {type(m).__name__}"
         return f"missing: expected a tensor of shape {list(a.shape)}, got {got}"
     if m.shape != a.shape:
         return f"wrong shape: expected {list(a.shape)}, got {list(m.shape)}"

@@ -130,9 +130,28 @@ class Kinks:
         # Of many that are tied only some were ahead of the others: then it is one in every direction, or none.
         if at_inputs and bool((off & jumps).any()):
             proof = self._is_subgradient(name, m, o, budget)
-            if proof.holds:
+            if proof.holds and self._jump_alone(name, m, o, off & ~jumps):
                 return Kink(off, bool(off.all()) and not proof.is_pinned, holds=True)
         return None
+
+    def _jump_alone(self, name: str, m: Tensor, o: Tensor, where: Tensor) -> bool:
+        """Whether some of these elements jump where each is moved by itself: a slip elsewhere is no convention."""
+        own = self.sides.of.places.get(name)
+        if own is None or m.shape != self.sides.inputs[own].shape:
+            return True
+        wide, generator = widened(self.sides.inputs), torch.Generator().manual_seed(self.sides.of.seed)
+        places = where.flatten().nonzero().flatten().cpu()
+        for place in places[torch.randperm(len(places), generator=generator)[:MANY]]:
+            only = torch.zeros_like(o).flatten().index_fill(0, place.to(o.device), 1.0).view_as(o)
+            steps = {own: in_layout_of(wide[own], only.to(wide[own].device) * room(wide[own]))}
+            try:
+                sides = [self.sides.by_autograd(stepped(self.sides.inputs, steps, h))[name] for h in (AT, -AT)]
+            except Exception:  # what raises where it is only moved costs that look
+                continue
+            jump = max(float(((side - o) * only).abs().sum()) for side in sides)
+            if jump < float(((m - o) * only).abs().sum()) / 16:
+                return False
+        return True
 
     def _kink(
         self, name: str, m: Tensor, o: Tensor, budget: float, low: Tensor, high: Tensor, more: float, at_inputs: bool

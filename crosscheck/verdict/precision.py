@@ -14,6 +14,12 @@ NEGLIGIBLE = 2.0**-40  # of the largest number around: what is smaller in float6
 TILE = 16381  # a prime: no row of a tensor is as long
 SMALL = 2**14  # numbers of input up to which many runs more cost little
 Movable = Collection[int]  # the places of those inputs that may be moved
+
+
+class NoPrecision(NotImplementedError):  # noqa: N818 (what it is called is what is said of a dtype)
+    """What numbers come as has not this precision; the text says so."""
+
+
 SPARSE = 64  # times its elements a tensor may span in memory for a copy to span as much
 
 

@@ -30,7 +30,9 @@ from crosscheck.verdict.precision import (
 
 DIRECTIONS = 3
 SINGLE = 24  # numbers that are zeros or tied, at most, that are looked at one by one
-FARTHEST = 2.0**-6  # the first step, as a share of each number: then none changes its sign, and few kinks are crossed
+# The first step, as a share of each number: then none changes its sign, and few kinks are crossed. Nearer where one is.
+FARTHEST = 2.0**-6
+NEARER = (2.0**-14, 2.0**-20)
 FEWEST_DIGITS = 3  # with fewer it does not judge
 UNSMOOTH = f"{NOT_JUDGED}: the forward has a kink there, or rounds too much inside: give other inputs"
 Draw = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
@@ -114,7 +116,7 @@ def _rows(
             yield Row(name, device, dtype, math.inf, FACTOR, False, fault, "")
             continue
         try:
-            slopes = [_along(x, m, of(i), d) for d in _directions(x, m, generator)]
+            slopes = [_smooth(x, m, of(i), d) for d in _directions(x, m, generator)]
         except Exception as raised_there:
             kind = type(raised_there).__name__
             said = f"{NOT_JUDGED}: the forward raises {kind} where {name} is moved a little: {raised_there}"
@@ -217,7 +219,7 @@ def _alone(x: Tensor) -> Tensor:
     return alone
 
 
-def _along(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], d: Tensor) -> Slope:
+def _along(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], d: Tensor, farthest: float = FARTHEST) -> Slope:
     """The slope in a direction."""
     at_rest = terms(x)
 
@@ -231,16 +233,31 @@ def _along(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], d: Tensor) -
 
     u, size = unit_roundoff(x.dtype), float((_wide(m) * _wide(d)).abs().sum())
     finer = u ** (1 / 9)
-    steps = [FARTHEST * finer**k for k in range(4)]
+    steps = [farthest * finer**k for k in range(4)]
     bends = [bend(h) for h in steps]
     # Rounding inside of the forward does not fall even as h, or is gone where the inputs move by less than it can see.
     inside = max(far if near < finer**2 / 2 * far else near - 1.1 * finer * far for far, near in pairwise(bends))
     rounding = max(u * float(at_rest.abs().sum()), inside)
-    error, doubt = limit_at_zero(off, FARTHEST, rounding)
+    error, doubt = limit_at_zero(off, farthest, rounding)
     rising = [max(b - rounding, 0.0) / h for b, h in zip(bends, steps, strict=True)]
     jump = min(rising) if rising[-1] > math.sqrt(finer) * rising[-2] else 0.0
     # No doubt at all there is where all that was computed is zero.
     return Slope(error, doubt + u * size or u, jump, _dot(m, d), max(size, abs(error)))
+
+
+def _smooth(x: Tensor, m: Tensor, terms: Callable[[Tensor], Tensor], d: Tensor) -> Slope:
+    """The slope in a direction; where nothing can be said of it, from nearer by, if it agrees there.
+
+    There may be a kink between. What rounds inside has no slope nearby: by that none is wrong.
+    """
+    slope = _along(x, m, terms, d)
+    for farthest in NEARER:
+        if FACTOR * slope.doubt <= 10.0**-FEWEST_DIGITS * slope.scale:
+            break
+        nearer = _along(x, m, terms, d, farthest)
+        if abs(nearer.off) <= FACTOR * nearer.doubt <= 10.0**-FEWEST_DIGITS * nearer.scale:
+            return nearer
+    return slope
 
 
 def _wide(x: Tensor) -> Tensor:

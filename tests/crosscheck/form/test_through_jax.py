@@ -100,3 +100,34 @@ def test_without_jax_its_extra_is_named(monkeypatch):
     monkeypatch.setattr("crosscheck.form.through_jax.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"^jax is not installed: pip install 'manual-bp\[jax\]'$"):
         crosscheck(custom(1.0), inputs=(X, W), twin=twin)
+
+
+def test_its_arrays_are_in_float64_by_hand_too():
+    def backward(grad_out, out, x, w):
+        assert grad_out.dtype == x.dtype == out.dtype
+        delta = grad_out * (1 - out**2)
+        return (1 + 1e-6) * delta @ w.T, x.T @ delta
+
+    assert not crosscheck(layer, backward, as_jax(X, W)).ok
+
+
+def test_a_plain_function_takes_whatever_it_is_given():
+    for inputs in ((X, W), (X.numpy(), W.numpy())):
+        assert crosscheck(lambda x, w: custom(1.0)(x, w), inputs=inputs, twin=twin).ok
+        assert not crosscheck(lambda x, w: custom(WRONG)(x, w), inputs=inputs, twin=twin).ok
+
+
+def test_a_number_in_every_precision():
+    report = crosscheck(jax.jit(jnp.sin), inputs=(jnp.array(0.7),), twin=torch.sin, names=["x"])
+    assert report.ok
+    assert {row.dtype for row in report.rows} == {torch.float64, torch.float32, torch.bfloat16, torch.float16}
+    assert report.notes == ()
+
+
+def test_keys_of_random_numbers_are_handed_through():
+    def forward(x, key):
+        return x * jax.random.uniform(key, x.shape, jnp.float32).astype(x.dtype)
+
+    key = jax.random.key(0)
+    draw = torch.from_dlpack(jax.random.uniform(key, (5, 3), jnp.float32)).clone()
+    assert crosscheck(jax.jit(forward), inputs=(X, key), twin=lambda x, key: x * draw.to(x.dtype)).ok

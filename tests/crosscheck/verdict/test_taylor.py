@@ -262,7 +262,7 @@ def test_a_gradient_of_no_input_is_a_row():
 @pytest.mark.parametrize(
     ("forward", "says"),
     [
-        (lambda x: 3.0, "^forward: expected to return a tensor or a tuple of tensors, got float$"),
+        (lambda x: 3.0, "^forward: expected to return a tensor or a tree of tensors, got float$"),
         (lambda x: x.long(), "^forward: expected to return a floating-point tensor, got none$"),
         (lambda x: x.to_sparse(), "^forward's result: expected a dense tensor, got one of torch.sparse_coo"),
     ],

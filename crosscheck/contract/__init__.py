@@ -1,0 +1,1 @@
+"""What a backward owes beside its numbers."""
