@@ -38,8 +38,11 @@ class Candidate:
     without_numbers: tuple[str, ...] = ()  # outs that are not floating
     by_design: set[str] = field(default_factory=set)  # inputs that the truth changes, too, or that may be changed
     may_change: frozenset[str] = frozenset()  # the latter: then they are no leaves of autograd's
+    are_complex: Sequence[bool] = ()  # of the inputs
+    compiled: Callable[[], Callable[..., Any]] | None = None  # makes what `through` is after torch.compile
     complex_outs: set[str] = field(default_factory=set)
     floating_outs: set[str] = field(default_factory=set)
+    accumulates: bool = False  # whether its backward leaves gradients in .grad that autograd has none of
     materialize: bool = False  # whether a gradient of its own that is None is a zero
     explicit: Collection[int] | None = None  # of which judged inputs it was said; for others None stands for a constant
     left_out: set[str] = field(default_factory=set)  # inputs for which backward has None, and may
@@ -208,14 +211,13 @@ class Candidate:
             return self._through(self.through, grads_out, xs)
         before = [list(map(_copied, given))] if self.unwatched else []
         try:
-            out, gradients = self._by_backward(before, given)
+            values, gradients = self._by_backward(before, given)
         except RuntimeError as error:
             if self.with_graph or not before or "does not require grad" not in str(error):
                 raise
             self.with_graph = True
             return self.by_hand(*before[0])
         self.unwatched = False  # not before: where it raises, the next dtype is watched
-        values: dict[str, Any] = {n: _kept(x) for n, x in self.named(out).items()} if self.values else {}
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
         given_back = list(map(_kept, gradients))
         none = "None: if it is a constant, leave it out of wrt="
@@ -228,8 +230,10 @@ class Candidate:
         values |= {f"gradient {i}, of no input": given_back[i] for i in range(len(xs), len(given_back))}
         return values
 
-    def _by_backward(self, before: Sequence[Sequence[Any]], given: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-        """What forward returns, and what backward does."""
+    def _by_backward(
+        self, before: Sequence[Sequence[Any]], given: Sequence[Any], between: Callable[[], Any] | None = None
+    ) -> tuple[dict[str, Any], Sequence[Any]]:
+        """The values of what forward returns, and what backward returns."""
         grads_out, xs = given[: self.outs], given[self.outs :]
         device = device_of(xs)
         for i in self.judged if self.with_graph else ():
@@ -238,36 +242,72 @@ class Candidate:
             set_seed(device, self.seed)
             out = self.forward(*xs)
             self._watch(before, given, "forward")
+            if between:
+                between()
+            values = {n: _kept(_detached(x)) for n, x in self.named(out).items()} if self.values else {}
+            out_before = self._copies_of(out) if before else []
             set_seed(device, self.seed)
             gradients = self.backward(tuple(map(_like, self._in_order_of(out, grads_out), out)), out, *xs)
             self._watch(before, given, "backward")
-        if not self.with_graph:
-            return out, gradients
-        return out.having(map(_detached, out)), [_detached(gradient) for gradient in gradients]
+            self._watch_outs(out_before, out)
+        return values, [_detached(g) if self.with_graph else g for g in gradients]
 
     def _through(self, through: Callable[..., Any], grads_out: Sequence[Any], xs: list[Any]) -> dict[str, Tensor]:
         """By autograd through the candidate's own backward, as torch itself calls it."""
+        given = (*grads_out, *xs)
+        before = [list(map(_copied, given))] if self.unwatched else []
+        out = self.forward_through(xs)
+        self._watch(before, given, "forward")
+        values = {
+            name: _kept(_detached(value)) for name, value in self.named(out).items()
+        }  # before backward changes it
+        out_before = self._copies_of(out) if before else []
+        gradients = self.gradients(out, grads_out, xs)
+        self._watch(before, given, "backward")
+        self._watch_outs(out_before, out)
+        self.unwatched = False
+        if any(gradient is None for gradient in gradients):
+            gradients = self._by_accumulation(through, grads_out, xs, gradients)
+        return values | {self.names[i]: _kept(gradient) for i, gradient in zip(self.judged, gradients, strict=True)}
+
+    def forward_through(self, xs: Sequence[Any]) -> Any:
+        """What autograd goes through, from leaves that require grad where they are judged."""
+        assert self.through is not None
         for i in self.judged:
             xs[i].requires_grad_()
         set_seed(device_of(xs), self.seed)
         with torch.enable_grad(), _without_tritons_bfloat16(dtype_of(xs)):
+            # What may be changed in place is no leaf.
             inner = [x.clone() if name in self.may_change else x for name, x in zip(self.names, xs, strict=True)]
-            out = through(*inner)
-            wanted = [xs[i] for i in self.judged]
-            grads = self._in_order_of(out, grads_out)
-            try:
-                gradients: list[Any] = gradients_of(out, grads, wanted, materialize_grads=self.materialize)
-            except RuntimeError as error:
-                if "returned an invalid gradient" in str(error):
-                    gradients = [Missing(str(error).partition("\n")[0]) for _ in wanted]
-                elif "incompatible with .grad()" in str(error):
-                    gradients = [None for _ in wanted]
-                else:
-                    raise
-        if any(gradient is None for gradient in gradients):
-            gradients = self._by_accumulation(through, grads_out, xs, gradients)
-        values = {name: _kept(_detached(value)) for name, value in self.named(out).items()}
-        return values | {self.names[i]: _kept(gradient) for i, gradient in zip(self.judged, gradients, strict=True)}
+            return self.through(*inner)
+
+    def gradients(self, out: Any, grads_out: Sequence[Any], xs: Sequence[Any], **options: bool) -> list[Any]:
+        """Autograd's gradients of what it went through, by the leaves."""
+        wanted = [xs[i] for i in self.judged]
+        grads = self._in_order_of(out, grads_out)
+        try:
+            with _without_tritons_bfloat16(dtype_of(xs)):
+                return gradients_of(out, grads, wanted, materialize_grads=self.materialize, **options)
+        except RuntimeError as error:
+            if "returned an invalid gradient" in str(error):
+                return [Missing(str(error).partition("\n")[0]) for _ in wanted]
+            if "incompatible with .grad()" in str(error):
+                return [None for _ in wanted]
+            raise
+
+    def raw(
+        self, grads_out: Sequence[Any], xs: Sequence[Any], between: Callable[[], Any] | None = None
+    ) -> dict[str, Any]:
+        """The gradients themselves, no copies; between: what runs between forward and backward."""
+        if self.through:
+            out = self.forward_through(xs)
+            if between:
+                between()
+            gradients = self.gradients(out, grads_out, xs)
+        else:
+            given_back = self._by_backward([], (*grads_out, *xs), between)[1]
+            gradients = [given_back[i] for i in self.judged]
+        return {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
 
     def _by_accumulation(
         self, through: Callable[..., Any], grads_out: Sequence[Any], xs: Sequence[Any], gradients: Sequence[Any]
@@ -295,6 +335,7 @@ class Candidate:
                 for leaf, grad in before:
                     leaf.grad = grad
         found = [fresh[i].grad for i in self.judged]
+        self.accumulates = any(one is None and other is not None for one, other in zip(gradients, found, strict=True))
         return [one if one is not None else other for one, other in zip(gradients, found, strict=True)]
 
     def _watch(self, before: Sequence[Sequence[Any]], after: Sequence[Any], by: str) -> None:
@@ -303,6 +344,15 @@ class Candidate:
             for name, x, y in zip((*self.grads_out_names, *self.names), copies, after, strict=True):
                 if name not in self.by_design | self.may_change and _has_changed(x, y):
                     self.changed.setdefault(name, by)
+
+    def _copies_of(self, out: Any) -> list[Any]:
+        return [_copied(_detached(x)) for x in as_tuple(out)]
+
+    def _watch_outs(self, before: Sequence[Any], out: Any) -> None:
+        """Remember which outs backward has changed."""
+        for name, x, y in zip(self._names_in(out), before, as_tuple(out), strict=False):
+            if name not in self.may_change and _has_changed(x, _detached(y)):
+                self.changed.setdefault(name, "backward")
 
     def by_autograd(self, *given: Any) -> dict[str, Tensor]:
         grads_out, xs = given[: self.outs], list(given[self.outs :])

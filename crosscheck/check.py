@@ -17,6 +17,7 @@ from crosscheck.candidate import Candidate, device_of
 from crosscheck.cause.alternatives import gather
 from crosscheck.cause.diagnosis import Diagnosis, constant_factor, explain_alone
 from crosscheck.complex_numbers import in_complex_numbers
+from crosscheck.contract.duties import judge_contract
 from crosscheck.form.forms import Form, form_of
 from crosscheck.form.kinds import REAL, as_real, is_complex, kind_of, refuse
 from crosscheck.forward_mode import judge_forward_mode
@@ -32,6 +33,7 @@ from crosscheck.verdict.precision import (
     dtypes_of,
     is_floating,
     norm,
+    rounded,
     unit_roundoff,
 )
 from crosscheck.verdict.taylor import judge_by_taylor
@@ -51,6 +53,7 @@ def crosscheck(
     method: str | None = None,
     digits: int | None = None,
     may_change: Sequence[str] = (),
+    contract: str = "short",
     seed: int = 0,
 ) -> Report:
     """Judge a hand-written backward pass as the derivative of its forward, in every dtype.
@@ -76,7 +79,8 @@ def crosscheck(
     method      "taylor": by Taylor's expansion of `forward`, through which autograd then need not go; no numerics.
                 "forward": the forward mode, as `jvp` of a Function, instead of the backward
     digits      to so many decimal digits it has to be right, as for an iteration that stops at 1e-10: 10
-    may_change  the names of inputs that may be changed in place
+    may_change  the names of inputs, "out" or "grad_out", that may be changed in place
+    contract    "full" looks at the candidate under torch.compile, too
     seed        of grad_out, which is drawn at random, and of torch's random state at every call, as for a dropout
     ==========  =======================================================================================================
 
@@ -106,12 +110,14 @@ def crosscheck(
     if form.method == "taylor" and order == 2:
         raise ValueError("order: expected 1 without a twin in torch, for Taylor's expansion judges no more, got 2")
     allowed = _allowed(may_change, form.arguments.names)
+    if contract not in ("short", "full"):
+        raise ValueError(f"contract: expected 'short' or 'full', got {contract!r}")
     if method == "forward" and form.through is None:
         raise ValueError("method: expected an op that has a forward mode, without a backward, for 'forward'")
     candidate = Candidate(
         form.forward, form.backward, form.truth, form.arguments.names, form.judged,
         form.has_twin or form.through is not None, seed, form.through, set(form.own), explicit=form.explicit,
-        may_change=frozenset(allowed),
+        may_change=frozenset(allowed), are_complex=form.arguments.are_complex, compiled=form.compiled,
     )  # fmt: skip
     dtypes, method = _real(dtypes), method or form.method
     with _isolated(form.device):
@@ -127,6 +133,8 @@ def crosscheck(
                 known = Known()
                 report = _judged(candidate, (*grad_outs, *form.leaves), form.title, dtypes, seed, digits, known)
                 report = _with_rows_as_given(report, candidate, (*grad_outs, *form.leaves), seed, digits, known)
+        if method != "forward" and report.rows:
+            report = _with_contract(report, candidate, form, seed, full=contract == "full")
         if order == 2:
             report = _with_second_order(report, candidate, grad_outs, form.leaves, dtypes, seed, digits)
     floating = [i for i in (*form.arguments.of_inputs, *form.arguments.of_parameters) if is_floating(form.leaves[i])]
@@ -152,6 +160,15 @@ def _judged(
         explained=partial(Diagnosis, partial(gather, candidate)), grads_out=candidate.outs, places=candidate.places,
         values=candidate.truth_of, digits=digits, known=known,
     )  # fmt: skip
+
+
+def _with_contract(report: Report, candidate: Candidate, form: Form, seed: int, *, full: bool) -> Report:
+    """The report with what a backward owes beside its numbers, in the highest dtype in which it ran."""
+    dtype = report.rows[0].dtype
+    outs = candidate.outs_of(candidate.truth, rounded(form.leaves, dtype))
+    grad_outs = _drawn_like(outs, form.device, seed)
+    duties = judge_contract(candidate, grad_outs, form.leaves, report, dtype, full=full)
+    return replace(report, duties=duties, notes=(*report.notes, *duties.notes))
 
 
 def _with_rows_as_given(
@@ -208,7 +225,7 @@ def _allowed(may_change: Sequence[str] | str, names: Sequence[str]) -> set[str]:
     if not isinstance(several, Iterable) or not all(isinstance(name, str) for name in several):
         raise TypeError(f"may_change: expected names of inputs, as ('x',), got {type(may_change).__name__}")
     allowed = set(several)
-    if unknown := allowed - set(names):
+    if unknown := {name for name in allowed - set(names) if not name.startswith(("out", "grad_out"))}:
         raise ValueError(
             f"may_change: expected names of inputs, some of {', '.join(names)}, got {sorted(unknown)[0]!r}"
         )

@@ -7,6 +7,7 @@ from html import escape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from crosscheck.contract.breach import Breach, Contract
 from crosscheck.row import CHANGED, COLUMNS, INACCURATE, KINK, NOT_JUDGED, UNSTEADY, ZERO, Row, dtype_name, highest
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Report:
 
     notes: what could not be judged, and why. repeats: what the same call twice does. formula_alone: whether there was
     nothing to compare rounding errors with, as without autograd. unjudged: by its name, why an input is not judged.
+    duties: what a backward owes beside its numbers, where that was looked at.
     """
 
     title: str
@@ -31,11 +33,20 @@ class Report:
     repeats: str = ""
     formula_alone: bool = False
     unjudged: Mapping[str, str] = field(default_factory=dict)
+    duties: Contract | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether something was judged and all of it agrees."""
-        return bool(self.rows) and all(row.ok for row in self.rows)
+        """Whether something was judged, all of it agrees, and the contract is kept."""
+        return bool(self.rows) and all(row.ok for row in self.rows) and not self.breaches
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def breaches(self) -> tuple[Breach, ...]:
+        """What is broken of the contract."""
+        return self.duties.breaches if self.duties else ()
 
     @property
     def mismatches(self) -> tuple[Row, ...]:
@@ -50,7 +61,7 @@ class Report:
     @property
     def is_mismatch(self) -> bool:
         """Whether something was judged and does not agree; what is neither this nor ok could not be judged."""
-        return bool(self.mismatches)
+        return bool(self.mismatches or self.breaches)
 
     @property
     def conventions(self) -> tuple[Row, ...]:
@@ -95,6 +106,15 @@ class Report:
         return f"the same call twice {self.repeats}" if self.repeats else NOT_JUDGED
 
     @property
+    def contract(self) -> str:
+        """The verdict on what a backward owes beside its numbers: in other layouts, twice, with outs unused."""
+        changed = [f"{row.name} is {row.verdict}" for row in self.mismatches if row.verdict.startswith(CHANGED)]
+        broken = [*dict.fromkeys(changed), *map(str, self.breaches)]
+        if broken:
+            return f"broken: {'; '.join(broken)}"
+        return f"kept, in {len(self.duties.checked)} ways of calling it" if self.duties else NOT_JUDGED
+
+    @property
     def coverage(self) -> str:
         """What was judged, and what was not, by its name and reason."""
         judged = [row.name for row in highest(self.rows) if not row.verdict.startswith(NOT_JUDGED)]
@@ -114,7 +134,9 @@ class Report:
         title, of = self.title or "gradient", f"of {len(self.rows)}"
         if self.ok:
             return f"{title}: agrees"
-        if self.is_mismatch:
+        if self.breaches and not self.mismatches:
+            return f"{title}: CONTRACT BROKEN in {len(self.breaches)}"
+        if self.mismatches:
             return f"{title}: MISMATCH in {len(self.mismatches)} {of}"
         return f"{title}: NOT JUDGED in {len(self.not_judged)} {of}"
 
@@ -125,6 +147,7 @@ class Report:
             "formula": self.formula,
             "numerics": self.numerics,
             "determinism": self.determinism,
+            "contract": self.contract,
             "coverage": self.coverage,
         }
 
@@ -179,7 +202,10 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Title, whether all agrees, the rows, the verdicts and the notes, in JSON's own types."""
         rows = [row.as_dict() for row in self.rows]
-        return {"title": self.title, "ok": self.ok, "rows": rows, **self.verdicts, "notes": list(self.notes)}
+        return {"title": self.title, "ok": self.ok, "rows": rows, **self.verdicts, "notes": list(self.notes)} | {
+            "breaches": [breach.as_dict() for breach in self.breaches],
+            "checked": list(self.duties.checked) if self.duties else [],
+        }
 
     def raise_on_mismatch(self) -> None:
         """Raise GradientMismatch, with the table as its text, unless all agrees."""

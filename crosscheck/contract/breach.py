@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-BROKEN, KEPT = "broken", "kept"
-
 
 @dataclass(frozen=True)
 class Breach:
@@ -23,14 +21,14 @@ class Breach:
 
 @dataclass(frozen=True)
 class Contract:
-    """The verdict on what a backward owes beside its numbers. refusals: what it says itself that it does not take."""
+    """What was looked at, what is broken, and what is refused: which the candidate says itself it does not take."""
 
     checked: tuple[str, ...] = ()
     breaches: tuple[Breach, ...] = ()
     refusals: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        if self.breaches:
-            return f"{BROKEN}: " + "; ".join(map(str, self.breaches))
-        return f"{KEPT}: {', '.join(self.checked)}"
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is refused, and what is to be known."""
+        return (*(f"refused: {refusal}" for refusal in self.refusals), *self.told)

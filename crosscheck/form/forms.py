@@ -46,6 +46,7 @@ class Form:
     title: str
     method: str | None
     is_jax: bool
+    compiled: Callable[[], Flat] | None
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +114,7 @@ def form_of(
         frozenset([op] if is_function(op) else []), truth, twin is not None,
         name_of(backward if backward is not None else op),
         "taylor" if twin is None and arguments.has_numbers and not kind else None, bool(kind),
+        None if through is None or kind else lambda: compiled_of(op.apply if is_function(op) else callee, arguments),
     )  # fmt: skip
 
 
@@ -245,6 +247,11 @@ def forward_of(function: Callable[..., Any], arguments: Arguments) -> Flat:
             return Outs.of(out, numbers=arguments.has_numbers)
 
     return flat
+
+
+def compiled_of(function: Any, arguments: Arguments) -> Flat:
+    """The function compiled, as far as it can be traced."""
+    return forward_of(torch.compile(function, backend="aot_eager"), arguments)
 
 
 def called(module: nn.Module, tensors: Mapping[str, Tensor], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:

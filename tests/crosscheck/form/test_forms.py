@@ -555,8 +555,9 @@ class Rerun(nn.Module):
 def test_a_module_whose_backward_runs_it_again(reentrant):
     module = Rerun(reentrant)
     report = crosscheck(module, inputs=(X,), twin=lambda x, w, b: torch.tanh(F.linear(x, w, b)))
-    assert report.ok, str(report)
-    assert torch.float64 in {row.dtype for row in report.rows}
+    assert report.formula == "right, judged at float64"
+    # By torch's own reentrant checkpoint there is none without a gradient by x.
+    assert {breach.check for breach in report.breaches} == ({"frozen inputs"} if reentrant else set())
     assert module.layer.weight.grad is None
 
 
