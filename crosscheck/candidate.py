@@ -42,6 +42,7 @@ class Candidate:
     compiled: Callable[[], Callable[..., Any]] | None = None  # makes what `through` is after torch.compile
     complex_outs: set[str] = field(default_factory=set)
     floating_outs: set[str] = field(default_factory=set)
+    is_random: bool = False  # whether the truth is another one from another random state
     accumulates: bool = False  # whether its backward leaves gradients in .grad that autograd has none of
     materialize: bool = False  # whether a gradient of its own that is None is a zero
     explicit: Collection[int] | None = None  # of which judged inputs it was said; for others None stands for a constant
@@ -112,7 +113,8 @@ class Candidate:
         self.outs = len(outs)
         numbered = zip(self.names_of_outs, outs, strict=True)
         self.without_numbers = tuple(name for name, x in numbered if isinstance(x, Tensor) and not is_floating(x))
-        if not _are_about(outs, self._outs_watched(inputs, self.seed + 1), 1e-6):
+        self.is_random = not _are_about(outs, self._outs_watched(inputs, self.seed + 1), 1e-6)
+        if self.is_random:
             self._draws_alike(what, inputs, outs, dtypes)
         if self.through:
             self.fixed = self._not_differentiable(inputs, self.through)

@@ -18,6 +18,7 @@ NOT_JUDGED = "not judged"
 # And of one that does, though little was seen
 ZERO = "agrees, but it is zero everywhere"
 KINK = "agrees, but for a convention at a kink"
+OFF = "agrees with differences of the forward"
 
 # How a diagnosis begins that found nothing
 UNKNOWN = "unknown cause"

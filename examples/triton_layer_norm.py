@@ -70,18 +70,20 @@ def _made_for(x: Tensor) -> None:
 def forward(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     _made_for(x)
     N, K = x.shape
+    x, w, b = x.contiguous(), w.contiguous(), b.contiguous()  # and what is like them: the kernels take rows for rows
     out = torch.empty_like(x)
-    forward_kernel[(N,)](x.contiguous(), w, b, out, K, EPS, BLOCK=triton.next_power_of_2(K))
+    forward_kernel[(N,)](x, w, b, out, K, EPS, BLOCK=triton.next_power_of_2(K))
     return out
 
 
 def backward(grad_out: Tensor, out: Tensor, x: Tensor, w: Tensor, b: Tensor, eps: float = EPS) -> tuple[Tensor, ...]:
     _made_for(x)
     N, K = x.shape
+    grad_out, x, w = grad_out.contiguous(), x.contiguous(), w.contiguous()
     grad_x = torch.empty_like(x)
     shares_w, shares_b = (torch.empty(PROGRAMS, K, dtype=torch.float32, device=x.device) for _ in "wb")
     backward_kernel[(PROGRAMS,)](
-        grad_out.contiguous(), x.contiguous(), w, grad_x, shares_w, shares_b, N, K, eps,
+        grad_out, x, w, grad_x, shares_w, shares_b, N, K, eps,
         BLOCK=triton.next_power_of_2(K),
     )  # fmt: skip
     return grad_x, shares_w.sum(0).to(w.dtype), shares_b.sum(0).to(b.dtype)

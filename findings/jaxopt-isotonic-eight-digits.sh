@@ -57,7 +57,7 @@ def both(y, h):
     return jac, diff
 
 
-y = np.array([-1.0, 3.0, 1.0, 2.0, 5.0])
+y = np.array([-1.0, 3.0, 1.0, 1.5, 5.0])
 jac, diff = both(y, 1e-3)
 true = np.zeros((5, 5))
 true[0, 0] = true[4, 4] = 1

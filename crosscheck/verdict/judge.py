@@ -49,6 +49,7 @@ from crosscheck.row import (
     INACCURATE,
     KINK,
     NOT_JUDGED,
+    OFF,
     UNKNOWN,
     UNSTEADY,
     WRONG,
@@ -323,7 +324,7 @@ def _judge_beyond_budget(
         if again.differences.have(name, value, o):
             again.known.off.add(name)
             off = f"autograd itself is off, by {error / (norm(value) or norm(o)):.1g}"
-            return True, f"agrees with differences of the forward: {off}", ""
+            return True, f"{OFF}: {off}", ""
         if diagnosis.startswith(UNKNOWN):
             diagnosis = explain(name, value, o, budget)
         again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)

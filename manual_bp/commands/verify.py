@@ -75,7 +75,7 @@ def verify(
     reasons = {name: "; ".join(of_thing) for name, of_thing in not_judged.items()}
     for report in reports:
         if not report.ok:
-            lines.print(f"\n{_where(report)}", style=colour(report.rows))
+            lines.print(f"\n{_where(report)}", style="red" if report.breaches else colour(report.rows))
         if targets:
             kinks = [f"{row.name} at {dtype_name(row.dtype)}: {row.verdict}" for row in report.conventions]
             lines.print("\n  ".join((f"\n{report.title} on {report.rows[0].device}", *report.said, *kinks)))
@@ -118,6 +118,8 @@ def _verdict(report: Report) -> str:
     if report.ok and is_known(report):
         return KINK if report.conventions else "agrees"
     names = list(dict.fromkeys(row.name for row in report.mismatches or report.not_judged))
+    if report.breaches and not report.mismatches:
+        return f"CONTRACT BROKEN in {', '.join(dict.fromkeys(breach.check for breach in report.breaches))}"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{'MISMATCH' if report.is_mismatch else 'NOT JUDGED'} in {', '.join(names[:3])}{more}"
 
@@ -125,6 +127,8 @@ def _verdict(report: Report) -> str:
 def _where(report: Report) -> str:
     """What is wrong at the most precise dtype that shows any."""
     wrong = report.mismatches or report.not_judged
+    if report.breaches and not report.mismatches:
+        return "\n".join((f"{report.title}: what it owes beside its numbers", *map(str, report.breaches)))
     finest = min(wrong, key=lambda row: unit_roundoff(row.dtype)).dtype
     rows = tuple(row for row in wrong if row.dtype == finest)
     more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""

@@ -257,6 +257,7 @@ def test_the_report(device):
         "formula: wrong in w",
         "numerics: where the formula is right, as accurate as autograd",
         "determinism: the same call twice gives the same",
+        "contract: kept, in 8 ways of calling it",
         "coverage: judged in x, w, b",
     ]
     page = report._repr_html_()

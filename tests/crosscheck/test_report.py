@@ -39,6 +39,7 @@ def test_the_table():
         "formula: wrong in weight",
         "numerics: where the formula is right, as accurate as autograd",
         "determinism: the same call twice gives the same",
+        "contract: not judged",
         "coverage: judged in x, weight",
         "bfloat16: not judged",
     ]
@@ -53,7 +54,19 @@ def test_a_cause_without_alternatives_is_one_line():
 
 def test_json():
     read = json.loads(REPORT.to_json())
-    assert [*read] == ["title", "ok", "rows", "formula", "numerics", "determinism", "coverage", "notes"]
+    assert [*read] == [
+        "title",
+        "ok",
+        "rows",
+        "formula",
+        "numerics",
+        "determinism",
+        "contract",
+        "coverage",
+        "notes",
+        "breaches",
+        "checked",
+    ]
     assert (read["title"], read["ok"], read["notes"]) == ("mine", False, ["bfloat16: not judged"])
     assert read["rows"][1] == {
         "name": "weight",
@@ -116,7 +129,8 @@ def test_html_for_a_notebook(monkeypatch):
         "<div><b>w</b>: a &lt; b<br>&emsp;c &lt; d</div><div><b>v</b>: a &lt; b<br>&emsp;c &lt; d</div>"
         "<div><b>formula</b>: wrong in w, v</div>"
         "<div><b>numerics</b>: where the formula is right, as accurate as autograd</div>"
-        "<div><b>determinism</b>: not judged</div><div><b>coverage</b>: judged in x, w, v</div>"
+        "<div><b>determinism</b>: not judged</div>"
+        "<div><b>contract</b>: not judged</div><div><b>coverage</b>: judged in x, w, v</div>"
         "<div>n &lt; m</div><div>more</div>"
     )
 

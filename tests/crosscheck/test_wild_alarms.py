@@ -307,6 +307,7 @@ def test_bfloat16_in_tritons_interpreter_is_left_out():
         tl.store(out_ptr + i, tl.load(x_ptr + i) * tl.load(y_ptr + i))
 
     def times(x, y):
+        x, y = x.contiguous(), y.contiguous()
         kernel[(1,)](x, y, out := torch.empty_like(x), n=16)
         return out
 
