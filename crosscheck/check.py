@@ -24,6 +24,7 @@ from crosscheck.forward_mode import judge_forward_mode
 from crosscheck.report import Report
 from crosscheck.row import CHANGED, NOT_JUDGED, Row
 from crosscheck.second_order import NotDifferentiableTwice, of_second_order
+from crosscheck.together import Together
 from crosscheck.verdict.judge import Known, judge, rows_of
 from crosscheck.verdict.precision import (
     DTYPES,
@@ -54,6 +55,7 @@ def crosscheck(
     digits: int | None = None,
     may_change: Sequence[str] = (),
     contract: str = "short",
+    group: Any = None,
     seed: int = 0,
 ) -> Report:
     """Judge a hand-written backward pass as the derivative of its forward, in every dtype.
@@ -80,6 +82,7 @@ def crosscheck(
                 "forward": the forward mode, as `jvp` of a Function, instead of the backward
     digits      to so many decimal digits it has to be right, as for an iteration that stops at 1e-10: 10
     may_change  the names of inputs, "out" or "grad_out", that may be changed in place
+    group       a process group: all ranks call this together, and every one has the same report on all of them
     contract    "full" looks at the candidate under torch.compile, too
     seed        of grad_out, which is drawn at random, and of torch's random state at every call, as for a dropout
     ==========  =======================================================================================================
@@ -120,6 +123,11 @@ def crosscheck(
         may_change=frozenset(allowed), are_complex=form.arguments.are_complex, compiled=form.compiled,
     )  # fmt: skip
     dtypes, method = _real(dtypes), method or form.method
+    if group is not None:
+        if method or order == 2:
+            raise ValueError("group: expected neither a method nor order=2 beside it")
+        with _isolated(form.device):
+            return _judged_together(candidate, form, group, dtypes, seed, digits)
     with _isolated(form.device):
         if method == "taylor":
             draw = partial(_drawn_like, device=form.device, seed=seed)
@@ -160,6 +168,20 @@ def _judged(
         explained=partial(Diagnosis, partial(gather, candidate)), grads_out=candidate.outs, places=candidate.places,
         values=candidate.truth_of, digits=digits, known=known,
     )  # fmt: skip
+
+
+def _judged_together(
+    candidate: Candidate, form: Form, group: Any, dtypes: Sequence[torch.dtype] | None, seed: int, digits: int | None
+) -> Report:
+    """The verdict on the candidates of all ranks, the same on each of them."""
+    together = Together(candidate, form.leaves, group)
+    given = together.given(lambda outs, number: _drawn_like(outs, form.device, seed + number))
+    report = judge(
+        together.by_hand, together.by_autograd, given, title=form.title, dtypes=dtypes, seed=seed,
+        explained=lambda inputs: explain_alone, grads_out=sum(together.counts), places=together.places, digits=digits,
+    )  # fmt: skip
+    candidate.changed = together.changed
+    return _completed(report, candidate, {})
 
 
 def _with_contract(report: Report, candidate: Candidate, form: Form, seed: int, *, full: bool) -> Report:

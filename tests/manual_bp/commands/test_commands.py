@@ -256,9 +256,10 @@ def test_what_verify_prints_of_a_target(judging):
     assert verified("right", "kink") == 0
     assert [text for text, _ in lines.printed[5:-2]] == [
         "\nright on cpu\n  formula: right, judged at float64\n  numerics: as accurate as autograd\n"
-        "  determinism: the same call twice is the same\n  coverage: judged in x, y\n  a note on right\n",
+        "  determinism: the same call twice is the same\n  contract: not judged\n  coverage: judged in x, y\n"
+        "  a note on right\n",
         "\nkink on cpu\n  formula: right, judged at float64\n  numerics: as accurate as autograd\n"
-        "  determinism: the same call twice is the same\n  coverage: judged in x\n"
+        "  determinism: the same call twice is the same\n  contract: not judged\n  coverage: judged in x\n"
         f"  a note on kink\n  x at float64: {KINK}, first at [0]\n",
     ]
     assert lines.printed[-2] == ("\n", None)
