@@ -1,12 +1,14 @@
 #!/bin/sh
-# Finding: torch.sinc: the gradient near 0 is lost to rounding, in float32
-#   already at 1e-4.
+# Finding: torch.sinc and jnp.sinc: the gradient near 0 is lost to
+#   rounding, in float32 already at 1e-4.
 #
 # 1. A good guess: sinc is smooth at 0, and its gradient near 0 is about
 #   -pi^2 x / 3, to float precision.
 # 2. What happens: in float32 the gradient at 1e-4 is nearly three times
 #   too large, and 0 at 1e-5. In float64 the same happens near 1e-8. The
-#   value is right. JAX jnp.sinc gives the right gradient in float32.
+#   values are right. JAX is no better: jnp.sinc is four times too large
+#   at 1e-4. (The first guess was that JAX is right there. It treats only
+#   x = 0 in a special way.)
 # 3. How the truth was found: mpmath with 30 digits.
 # 4. Date: 2026-11-30
 set -eu
@@ -54,7 +56,8 @@ for x in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
     g, j, t = look(x, torch.float32), float(jax.grad(jnp.sinc)(jnp.float32(x))), true(p)
     err[x] = abs(g / t - 1)
     print(f"float32 x={x}: torch {g:.9f}, jax {j:.9f}, true {t:.9f}, relative error of torch {err[x]:.1e}")
-    need(abs(j / t - 1) < 1e-2, "JAX is wrong now")
+    if x == 1e-4:
+        need(abs(j / t - 1) > 0.5, "JAX is right at 1e-4 now")
 need(err[1e-1] < 1e-4, "x = 0.1 is wrong now")
 need(err[1e-4] > 0.5 and err[1e-5] > 0.5, "the small x are right now")
 for x in (1e-4, 1e-6, 1e-8):
