@@ -18,7 +18,7 @@ trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
 python3 -m venv "$tmp/venv"
 "$tmp/venv/bin/pip" install --quiet "torch==2.13.0" "numpy==2.4.6"
-"$tmp/venv/bin/pip" install --quiet --no-deps "diffsptk==4.0.1" "torchaudio==2.11.0"
+"$tmp/venv/bin/pip" install --quiet --no-deps "diffsptk==4.0.1"
 "$tmp/venv/bin/python" - <<'EOF'
 import sys
 from importlib.metadata import version
@@ -37,6 +37,8 @@ import types
 import torch
 
 # Load one module only; the whole package needs heavy packages.
+# An empty module stands for the one audio package that is imported but not used here.
+sys.modules["torchaudio"] = types.ModuleType("torchaudio")
 root = os.path.dirname(importlib.util.find_spec("diffsptk").origin)
 for name, path in (("diffsptk", root), ("diffsptk.modules", os.path.join(root, "modules")),
                    ("diffsptk.utils", os.path.join(root, "utils"))):
