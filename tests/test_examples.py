@@ -15,9 +15,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def example(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    return load(EXAMPLES / f"{name}.py")
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where triton looks for the source of a kernel
+    sys.modules[path.stem] = module  # where triton looks for the source of a kernel
     spec.loader.exec_module(module)
     return module
 
@@ -78,3 +82,53 @@ def test_the_kernel_from_the_command_line(kernel):
     ran = subprocess.run([*command, *device], cwd=EXAMPLES.parent, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "all agree" in ran.stdout
+
+
+CONTIGUOUS = "    grad_out, x, w = grad_out.contiguous(), x.contiguous(), w.contiguous()\n"
+RETURN = "    return grad_x, shares_w.sum(0).to(w.dtype), shares_b.sum(0).to(b.dtype)\n"
+BREACHES = {
+    "grad_out as it lies": (
+        CONTIGUOUS,
+        "    x, w = x.contiguous(), w.contiguous()\n",
+        "grad_out transposed: x differs",
+    ),
+    "x as it lies": (
+        CONTIGUOUS,
+        "    grad_out, w = grad_out.contiguous(), w.contiguous()\n",
+        "x transposed: ",
+    ),
+    "grad_out written over": (RETURN, "    given.mul_(2)\n" + RETURN, "grad_out is changed in place by backward"),
+    "out written over": (RETURN, "    out.zero_()\n" + RETURN, "out is changed in place by backward"),
+    "x written over": (RETURN, "    at_first.mul_(2)\n" + RETURN, "x is changed in place by backward"),
+    "a cache by shape": (
+        RETURN,
+        "    CACHE.setdefault((x.shape, x.dtype), shares_w.clone())\n"
+        + RETURN.replace("shares_w.sum", "CACHE[x.shape, x.dtype].sum"),
+        "other numbers: a second call with other numbers of the same shapes: w differs",
+    ),
+    "a buffer of all calls": (
+        "    N, K = x.shape\n    grad_out, x, w",
+        "    x = LAST[0]\n    N, K = x.shape\n    grad_out, x, w",
+        "two forwards first: another forward between forward and backward: ",
+    ),
+}
+
+
+@by_interpreter
+@pytest.mark.parametrize("name", BREACHES)
+def test_a_breach_in_the_kernel_is_caught(kernel, name, tmp_path):
+    right, wrong, says = BREACHES[name]
+    source = (EXAMPLES / "triton_layer_norm.py").read_text(encoding="utf-8")
+    assert right in source
+    source = source.replace(right, wrong).replace(
+        "    out = torch.empty_like(x)\n", "    LAST[:] = [x]\n    out = torch.empty_like(x)\n"
+    )
+    head = "eps: float = EPS) -> tuple[Tensor, ...]:\n"
+    source = source.replace(head, head + "    given, at_first = grad_out, x\n")
+    (tmp_path / "broken_kernel.py").write_text(f"{source}\n\nCACHE, LAST = {{}}, []\n", encoding="utf-8")
+    broken = load(tmp_path / "broken_kernel.py")
+    few = tuple(x[..., :8].clone() for x in kernel.inputs)
+    report = crosscheck(broken.forward, broken.backward, few, twin=broken.twin, dtypes=[torch.float32])
+    assert report.contract.startswith("broken: ")
+    assert says in report.contract
+    assert not report.ok

@@ -47,8 +47,11 @@ def custom(factor):
     return own
 
 
-@pytest.mark.parametrize("inputs", [as_jax(X, W), (X, W), (X.numpy(), W.numpy())], ids=["jax", "torch", "numpy"])
-@pytest.mark.parametrize("other", [twin, layer, jax.jit(layer)], ids=["torch", "jax", "jit"])
+@pytest.mark.parametrize(
+    ("inputs", "other"),
+    [(as_jax(X, W), twin), ((X, W), layer), ((X.numpy(), W.numpy()), jax.jit(layer))],
+    ids=["jax, torch", "torch, jax", "numpy, jit"],
+)
 def test_a_custom_vjp(inputs, other):
     right, wrong = (crosscheck(custom(f), inputs=inputs, twin=other) for f in (1.0, WRONG))
     assert right.ok, str(right)
