@@ -32,7 +32,8 @@ class Candidate:
     own: set[Any] = field(default_factory=set)  # the autograd.Functions which have that
     outs: int = 1
     out_names: tuple[str, ...] = ()  # those of the truth
-    unwatched: bool = True
+    watched: set[torch.dtype] = field(default_factory=set)  # in which it was looked at what it changes
+    given: int = 0  # how many of the inputs were handed in, or are parameters; the rest are buffers and options
     with_graph: bool = False  # whether backward goes by the graph of out, as out.backward(grad_out) does
     changed: dict[str, str] = field(default_factory=dict)
     without_numbers: tuple[str, ...] = ()  # outs that are not floating
@@ -211,7 +212,8 @@ class Candidate:
         grads_out, xs = given[: self.outs], list(given[self.outs :])
         if self.through:
             return self._through(self.through, grads_out, xs)
-        before = [list(map(_copied, given))] if self.unwatched else []
+        is_new = dtype_of(xs) not in self.watched
+        before = [list(map(_copied, given))] if is_new else []
         try:
             values, gradients = self._by_backward(before, given)
         except RuntimeError as error:
@@ -219,7 +221,7 @@ class Candidate:
                 raise
             self.with_graph = True
             return self.by_hand(*before[0])
-        self.unwatched = False  # not before: where it raises, the next dtype is watched
+        self.watched.add(dtype_of(xs))
         # What is missing, or of no use, is the judge's to say; what is too many has no input to be the gradient of.
         given_back = list(map(_kept, gradients))
         none = "None: if it is a constant, leave it out of wrt="
@@ -233,31 +235,45 @@ class Candidate:
         return values
 
     def _by_backward(
-        self, before: Sequence[Sequence[Any]], given: Sequence[Any], between: Callable[[], Any] | None = None
+        self, before: Sequence[Sequence[Any]], given: Sequence[Any]
     ) -> tuple[dict[str, Any], Sequence[Any]]:
         """The values of what forward returns, and what backward returns."""
+        values: dict[str, Any] = {}
+
+        def keep(out: Any) -> None:  # before backward changes it
+            values.update({n: _kept(_detached(x)) for n, x in self.named(out).items()} if self.values else {})
+
+        for i in self.judged if self.with_graph else ():
+            given[self.outs + i].requires_grad_()
+        with torch.set_grad_enabled(self.with_graph):
+            _, gradients = self._run(before, given, keep=keep)
+        return values, [_detached(g) if self.with_graph else g for g in gradients]
+
+    def _run(
+        self, before: Sequence[Sequence[Any]], given: Sequence[Any], between: Callable[[], Any] | None = None,
+        keep: Callable[[Any], None] = lambda out: None,
+    ) -> tuple[Any, Sequence[Any]]:  # fmt: skip
+        """What forward returns, and what backward does."""
         grads_out, xs = given[: self.outs], given[self.outs :]
         device = device_of(xs)
-        for i in self.judged if self.with_graph else ():
-            xs[i].requires_grad_()
-        with torch.set_grad_enabled(self.with_graph), _without_tritons_bfloat16(dtype_of(xs)):
+        with _without_tritons_bfloat16(dtype_of(xs)):
             set_seed(device, self.seed)
             out = self.forward(*xs)
             self._watch(before, given, "forward")
             if between:
                 between()
-            values = {n: _kept(_detached(x)) for n, x in self.named(out).items()} if self.values else {}
+            keep(out)
             out_before = self._copies_of(out) if before else []
             set_seed(device, self.seed)
             gradients = self.backward(tuple(map(_like, self._in_order_of(out, grads_out), out)), out, *xs)
             self._watch(before, given, "backward")
             self._watch_outs(out_before, out)
-        return values, [_detached(g) if self.with_graph else g for g in gradients]
+        return out, gradients
 
     def _through(self, through: Callable[..., Any], grads_out: Sequence[Any], xs: list[Any]) -> dict[str, Tensor]:
         """By autograd through the candidate's own backward, as torch itself calls it."""
         given = (*grads_out, *xs)
-        before = [list(map(_copied, given))] if self.unwatched else []
+        before = [list(map(_copied, given))] if dtype_of(xs) not in self.watched else []
         out = self.forward_through(xs)
         self._watch(before, given, "forward")
         values = {
@@ -267,7 +283,7 @@ class Candidate:
         gradients = self.gradients(out, grads_out, xs)
         self._watch(before, given, "backward")
         self._watch_outs(out_before, out)
-        self.unwatched = False
+        self.watched.add(dtype_of(xs))
         if any(gradient is None for gradient in gradients):
             gradients = self._by_accumulation(through, grads_out, xs, gradients)
         return values | {self.names[i]: _kept(gradient) for i, gradient in zip(self.judged, gradients, strict=True)}
@@ -293,23 +309,27 @@ class Candidate:
         except RuntimeError as error:
             if "returned an invalid gradient" in str(error):
                 return [Missing(str(error).partition("\n")[0]) for _ in wanted]
-            if "incompatible with .grad()" in str(error):
+            if "compatible with .grad()" in str(error):
                 return [None for _ in wanted]
             raise
 
     def raw(
         self, grads_out: Sequence[Any], xs: Sequence[Any], between: Callable[[], Any] | None = None
     ) -> dict[str, Any]:
-        """The gradients themselves, no copies; between: what runs between forward and backward."""
+        """The outs and gradients themselves, no copies; between: what runs between forward and backward."""
         if self.through:
             out = self.forward_through(xs)
             if between:
                 between()
             gradients = self.gradients(out, grads_out, xs)
         else:
-            given_back = self._by_backward([], (*grads_out, *xs), between)[1]
+            for i in self.judged if self.with_graph else ():
+                xs[i].requires_grad_()
+            with torch.set_grad_enabled(self.with_graph):
+                out, given_back = self._run([], (*grads_out, *xs), between)
             gradients = [given_back[i] for i in self.judged]
-        return {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
+        values = {name: _detached(x) for name, x in self.named(out).items()}
+        return values | {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
 
     def _by_accumulation(
         self, through: Callable[..., Any], grads_out: Sequence[Any], xs: Sequence[Any], gradients: Sequence[Any]
@@ -318,6 +338,8 @@ class Candidate:
 
         So it is where a backward calls backward() itself. What that leaves in other tensors is taken away again.
         """
+        if any(_is_freed(x) for x in xs):
+            return list(gradients)
         fresh = [_copied(x) for x in xs]
         for i in self.judged:
             fresh[i].requires_grad_()
@@ -450,7 +472,14 @@ def _kept(x: Any) -> Any:
     return x.clone() if is_floating(x) and not x.requires_grad and not x.is_meta else x
 
 
+def _is_freed(x: Any) -> bool:
+    """Whether its memory was given back, as a reversible layer does: nobody may look at it."""
+    return isinstance(x, Tensor) and bool(x.numel()) and not x.untyped_storage().nbytes()
+
+
 def _has_changed(x: Any, y: Any) -> bool:
+    if _is_freed(y):
+        return True
     return isinstance(x, Tensor) and not (x.shape == y.shape and Candidate.same((x,), (y,)))
 
 

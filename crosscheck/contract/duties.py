@@ -4,7 +4,9 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from ctypes import ArgumentError
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,9 +34,10 @@ from crosscheck.verdict.precision import (
 from crosscheck.verdict.sides import MOVED
 
 Gradients = Mapping[str, Any]
-MANY = 8  # inputs that are frozen one by one, at most
+MANY = 8  # tensors that are looked at one by one, at most
+ALONE = ("transposed",)  # layouts in which each is looked at alone, too
 # What a candidate says by itself that it does not take; all else that it raises is a crash.
-REFUSALS = (NotImplementedError, ValueError, RuntimeError, AssertionError)
+REFUSALS = (NotImplementedError, ValueError, RuntimeError, AssertionError, TypeError, BufferError, ArgumentError)
 LEAST = 2.0**-20  # of a gradient, by which another is another one
 STALE = 2.0**-8  # of a gradient, by which it differs where it belongs to other numbers
 FARTHER = 0.25  # the share by which other numbers are smaller: a stale gradient is another by more than rounding
@@ -89,13 +92,14 @@ class Duties:
                 yield "unused outs", self.unused_outs
         if not self.candidate.accumulates:
             yield "two forwards first", self.two_forwards_first
+            yield "results kept", self.kept_results
         if self.candidate.through:
             yield "frozen inputs", self.frozen_inputs
             if not self.candidate.accumulates:
                 yield "backward twice", self.backward_twice
             yield "saved tensors elsewhere", self.saved_elsewhere
             yield "checkpointed", self.checkpointed
-            if not self.report.formula_alone:
+            if torch.float32 in {row.dtype for row in self.report.rows} and not self.report.formula_alone:
                 yield "autocast", self.autocast
             if any(function.jvp is not Function.jvp for function in self.candidate.own):
                 yield "forward mode", self.forward_mode
@@ -123,10 +127,10 @@ class Duties:
     # Calls
 
     def call(self, grads: Sequence[Any], xs: Sequence[Any], **others: Any) -> Gradients:
-        """The gradients of judged inputs by the candidate, or by one that is another in some ways."""
-        candidate = replace(self.candidate, **others) if others else self.candidate
+        """The outs and the gradients by the candidate, or by one that is another in some ways."""
+        candidate = replace(self.candidate, values=True, watched=set(), **others)
         found = candidate.by_hand(*grads, *xs)
-        names = {candidate.names[i] for i in candidate.judged}
+        names = {candidate.names[i] for i in candidate.judged} | candidate.floating_outs
         return {name: value for name, value in found.items() if name in names}
 
     def again(self) -> tuple[list[Any], list[Any]]:
@@ -161,7 +165,7 @@ class Duties:
                 continue
             by, size = distance(value, m), max(norm(m), self.size(name))
             is_other = least < STALE and bool((value.isfinite() != m.isfinite()).any())
-            if is_other or by > max(self.tolerance(name), max(least, LEAST) * size):
+            if is_other or by > max(self.tolerance(name), max(least, LEAST) * norm(m)):
                 return name, by, size
         return None
 
@@ -178,22 +182,34 @@ class Duties:
         if off is None:
             return True
         name, by, of = off
-        seen = f"differs by {by:.2g} of {of:.2g}" if by == by else f"is missing, expected {of:.2g}"
+        value = found.get(name)
+        is_zero = isinstance(value, Tensor) and not value.any()
+        seen = "is zero" if is_zero else f"differs by {by:.2g} of {of:.2g}" if by == by else "is missing"
+        seen += f", expected {of:.2g}" * (is_zero or by != by)
         self.breaches.append(Breach(check, name, f"{how}: {name} {seen}{hint}"))
         return False
 
     def raised(self, check: str, how: str, error: Exception) -> None:
         """A refusal, or a breach."""
         said = f"{how}: " * bool(how) + f"raises {type(error).__name__}: {error}".splitlines()[0][:160]
-        if isinstance(error, REFUSALS) and "NoneType" not in str(error):
+        is_slip = isinstance(error, TypeError) and "NoneType" in str(error)
+        if isinstance(error, REFUSALS) and not is_slip:
             self.refusals.append(f"{check}: {said}")
         else:
             self.breaches.append(Breach(check, "", said))
 
     # Layouts
 
-    def in_layout(self, layout: Layout, values: Sequence[Any], are_complex: Sequence[bool]) -> list[Any]:
-        return [laid_out(x, layout, z) if is_floating(x) else x for x, z in zip(values, are_complex, strict=True)]
+    def grads_in(self, layout: Layout, grads: Sequence[Any]) -> list[Any]:
+        """grad_out in the layout."""
+        pairs = zip(grads, self.complex_grads, strict=True)
+        return [laid_out(g, layout, z) if isinstance(g, Tensor) else g for g, z in pairs]
+
+    def inputs_in(self, layout: Layout, xs: Sequence[Any]) -> list[Any]:
+        """The inputs and parameters in the layout; not buffers, nor options."""
+        triples = zip(range(len(xs)), xs, self.complex_inputs, strict=True)
+        given = self.candidate.given
+        return [laid_out(x, layout, z) if isinstance(x, Tensor) and i < given else x for i, x, z in triples]
 
     @property
     def complex_grads(self) -> list[bool]:
@@ -206,32 +222,37 @@ class Duties:
     def another_layout(self, name: str, layout: Layout) -> bool:
         """What comes back from above and what goes in, in another layout; where it fails, which of them."""
         grads, xs = self.again()
-        other_grads = self.in_layout(layout, grads, self.complex_grads)
+        other_grads = self.grads_in(layout, grads)
         # Random numbers are drawn in the order of memory.
-        other_xs = xs if self.candidate.is_random else self.in_layout(layout, xs, self.complex_inputs)
-        pairs = [(x, y) for x, y in zip((*grads, *xs), (*other_grads, *other_xs), strict=True) if is_floating(x)]
-        if not any(is_another(x, y) for x, y in pairs):
+        other_xs = xs if self.candidate.is_random else self.inputs_in(layout, xs)
+        pairs = zip((*grads, *xs), (*other_grads, *other_xs), strict=True)
+        if not any(is_another(x, y) for x, y in pairs if isinstance(x, Tensor)):
             return False
         try:
-            if self.off(self.call(other_grads, other_xs), self.plain) is None:
-                return True
+            is_kept = self.off(self.call(other_grads, other_xs), self.plain) is None
         except Exception:
-            pass
-        self.which(name, layout)
+            is_kept = False
+        # What takes the strides of one for another's is right where all have the same.
+        if not is_kept or name in ALONE:
+            self.which(name, layout, is_kept)
         return True
 
-    def which(self, name: str, layout: Layout) -> None:
+    def which(self, name: str, layout: Layout, is_kept: bool) -> None:
         """The first of grad_out and the inputs that in this layout alone gives other numbers, or is refused."""
+        tried = 0
         for place, what in enumerate((*self.candidate.grads_out_names, *self.candidate.names)):
             grads, xs = self.again()
-            given, at, z = (
-                (grads, place, self.complex_grads)
-                if place < len(grads)
-                else (xs, place - len(grads), self.complex_inputs)
-            )
-            if not is_floating(given[at]) or (given is xs and self.candidate.is_random):
+            is_grad = place < len(grads)
+            given, at = (grads, place) if is_grad else (xs, place - len(grads))
+            z = (self.complex_grads if is_grad else self.complex_inputs)[at]
+            if not isinstance(given[at], Tensor) or (not is_grad and at >= self.candidate.given):
                 continue
-            given[at] = laid_out(given[at], layout, z[at])
+            if (not is_grad and self.candidate.is_random) or (is_kept and tried >= MANY):
+                continue
+            plain, given[at] = given[at], laid_out(given[at], layout, z)
+            if not is_another(plain, given[at]):
+                continue
+            tried += 1
             hint = "; with .contiguous() it is right"
             try:
                 if not self.compare(name, self.call(grads, xs), self.plain, f"{what} {name}", hint):
@@ -239,8 +260,10 @@ class Duties:
             except Exception as error:
                 self.raised(name, f"{what} {name}", error)
                 return
+        if is_kept:
+            return
         grads, xs = self.again()  # by itself each is taken
-        other = self.in_layout(layout, grads, self.complex_grads), self.in_layout(layout, xs, self.complex_inputs)
+        other = self.grads_in(layout, grads), self.inputs_in(layout, xs)
         self.compare(name, self.call(*other), self.plain, f"all {name}")
 
     def expanded_grad_out(self, name: str) -> bool:
@@ -252,16 +275,20 @@ class Duties:
         return self._expanded(name, expanded_rows, of_grads=False)
 
     def _expanded(self, name: str, layout: Layout, of_grads: bool) -> bool:
-        grads, xs = self.again()
-        if of_grads:
-            grads = self.in_layout(layout, grads, self.complex_grads)
-        else:
-            xs = self.in_layout(layout, xs, self.complex_inputs)
-        there = grads if of_grads else xs
-        if not any(is_floating(x) and 0 in x.stride() and x.numel() > 1 for x in there):
+        def given() -> tuple[list[Any], list[Any]]:
+            grads, xs = self.again()
+            if of_grads:
+                return self.grads_in(layout, grads), xs
+            return grads, [
+                laid_out(x, layout, z) if is_floating(x) and i < self.candidate.given else x
+                for i, (x, z) in enumerate(zip(xs, self.complex_inputs, strict=True))
+            ]
+
+        grads, xs = given()
+        if not any(is_floating(x) and 0 in x.stride() and x.numel() > 1 for x in (grads if of_grads else xs)):
             return False
         try:
-            expected = self.call(*(list(map(_contiguous, of)) for of in (grads, xs)))
+            expected = self.call(*(list(map(_contiguous, of)) for of in given()))
         except Exception:
             return False  # it has no value where all are the same
         found = self.call(grads, xs)
@@ -272,21 +299,25 @@ class Duties:
         if any(norm(m) > WILD * self.size(n) for n, m in expected.items() if is_floating(m)):
             return False  # they are a singular case of it
         hint = "; with .contiguous() it is right"
-        self.compare(name, _summed(found), _summed(expected), name, hint, STALE)
+        sums = _summed(expected)
+        sizes = {n: max(norm(m), self.size(n)) for n, m in expected.items() if is_floating(m)}
+        clear = {n: s for n, s in sums.items() if n in sizes and norm(s) >= STALE * sizes[n]}  # what is not cancelled
+        self.compare(name, _summed(found), clear, name, hint, STALE)
         return True
 
     # What is used of it
 
     def unused_outs(self, name: str) -> bool:
         """Each out by itself unused, and each alone used."""
-        used = [i for i, g in enumerate(self.grads) if is_floating(g) and i not in self.candidate.fixed]
+        used = [i for i, g in enumerate(self.grads) if is_floating(g) and i not in self.candidate.fixed][:MANY]
         for alone in (False, True) if len(used) > 2 else (False,):
             for i in used:
                 grads, xs = self.again()
                 unused = [j for j in used if (j != i if alone else j == i)]
                 zeros = [torch.zeros_like(g) if j in unused else g for j, g in enumerate(grads)]
                 truth = self.candidate.by_autograd(*widened(zeros), *widened(xs))
-                expected = {n: v for n, v in truth.items() if n in self.plain and n in self.right}
+                judged = self.candidate.places.keys() & self.right
+                expected = {n: v for n, v in truth.items() if n in judged}
                 given = [None if j in unused and self.candidate.through else g for j, g in enumerate(zeros)]
                 outs = self.candidate.names_of_outs
                 how = f"only {outs[i]} used" if alone else f"{outs[i]} unused"
@@ -333,13 +364,34 @@ class Duties:
         found = self.candidate.gradients(out, grads, xs)
         names = [self.candidate.names[i] for i in self.candidate.judged]
         again = dict(zip(names, found, strict=True))
-        self.compare(name, again, self.plain, "a second backward through the same graph")
+        gradients = {n: value for n, value in self.plain.items() if n in again}
+        self.compare(name, again, gradients, "a second backward through the same graph")
         return True
 
-    def moved(self, share: float = MOVED) -> list[Any]:
-        """Other numbers of the same shapes, smaller by up to so much."""
+    def moved(self) -> list[Any]:
+        """Other numbers of the same shapes."""
+        return rounded(self._others[0], self.dtype)
+
+    @cached_property
+    def _others(self) -> tuple[list[Any], Gradients]:
+        """Other numbers at which there is a value, and what the truth is there.
+
+        The same in another order, and smaller, for masks and indices to be others, too; else smaller alone.
+        """
         generator = torch.Generator().manual_seed(self.candidate.seed)
-        return nearby(self.xs, self.dtype, share, generator, self.candidate.judged)
+        judged = self.candidate.judged
+        shuffled = [_shuffled(x) if i < self.candidate.given else x for i, x in enumerate(self.xs)]
+        for xs, share in ((shuffled, FARTHER), (self.xs, FARTHER), (self.xs, MOVED)):
+            moved = nearby(xs, self.dtype, share, generator, judged)
+            try:
+                if self.report.formula_alone:
+                    return moved, self.call(rounded(self.grads, self.dtype), rounded(moved, self.dtype))
+                truth = self.candidate.by_autograd(*widened(self.grads), *widened(moved))
+            except Exception:
+                continue
+            if all(bool(x.isfinite().all()) for x in truth.values() if is_floating(x)):
+                return moved, truth
+        return rounded(self.xs, self.dtype), self.plain
 
     def two_forwards_first(self, name: str) -> bool:
         """Another forward between the forward and its backward."""
@@ -349,25 +401,26 @@ class Duties:
             return self.candidate.forward_through(self.moved()) if through else self.candidate.forward(*self.moved())
 
         found = self.candidate.raw(*self.again(), between=another)
-        self.compare(name, found, self.plain, "another forward between forward and backward")
+        gradients = {n: value for n, value in self.plain.items() if n in self.candidate.places}
+        self.compare(name, found, gradients, "another forward between forward and backward")
         return True
 
     def other_numbers(self, name: str) -> bool:
         """Other numbers of the same shapes: what is kept by shape is stale."""
         grads, _ = self.again()
-        for share in (FARTHER, MOVED):
-            moved = self.moved(share)
-            try:
-                truth = self.candidate.by_autograd(*widened(grads), *widened(moved))
-            except Exception:
-                continue
-            break
-        else:
-            return False
+        truth = self._others[1]
         expected = {n: value for n, value in truth.items() if n in self.plain and n in self.right}
         how = "a second call with other numbers of the same shapes"
-        self.compare(name, self.call(grads, moved), expected, how, least=STALE)
+        self.compare(name, self.call(grads, self.moved()), expected, how, least=STALE)
         return bool(expected)
+
+    def kept_results(self, name: str) -> bool:
+        """What one call returned is still the same after another."""
+        first = self.candidate.raw(*self.again())
+        self.candidate.raw(self.again()[0], self.moved())
+        expected = {n: value for n, value in self.plain.items() if n not in self.candidate.may_change}
+        self.compare(name, first, expected, "what one call returned, after another call")
+        return True
 
     # What it runs under
 
@@ -394,7 +447,13 @@ class Duties:
                 outs[:] = [through(*xs)]
                 return tuple(outs[0])
 
-            values = checkpoint(tensors, *xs, use_reentrant=False)
+            places = [i for i, x in enumerate(xs) if isinstance(x, Tensor) and x.requires_grad]
+
+            def of(*given: Any) -> tuple[Any, ...]:
+                there = dict(zip(places, given, strict=True))
+                return tensors(*(there.get(i, x) for i, x in enumerate(xs)))
+
+            values = checkpoint(of, *(xs[i] for i in places), use_reentrant=False)
             return outs[0].having(values)
 
         self.compare(name, self.call(*self.again(), through=again), self.plain, "under torch.utils.checkpoint")
@@ -405,16 +464,21 @@ class Duties:
         grads, xs = rounded(self.grads, torch.float32), rounded(self.xs, torch.float32)
         kind = device_of(xs).type
         under = torch.autocast(kind, torch.bfloat16) if kind in ("cpu", "cuda") else nullcontext()
+        plain = self.candidate.by_hand(*rounded(grads, torch.float32), *rounded(xs, torch.float32))
+
+        def gradients(of: Candidate) -> Gradients:
+            """Its own, with the forward alone under autocast, as torch advises."""
+            leaves = rounded(xs, torch.float32)
+            with under:
+                out = of.forward_through(leaves)
+            names = (of.names[i] for i in of.judged)
+            return dict(zip(names, of.gradients(out, rounded(grads, torch.float32), leaves), strict=True))
+
         try:
-            plain = self.call(rounded(grads, torch.float32), rounded(xs, torch.float32))
+            truth = gradients(replace(self.candidate, through=self.candidate.truth))
         except Exception:
-            return False  # it is not made for float32
-        with under:
-            try:
-                truth = self.candidate.by_autograd(*rounded(grads, torch.float32), *rounded(xs, torch.float32))
-            except Exception:
-                return False  # nor is the truth
-            found = self.call(grads, xs)
+            return False  # nor is the truth
+        found = gradients(self.candidate)
         for n, m in plain.items():
             value, a = found.get(n), truth.get(n)
             if value is None or a is None or not (comparable(value, m) and comparable(a, m)):
@@ -427,9 +491,12 @@ class Duties:
 
     def forward_mode(self, name: str) -> bool:
         """The Jacobian-vector product that it has a rule for."""
-        found = judge_forward_mode(self.candidate, self.xs, [self.dtype], "", self.candidate.seed)
+        try:
+            found = judge_forward_mode(self.candidate, self.xs, [self.dtype], "", self.candidate.seed)
+        except TypeError:
+            return False  # it has none for this
         for row in found.mismatches:
-            self.breaches.append(Breach(name, row.name, f"{row.name}: {row.verdict} {row.diagnosis}".strip()))
+            self.breaches.append(Breach(name, row.name, f"{row.name}: {row.said}"))
         return True
 
     def vmap(self, name: str) -> bool:
@@ -455,7 +522,7 @@ class Duties:
         expected = self.call(rounded(grads, self.dtype), self.moved())
         for place, of in enumerate((self.plain, expected)):
             found = {n: g[place] for n, g in both.items() if g is not None}
-            if not self.compare(name, found, of, "under torch.func.vmap"):
+            if not self.compare(name, found, {n: of[n] for n in names if n in of}, "under torch.func.vmap"):
                 return True
         return True
 
@@ -489,13 +556,24 @@ class Duties:
         given = dict(zip((*self.candidate.grads_out_names, *self.candidate.names), (*grads, *xs), strict=True))
         for n, gradient in self.candidate.raw(grads, xs).items():
             for other, x in given.items():
-                if isinstance(gradient, Tensor) and isinstance(x, Tensor) and gradient.numel() and _share(gradient, x):
+                is_gradient = n in self.candidate.places and isinstance(gradient, Tensor) and gradient.numel()
+                if is_gradient and isinstance(x, Tensor) and _share(gradient, x):
                     self.told.append(f"the gradient of {n} shares memory with {other}")
         return True
 
 
+def _shuffled(x: Any) -> Any:
+    """The same numbers in another order; but sorted whole numbers stay, for they may be offsets."""
+    if not isinstance(x, Tensor) or x.numel() < 2:
+        return x
+    flat = x.detach().flatten()
+    if not x.is_floating_point() and x.dtype != torch.bool and bool((flat[1:] >= flat[:-1]).all()):
+        return x
+    return x.detach().clone().copy_(flat.roll(1).view(x.shape)) if 0 not in x.stride() else x
+
+
 def _contiguous(x: Any) -> Any:
-    return x.clone(memory_format=torch.contiguous_format) if is_floating(x) else x
+    return x.clone(memory_format=torch.contiguous_format) if isinstance(x, Tensor) else x
 
 
 def _summed(of: Gradients) -> Gradients:

@@ -15,7 +15,8 @@ def transposed(x: Tensor) -> Tensor:
 
 def sliced(x: Tensor) -> Tensor:
     """From the middle of a larger tensor: gaps between its rows, and a storage offset."""
-    around = torch.full([length + 2 for length in x.shape] or [3], 3, dtype=x.dtype, device=x.device)
+    other = 3 if x.is_floating_point() or not x.numel() else x.flatten()[0].item()  # of indices one that there is
+    around = torch.full([length + 2 for length in x.shape] or [3], other, dtype=x.dtype, device=x.device)
     inside = around[tuple(slice(1, -1) for _ in x.shape)] if x.dim() else around[1]
     return inside.copy_(x)
 
@@ -32,7 +33,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 def expanded(x: Tensor) -> Tensor:
     """One number for all, with strides of 0, as the gradient of a sum comes back."""
-    return x.flatten()[:1].view([1] * x.dim()).expand(x.shape)
+    return x.flatten()[:1].view([1] * x.dim()).expand(x.shape) if x.numel() else x
 
 
 def expanded_rows(x: Tensor) -> Tensor:

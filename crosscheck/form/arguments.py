@@ -32,7 +32,7 @@ class Outs(tuple[Any, ...]):
     def of(cls, returned: Any, *, numbers: bool) -> "Outs":
         """The leaves of it. numbers: whether Python's numbers may be judged, too, as beside arrays."""
         named = leaves(returned, "out", is_number)
-        values = (x if kind_of(x) == NUMBER and not numbers else as_real(x) for x in named.values())
+        values = (x if kind_of(x) == NUMBER and not numbers else as_real(x, shared=True) for x in named.values())
         return cls(values, tuple(named), [is_complex(x) for x in named.values()], returned)
 
     def having(self, values: Iterable[Any]) -> "Outs":

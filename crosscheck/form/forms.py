@@ -251,6 +251,7 @@ def forward_of(function: Callable[..., Any], arguments: Arguments) -> Flat:
 
 def compiled_of(function: Any, arguments: Arguments) -> Flat:
     """The function compiled, as far as it can be traced."""
+    torch._dynamo.reset()  # of one and the same code it compiles no more than eight
     return forward_of(torch.compile(function, backend="aot_eager"), arguments)
 
 

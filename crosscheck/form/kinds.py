@@ -45,8 +45,11 @@ def is_complex(value: Any) -> bool:
     return isinstance(value, complex) or (is_array(value) and value.dtype.kind == "c")
 
 
-def as_real(value: Any) -> Any:
-    """A tensor of the same numbers, of complex ones of their parts; what has no numbers stays as it is."""
+def as_real(value: Any, *, shared: bool = False) -> Any:
+    """A tensor of the same numbers, of complex ones of their parts; what has no numbers stays as it is.
+
+    shared: in the same memory, where an array of NumPy's allows it.
+    """
     kind = kind_of(value)
     if kind is None:
         return value
@@ -57,12 +60,13 @@ def as_real(value: Any) -> Any:
     elif kind == JAX and not is_complex(value):
         x = torch.utils.dlpack.from_dlpack(value).clone()
     else:
-        array = np.array(value)
+        can_share = isinstance(value, np.ndarray) and value.flags.writeable and min(value.strides, default=0) >= 0
+        array = value if shared and can_share else np.array(value)
         if array.dtype.kind in "fc" and array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
             raise TypeError(
                 f"expected numbers of float64 at most, got an array of {array.dtype}: hand in .astype(float)"
             )
-        x = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        x = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 

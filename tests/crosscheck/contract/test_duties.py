@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -405,3 +406,177 @@ def test_modules_keep_it():
 def test_another_contract_is_refused():
     with pytest.raises(ValueError, match="^contract: expected 'short' or 'full', got 'long'$"):
         crosscheck(torch.sin, lambda g, out, x: g * x.cos(), (X,), contract="long")
+
+
+def square(forward=lambda x: x * x, backward=lambda g, x: 2 * g * x):
+    """A Function of the square."""
+
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return forward(x)
+
+        @staticmethod
+        def backward(ctx, grad_out):
+            return backward(grad_out, ctx.saved_tensors[0])
+
+    return Square
+
+
+def squared(x):
+    return x * x
+
+
+def test_the_values_of_out_are_compared_too():
+    cache = {}
+    of_pointers = square(lambda x: as_if_contiguous(x) ** 2)
+    cached = square(lambda x: cache.setdefault((x.shape, x.dtype), x * x).clone())
+    report = crosscheck(of_pointers, inputs=(X,), twin=squared)
+    assert broken(report) >= {"transposed", "sliced"}
+    assert "x transposed: out differs by " in report.contract
+    assert "other numbers" in {
+        breach.check for breach in crosscheck(cached, inputs=(X,), twin=squared, dtypes=[torch.float64]).breaches
+    }
+
+
+def test_a_mask_of_another_call():
+    class Relu(Function):
+        @staticmethod
+        def forward(ctx, x):
+            Relu.mask = x > 0
+            return x.clamp(min=0)
+
+        @staticmethod
+        def backward(ctx, grad_out):
+            return grad_out * Relu.mask
+
+    assert broken(crosscheck(Relu, inputs=(X,), twin=torch.relu)) == {"two forwards first"}
+
+
+def test_a_buffer_for_the_results_of_all_calls():
+    buffer = {}
+
+    def backward(g, x):
+        return torch.mul(2 * g, x, out=buffer.setdefault((x.shape, x.dtype), torch.empty_like(x)))
+
+    assert "results kept" in broken(crosscheck(square(backward=backward), inputs=(X,), twin=squared))
+
+
+def test_what_is_changed_in_one_dtype_or_layout_alone():
+    def in_float32(g, x):
+        return g.float().mul_(2 * x.float()).to(x.dtype)
+
+    def if_contiguous_in_float(g, x):
+        return g.t().contiguous().mul_(2 * x.t()).t()
+
+    for wrong in (in_float32, if_contiguous_in_float):
+        report = crosscheck(square(backward=wrong), inputs=(X,), twin=squared, dtypes=[torch.float64, torch.float32])
+        assert "grad_out is changed in place by backward" in report.contract
+
+
+def test_the_strides_of_one_for_anothers():
+    def backward(g, x):
+        if 0 not in g.stride() + x.stride():
+            g = torch.as_strided(g, x.shape, x.stride(), g.storage_offset())
+        return 2 * g * x
+
+    assert broken(crosscheck(square(backward=backward), inputs=(X,), twin=squared)) == {"transposed"}
+
+
+def test_masks_are_laid_out_too():
+    mask = normal(5, 3, seed=2) > 0
+
+    def masked(x, mask):
+        return x.masked_fill(as_if_contiguous(mask), 0)
+
+    def backward(g, out, x, mask):
+        return g.masked_fill(as_if_contiguous(mask), 0), None
+
+    report = crosscheck(masked, backward, (X, mask), twin=lambda x, mask: x.masked_fill(mask, 0))
+    assert "mask transposed: " in report.contract
+
+
+def test_arrays_written_into():
+    def backward(g, out, x):
+        out *= out
+        return g * (1 - out)
+
+    x = X.numpy().astype("float64")
+    report = crosscheck(lambda x: np.tanh(x), backward, (x,), twin=torch.tanh)
+    assert "out is changed in place by backward" in report.contract
+
+
+def test_a_small_out_that_is_lost():
+    class Two(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.set_materialize_grads(False)
+            ctx.save_for_backward(x)
+            return x * x, 1e-3 * x.sum()
+
+        @staticmethod
+        def backward(ctx, g, h):
+            (x,) = ctx.saved_tensors
+            return torch.zeros_like(x) if g is None else 2 * g * x + (0 if h is None else 1e-3 * h)
+
+    assert broken(crosscheck(Two, inputs=(X,), twin=lambda x: (x * x, 1e-3 * x.sum()))) == {"unused outs"}
+
+
+@pytest.mark.parametrize("error", [TypeError, BufferError, ValueError])
+def test_refusals_of_any_type(error):
+    def strict(ctx, g, x, w):
+        if not g.is_contiguous():
+            raise error("grad_out: expected a contiguous tensor")
+        return right(ctx, g, x, w)
+
+    assert broken(crosscheck(keeping(strict), inputs=(X, W), twin=product)) == set()
+
+
+def test_a_rule_that_says_it_is_none():
+    class NoForwardMode(with_rules(1.0)):
+        @staticmethod
+        def jvp(ctx, tangent):
+            raise NotImplementedError("no forward mode")
+
+    assert broken(crosscheck(NoForwardMode, inputs=(X,), twin=lambda x: x**3)) == set()
+
+
+def test_memory_that_is_given_back():
+    class Freed(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y)
+            x.untyped_storage().resize_(0)
+            return y
+
+        @staticmethod
+        def backward(ctx, grad_out):
+            return grad_out * ctx.saved_tensors[0]
+
+    report = crosscheck(Freed, inputs=(X,), twin=torch.exp)
+    assert "x is changed in place by forward" in report.contract
+
+
+def test_no_contract_of_what_is_another_each_time():
+    calls = []
+
+    def backward(g, out, x):
+        calls.append(0)
+        return g * x.cos() * (1 + len(calls))
+
+    assert crosscheck(torch.sin, backward, (X,), names=["x"]).contract == "not judged"
+
+
+def test_nothing_and_one_number():
+    for x in (torch.zeros(0, 3), torch.tensor(0.3)):
+        report = crosscheck(square(), inputs=(x,), twin=squared)
+        assert report.breaches == ()
+        assert not any("refused" in note for note in report.notes)
+
+
+def test_buffers_are_no_inputs():
+    report = crosscheck(nn.BatchNorm1d(3), inputs=(X,), twin=nn.BatchNorm1d(3))
+    assert broken(report) == set()
+    assert not any("refused" in note for note in report.notes)
