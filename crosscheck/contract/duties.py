@@ -24,7 +24,9 @@ from crosscheck.verdict.precision import (
     FACTOR,
     comparable,
     distance,
+    is_finite,
     is_floating,
+    is_small,
     nearby,
     norm,
     rounded,
@@ -107,7 +109,6 @@ class Duties:
                 yield "vmap", self.vmap
             if torch.device(device_of(self.xs)).type == "cuda":
                 yield "another stream", self.another_stream
-        yield "shared memory", self.shared_memory
         if full and self.candidate.compiled:
             yield "compiled", self.compiled
 
@@ -126,9 +127,9 @@ class Duties:
 
     # Calls
 
-    def call(self, grads: Sequence[Any], xs: Sequence[Any], **others: Any) -> Gradients:
+    def call(self, grads: Sequence[Any], xs: Sequence[Any], *, watch: bool = False, **others: Any) -> Gradients:
         """The outs and the gradients by the candidate, or by one that is another in some ways."""
-        candidate = replace(self.candidate, values=True, watched=set(), **others)
+        candidate = replace(self.candidate, values=True, watched=set() if watch else {self.dtype}, **others)
         found = candidate.by_hand(*grads, *xs)
         names = {candidate.names[i] for i in candidate.judged} | candidate.floating_outs
         return {name: value for name, value in found.items() if name in names}
@@ -164,15 +165,19 @@ class Duties:
                     return name, float("nan"), norm(m)
                 continue
             by, size = distance(value, m), max(norm(m), self.size(name))
-            is_other = least < STALE and bool((value.isfinite() != m.isfinite()).any())
-            if is_other or by > max(self.tolerance(name), max(least, LEAST) * norm(m)):
+            if (least < STALE and _are_finite_elsewhere(value, m)) or by > max(
+                self.tolerance(name), max(least, LEAST) * norm(m)
+            ):
                 return name, by, size
         return None
 
     def size(self, name: str) -> float:
         """‖m‖ of the plain call."""
-        m = self.plain.get(name)
-        return norm(m) if isinstance(m, Tensor) else 0.0
+        return self._sizes.get(name, 0.0)
+
+    @cached_property
+    def _sizes(self) -> dict[str, float]:
+        return {name: norm(m) for name, m in self.plain.items() if isinstance(m, Tensor)}
 
     def compare(
         self, check: str, found: Gradients, expected: Gradients, how: str, hint: str = "", least: float = 0.0
@@ -229,11 +234,11 @@ class Duties:
         if not any(is_another(x, y) for x, y in pairs if isinstance(x, Tensor)):
             return False
         try:
-            is_kept = self.off(self.call(other_grads, other_xs), self.plain) is None
+            is_kept = self.off(self.call(other_grads, other_xs, watch=True), self.plain) is None
         except Exception:
             is_kept = False
         # What takes the strides of one for another's is right where all have the same.
-        if not is_kept or name in ALONE:
+        if not is_kept or (name in ALONE and is_small(xs)):
             self.which(name, layout, is_kept)
         return True
 
@@ -347,7 +352,7 @@ class Duties:
             names = {self.candidate.names[i] for i in left}
             expected = {n: value for n, value in self.plain.items() if n in names}
             try:
-                if not self.compare(name, self.call(grads, xs, judged=left), expected, how):
+                if not self.compare(name, self.call(grads, xs, judged=left, watch=True), expected, how):
                     return True
             except Exception as error:
                 self.raised(name, how, error)
@@ -416,7 +421,9 @@ class Duties:
 
     def kept_results(self, name: str) -> bool:
         """What one call returned is still the same after another."""
-        first = self.candidate.raw(*self.again())
+        grads, xs = self.again()
+        first = self.candidate.raw(grads, xs)
+        self.tell_shared_memory(first, dict(zip(self.names_of_given, (*grads, *xs), strict=True)))
         self.candidate.raw(self.again()[0], self.moved())
         expected = {n: value for n, value in self.plain.items() if n not in self.candidate.may_change}
         self.compare(name, first, expected, "what one call returned, after another call")
@@ -548,18 +555,17 @@ class Duties:
         self.told += [f"compiled: the graph breaks: {why.splitlines()[0]}" for why in counters["graph_break"]]
         return True
 
-    # What it gives back
+    @property
+    def names_of_given(self) -> tuple[str, ...]:
+        return (*self.candidate.grads_out_names, *self.candidate.names)
 
-    def shared_memory(self, name: str) -> bool:
-        """A gradient that lies where grad_out or an input does is told: who writes into one writes into the other."""
-        grads, xs = self.again()
-        given = dict(zip((*self.candidate.grads_out_names, *self.candidate.names), (*grads, *xs), strict=True))
-        for n, gradient in self.candidate.raw(grads, xs).items():
+    def tell_shared_memory(self, results: Gradients, given: Gradients) -> None:
+        """A gradient that lies where grad_out or an input does: who writes into one writes into the other."""
+        for name in filter(results.__contains__, self.candidate.places):
             for other, x in given.items():
-                is_gradient = n in self.candidate.places and isinstance(gradient, Tensor) and gradient.numel()
-                if is_gradient and isinstance(x, Tensor) and _share(gradient, x):
-                    self.told.append(f"the gradient of {n} shares memory with {other}")
-        return True
+                gradient = results[name]
+                if isinstance(gradient, Tensor) and isinstance(x, Tensor) and gradient.numel() and _share(gradient, x):
+                    self.told.append(f"the gradient of {name} shares memory with {other}")
 
 
 def _shuffled(x: Any) -> Any:
@@ -574,6 +580,12 @@ def _shuffled(x: Any) -> Any:
 
 def _contiguous(x: Any) -> Any:
     return x.clone(memory_format=torch.contiguous_format) if isinstance(x, Tensor) else x
+
+
+def _are_finite_elsewhere(x: Tensor, y: Tensor) -> bool:
+    if is_finite(x) and is_finite(y):
+        return False
+    return bool((x.isfinite() != y.isfinite()).any())
 
 
 def _summed(of: Gradients) -> Gradients:
