@@ -6,7 +6,7 @@ A function, an autograd.Function, an op, a module, NumPy's or JAX's functions: e
 import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +75,7 @@ def form_of(
             f"{name_of(op)} would be judged by its own backward"
         )
     renamed = names if isinstance(names, Mapping) else {}
-    positional = _names(len(inputs), forward, twin) if names is None or renamed else [*names]
+    positional = _names(len(inputs), forward, op, twin) if names is None or renamed else [*names]
     if len(positional) != len(inputs):
         raise ValueError(f"names: expected {len(inputs)}, one for each input, got {len(positional)}")
     callee = getattr(forward, "apply") if is_function(forward) else forward  # noqa: B009
@@ -170,7 +170,7 @@ def _are_names(what: str, names: Any) -> None:
 
 def _names(count: int, *functions: Any) -> tuple[str, ...]:
     """The names of the first parameters, and their places where nothing tells them."""
-    found = next(names_of(*functions[:2]), ())
+    found = next(filter(None, map(parameters_of, functions)), ())
     return tuple(found[i] if i < len(found) else f"input {i}" for i in range(count))
 
 
@@ -187,6 +187,8 @@ def _namesakes(renamed: Mapping[str, str], arguments: Arguments, twin: Any) -> d
     """By the twin's name of a parameter that of forward's. Raises ValueError for a name that neither has."""
     own = {*arguments.parameters, *arguments.buffers, *arguments.names}
     others = {without_compiled(name) for name, _ in twin.named_parameters()} if isinstance(twin, nn.Module) else set()
+    if renamed.keys() <= others and set(renamed.values()) <= own:
+        return dict(renamed)  # said the other way round
     for name, other in renamed.items():
         if name not in own or other not in others:
             raise ValueError(
@@ -365,13 +367,6 @@ def _no_namesake(name: str, parameter: Tensor, others: Mapping[str, Any], of: st
 
 def _precision(kinds: Sequence[str | None], xs: Sequence[Any]) -> AbstractContextManager[Any]:
     return in_precision_of(xs) if JAX in kinds else nullcontext()
-
-
-def names_of(*functions: Any) -> Iterator[tuple[str, ...]]:
-    """The names of the parameters of each of these that tells them."""
-    for function in functions:
-        if names := parameters_of(function):
-            yield names
 
 
 def parameters_of(function: Any) -> tuple[str, ...]:

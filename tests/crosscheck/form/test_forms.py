@@ -129,6 +129,8 @@ def test_a_module_beside_a_module():
 def test_parameters_of_other_names():
     mine, names = Norm(names=("gamma", "beta")), {"gamma": "weight", "beta": "bias"}
     assert crosscheck(mine, inputs=(X,), twin=nn.LayerNorm(3), names=names).ok
+    the_other_way_round = {"weight": "gamma", "bias": "beta"}
+    assert crosscheck(mine, inputs=(X,), twin=nn.LayerNorm(3), names=the_other_way_round).ok
     with pytest.raises(
         ValueError, match=r"^twin: expected a parameter of the other side for its weight \[3\], got gamma"
     ):
