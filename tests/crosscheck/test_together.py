@@ -11,7 +11,8 @@ import torch.multiprocessing as mp
 
 from crosscheck import crosscheck
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "two_ranks.py"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "two_ranks.py"
 
 
 def example():
@@ -72,7 +73,9 @@ def run(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(run, (str(folder),), nprocs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))  # where the processes look for this file
+        mp.spawn(run, (str(folder),), nprocs=2)
     one, other = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one == other
     return one
