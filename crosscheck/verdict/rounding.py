@@ -95,7 +95,7 @@ class Rounding:
         """How an error is rounding to this roundoff of an oracle of this size, if it is."""
         lowest = unit_roundoff(self.sides.dtype)
         is_half = lowest >= PRECISIONS["TF32 or float16"]  # so few numbers that only large moves change their rounding
-        relative = largest = min(0.5, max(FACTOR * u, 2 * error / size))
+        relative = largest = _in_steps(min(0.5, max(FACTOR * u, 2 * error / size)))
         shares = self._shares(name, relative)
         smooth = ROUGH if is_half else SMOOTH
         # No smaller than what changes the rounding of a number.
@@ -168,6 +168,11 @@ class Rounding:
     @cached_property
     def _known(self) -> dict[tuple[float, int], list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]]:
         return {}
+
+
+def _in_steps(relative: float) -> float:
+    """A fine move as the next power of 4, so that tensors whose errors are about alike have their draws in common."""
+    return 4.0 ** math.ceil(math.log(relative, 4)) if relative <= FINE else relative
 
 
 class Sums:
