@@ -101,6 +101,11 @@ class Candidate:
         try:
             outs = self.outs_of(self.truth, xs)
         except Exception as error:
+            if "out of bounds for storage" in str(error):
+                raise TypeError(
+                    f"{what}: expected to read its inputs, it reads the memory around them, which no copy of them has: "
+                    f"hand in the whole of it"
+                ) from error
             # What raises in any dtype is the caller's to see.
             self.outs_of(self.truth, rounded(inputs, dtype_of(inputs)))
             raise TypeError(

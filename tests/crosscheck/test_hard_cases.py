@@ -498,6 +498,12 @@ def test_outs_that_are_no_numbers_to_differentiate(device):
     assert {row.name for row in report.rows} == {"out[0]", "x"}
 
 
+def test_what_reads_around_its_inputs_is_refused(device):
+    whole = normal(device, 5, 5)
+    with pytest.raises(TypeError, match="^forward: expected to read its inputs, it reads the memory around them"):
+        crosscheck(lambda x: x.as_strided((2, 2), (5, 1), 18), lambda g, out, x: (g,), (whole[1:3, 1:3],))
+
+
 def test_lists_out(device):
     assert_crosscheck(lambda x: [x * 2, x * 3], lambda g, out, x: [g[0] * 2 + g[1] * 3], [normal(device, 5)])
 
