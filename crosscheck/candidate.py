@@ -353,7 +353,7 @@ class Candidate:
             out = through(*fresh)
             pairs = [(o, g) for o, g in zip(out, self._in_order_of(out, grads_out), strict=True) if g is not None]
             pairs = [(o, g.to(o.dtype)) for o, g in pairs if isinstance(o, Tensor) and o.requires_grad]
-            leaves = {node.variable for node in _nodes(out) if hasattr(node, "variable")}
+            leaves = {node.variable for node in nodes(out) if hasattr(node, "variable")}
             before = [(leaf, leaf.grad) for leaf in leaves if not any(leaf is x for x in fresh)]
             try:
                 if pairs:
@@ -515,7 +515,7 @@ def _functions_in(outs: Sequence[Any], leaves: Sequence[Tensor]) -> tuple[set[An
     return found, any(getattr(node, "variable", None) is leaf for node in free for leaf in leaves)
 
 
-def _nodes(outs: Sequence[Any]) -> Iterator[Any]:
+def nodes(outs: Sequence[Any]) -> Iterator[Any]:
     """Of the graph behind these."""
     nodes = [out.grad_fn for out in _tensors(outs) if out.grad_fn is not None]
     seen = set(nodes)

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import BackwardCFunction
 from torch.utils.checkpoint import checkpoint
 
-from crosscheck.candidate import Candidate, device_of, gradients_of, set_seed
+from crosscheck.candidate import Candidate, device_of, gradients_of, nodes, set_seed
 from crosscheck.contract.breach import Breach, Contract
 from crosscheck.contract.layouts import LAYOUTS, Layout, expanded, expanded_rows, is_another, laid_out
 from crosscheck.forward_mode import judge_forward_mode
@@ -365,6 +366,7 @@ class Duties:
         """A second backward through the same graph."""
         grads, xs = self.again()
         out = self.candidate.forward_through(xs)
+        self.tell_what_ctx_keeps(out, xs)
         self.candidate.gradients(out, self.again()[0], xs, retain_graph=True)
         found = self.candidate.gradients(out, grads, xs)
         names = [self.candidate.names[i] for i in self.candidate.judged]
@@ -372,6 +374,15 @@ class Duties:
         gradients = {n: value for n, value in self.plain.items() if n in again}
         self.compare(name, again, gradients, "a second backward through the same graph")
         return True
+
+    def tell_what_ctx_keeps(self, out: Sequence[Any], xs: Sequence[Any]) -> None:
+        """Inputs and outs among the attributes of ctx: there nobody sees when they are changed in place."""
+        given = dict(zip((*self.candidate.names, *self.candidate.names_of_outs), (*xs, *out), strict=False))
+        for node in nodes(out):
+            for kept in vars(node).values() if isinstance(node, BackwardCFunction) else ():
+                for name, x in given.items():
+                    if isinstance(kept, Tensor) and isinstance(x, Tensor) and kept.numel() and _share(kept, x):
+                        self.told.append(f"{name} is kept on ctx: save_for_backward would see it changed in place")
 
     def moved(self) -> list[Any]:
         """Other numbers of the same shapes."""

@@ -580,3 +580,20 @@ def test_buffers_are_no_inputs():
     report = crosscheck(nn.BatchNorm1d(3), inputs=(X,), twin=nn.BatchNorm1d(3))
     assert broken(report) == set()
     assert not any("refused" in note for note in report.notes)
+
+
+def test_what_is_kept_on_ctx_is_told():
+    class Kept(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.x = x
+            return x * x
+
+        @staticmethod
+        def backward(ctx, grad_out):
+            return 2 * grad_out * ctx.x
+
+    report = crosscheck(Kept, inputs=(X,), twin=squared)
+    assert report.ok
+    assert "x is kept on ctx: save_for_backward would see it changed in place" in report.notes
+    assert not any("ctx" in note for note in crosscheck(square(), inputs=(X,), twin=squared).notes)
