@@ -597,3 +597,18 @@ def test_what_is_kept_on_ctx_is_told():
     assert report.ok
     assert "x is kept on ctx: save_for_backward would see it changed in place" in report.notes
     assert not any("ctx" in note for note in crosscheck(square(), inputs=(X,), twin=squared).notes)
+
+
+def test_what_raises_in_the_end_has_its_verdict():
+    calls = []
+
+    def backward(g, out, x):
+        calls.append(0)
+        if len(calls) > 4:
+            raise RuntimeError("no more")
+        return g * x.cos()
+
+    report = crosscheck(torch.sin, backward, (X,), names=["x"], dtypes=[torch.float64])
+    assert report.ok
+    assert report.contract == "not judged"
+    assert any(note.startswith("contract: not judged, one more call raises RuntimeError") for note in report.notes)
