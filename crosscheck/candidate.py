@@ -281,9 +281,8 @@ class Candidate:
         before = [list(map(_copied, given))] if dtype_of(xs) not in self.watched else []
         out = self.forward_through(xs)
         self._watch(before, given, "forward")
-        values = {
-            name: _kept(_detached(value)) for name, value in self.named(out).items()
-        }  # before backward changes it
+        # Before backward changes it
+        values = {name: _kept(_detached(x)) for name, x in self.named(out).items()}
         out_before = self._copies_of(out) if before else []
         gradients = self.gradients(out, grads_out, xs)
         self._watch(before, given, "backward")

@@ -526,10 +526,10 @@ class Duties:
             return tuple(filter(is_floating, through(*given)))
 
         grads, xs = self.again()
-        stacked = [
-            torch.stack([x, y]) if i in judged else x for i, (x, y) in enumerate(zip(xs, self.moved(), strict=True))
-        ]
-        pairs = [x.requires_grad_() if i in judged else x for i, x in enumerate(stacked)]
+        others = [y if i in judged else x for i, (x, y) in enumerate(zip(xs, self.moved(), strict=True))]
+        pairs = list(xs)
+        for i in judged:
+            pairs[i] = torch.stack([xs[i], others[i]]).requires_grad_()
         dims = tuple(0 if i in judged else None for i in range(len(xs)))
         set_seed(device_of(xs), self.candidate.seed)
         with torch.enable_grad():
@@ -537,7 +537,7 @@ class Duties:
         used = [torch.stack([g, g]) for g in grads if is_floating(g)]
         names = [self.candidate.names[i] for i in judged]
         both = dict(zip(names, gradients_of(outs, used, [pairs[i] for i in judged]), strict=True))
-        expected = self.call(rounded(grads, self.dtype), self.moved())
+        expected = self.call(rounded(grads, self.dtype), rounded(others, self.dtype))
         for place, of in enumerate((self.plain, expected)):
             found = {n: g[place] for n, g in both.items() if g is not None}
             if not self.compare(name, found, {n: of[n] for n in names if n in of}, "under torch.func.vmap"):

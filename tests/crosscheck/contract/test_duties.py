@@ -612,3 +612,27 @@ def test_what_raises_in_the_end_has_its_verdict():
     assert report.ok
     assert report.contract == "not judged"
     assert any(note.startswith("contract: not judged, one more call raises RuntimeError") for note in report.notes)
+
+
+def test_vmap_beside_a_mask():
+    """What is not judged is the same for both samples."""
+
+    class Masked(Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x, mask):
+            return x**3 * mask
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, grad_out):
+            x, mask = ctx.saved_tensors
+            return 3 * grad_out * x**2 * mask, None
+
+    report = crosscheck(Masked, inputs=(X, normal(5, 3, seed=2) > 0), twin=lambda x, mask: x**3 * mask)
+    assert broken(report) == set()
+    assert "vmap" in report.duties.checked
