@@ -83,6 +83,8 @@ BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error i
 BLOCK = 64  # elements
 HALF = 2.0**-11  # the roundoff of float16
 LAX = 1 / 10  # of the gradient's own size: a budget that allows for so large an error proves nothing
+LARGE = 1 / 32  # of the gradient's own size
+LUCK = 64  # times as much as one sample of autograd's error others hardly are
 SMALLEST_NUMBER = math.ulp(0.0)
 NOT_FINITE = f"{NOT_JUDGED}: autograd itself is nowhere finite"
 
@@ -164,7 +166,7 @@ def judge(
             below = None
         kept = {torch.float32: below} if below else {}
         budgets = _budgets(sides, below, known, digits)
-        if any(sides.error(name) > budget for name, budget in budgets.items()):
+        if any(_is_doubtful(sides, below, known, name, budget) for name, budget in budgets.items()):
             budgets = _budgets(sides, below, known, digits, surely=True)
         again = Again(sides, below, is_first=not known.right, explained=explained, known=known)
         rows += _hint_at_known_causes(
@@ -297,14 +299,16 @@ def _judge_beyond_budget(
 ) -> Found:
     """What is said of a tensor whose error is beyond its budget, after running again where that can be done."""
     less = f"{FACTOR * error / budget if budget else math.inf:.3g} times less accurate than autograd"
+    if again and name in again.known.causes:  # looked at in a higher dtype: it is the same mistake
+        return False, WRONG, again.known.causes[name]
     if again:
         repeat_error = again.sides.repeat_error(name)
-        if repeat_error > max(budget, again.float32_budget(name)):
+        if repeat_error > budget and repeat_error > again.float32_budget(name):
             return False, f"{UNSTEADY}, by {repeat_error:.3g}, far more than rounding", ""
         if error <= budget:
             return True, "agrees, and differs from call to call by rounding", ""
         # What is within the rounding of float32 is looked at for it first: that is what most kernels compute in.
-        is_small = not right and error <= again.float32_budget(name)
+        is_small = not right and again.is_within_float32(name, error)
         found = again.rounding(name, m, o, error, less) if is_small else None
         if found := found or again.kink(name, m, o, budget, right):
             return found
@@ -315,19 +319,24 @@ def _judge_beyond_budget(
     value = m.to(o.device).to(o.dtype)
     if not again:
         return False, WRONG, explain(name, value, o, budget)
-    if name not in again.known.causes:
-        if not m.any() and again.sides.is_below_rounding(o):
-            return False, f"{INACCURATE}, {less}: it is smaller than the rounding of what comes back", ""
-        diagnosis = explain(name, value, o, budget, deep=False)
-        if diagnosis.startswith(UNKNOWN) and not is_small and (found := again.rounding(name, m, o, error, less)):
+    if not m.any() and again.sides.is_below_rounding(o):
+        return False, f"{INACCURATE}, {less}: it is smaller than the rounding of what comes back", ""
+    # What is as large is a formula's nearly always; and what explains it to float64's last digits is no rounding.
+    is_large = again.below is not None and error > LARGE * norm(o)
+    diagnosis = explain(name, value, o, budget, deep=False)
+    if diagnosis.startswith(UNKNOWN) and not (is_small or is_large) and (
+        found := again.rounding(name, m, o, error, less)
+    ):
+        return found
+    if again.differences.have(name, value, o):
+        again.known.off.add(name)
+        off = f"autograd itself is off, by {error / (norm(value) or norm(o)):.1g}"
+        return True, f"{OFF}: {off}", ""
+    if diagnosis.startswith(UNKNOWN):
+        diagnosis = explain(name, value, o, budget)
+        if diagnosis.startswith(UNKNOWN) and is_large and (found := again.rounding(name, m, o, error, less)):
             return found
-        if again.differences.have(name, value, o):
-            again.known.off.add(name)
-            off = f"autograd itself is off, by {error / (norm(value) or norm(o)):.1g}"
-            return True, f"{OFF}: {off}", ""
-        if diagnosis.startswith(UNKNOWN):
-            diagnosis = explain(name, value, o, budget)
-        again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)
+    again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)
     return False, WRONG, again.known.causes[name]
 
 
@@ -367,6 +376,12 @@ class Again:
     def float32_budget(self, name: str) -> float:
         """The budget of what computes in float32 inside."""
         return FACTOR * self._rounding.noise(name, PRECISIONS["float32"])
+
+    def is_within_float32(self, name: str, error: float) -> bool:
+        """Whether an error is within that budget; of what is far beyond it by one sample, no more are drawn."""
+        return error <= LUCK * FACTOR * self._rounding.noise(name, PRECISIONS["float32"], surely=False) and (
+            error <= self.float32_budget(name)
+        )
 
     def is_rounding_within(self, block: slice, name: str) -> bool:
         """Whether the error of a block of elements is rounding, however small the numbers are."""
@@ -435,6 +450,12 @@ def _budgets(
         name: max(FACTOR * max(size, least[name] * norm(sides.oracle[name])), enough * norm(sides.oracle[name]))
         for name, size in noise.items()
     }
+
+
+def _is_doubtful(sides: Sides, below: Sides | None, known: Known, name: str, budget: float) -> bool:
+    """Whether an error is beyond its budget, and more draws of autograd's noise could change what is said of it."""
+    largest = FACTOR * unit_roundoff(torch.float64) / unit_roundoff(torch.float32) * sides.largest if below else math.inf
+    return name not in known.causes and budget < sides.error(name) <= max(budget, largest)
 
 
 def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, again: Again) -> str:

@@ -10,6 +10,7 @@ derivative of a continuous function has no jump; and in grad_out, in which it is
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -71,10 +72,31 @@ class Kinks:
         """Where the value is a convention of its own at a kink, if that is all that is wrong with it."""
         value = m.to(o.device).to(o.dtype)
         near = (FAR if right else NEAR) * unit_roundoff(self.sides.dtype)
-        if found := self._seen(name, value, o, budget, AT, 0.0, at_inputs=True):
+        if not self._is_smooth(name, (value - o).abs(), budget) and (
+            found := self._seen(name, value, o, budget, AT, 0.0, at_inputs=True)
+        ):
             return found if found.holds else None
         # Where many kinks add up no step comes to the ends. With the formula right above, half as much is granted.
         return self._seen(name, value, o, budget, near, 0.5 if right else 0.0, at_inputs=False) if near > AT else None
+
+    def _is_smooth(self, name: str, error: Tensor, budget: float) -> bool:
+        """Whether the gradient stays nearly as it is where all inputs are moved a little, to one side and the other."""
+        changes = self._changes.get(name)
+        return changes is not None and not bool(((changes >= error / 16) & (error > budget)).any())
+
+    @cached_property
+    def _changes(self) -> Mapping[str, Tensor]:
+        """By how much each gradient changes there: one of the two lies beyond the kink, if there is one."""
+        wide, generator = widened(self.sides.inputs), torch.Generator().manual_seed(self.sides.of.seed)
+        steps = {i: _random(wide[i], generator) * room(wide[i]) for i in self.sides.of.judged}
+        try:
+            ahead, behind = (
+                self.sides.by_autograd([x + h * steps[i] if i in steps else x for i, x in enumerate(wide)])
+                for h in (AT, -AT)
+            )
+        except Exception:  # what raises where it is only moved has to be looked at in each direction by itself
+            return {}
+        return {n: torch.maximum((ahead[n] - o).abs(), (behind[n] - o).abs()) for n, o in self.sides.oracle.items()}
 
     def is_lone(self, name: str, o: Tensor) -> bool:
         """Whether autograd's value is a lone one: all around it has another. So it is at a singular matrix."""

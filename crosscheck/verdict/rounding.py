@@ -74,10 +74,10 @@ class Rounding:
     sides: Sides
     single: Sides | None
 
-    def noise(self, name: str, u: float) -> float:
+    def noise(self, name: str, u: float, *, surely: bool = True) -> float:
         """Autograd's error in the precision of this roundoff, in proportion to that which is seen."""
         seen = self.single or self.sides
-        return seen.noise(True)[name] * u / unit_roundoff(seen.dtype)
+        return seen.noise(surely)[name] * u / unit_roundoff(seen.dtype)
 
     def found(self, name: str, m: Tensor, o: Tensor, error: float) -> Found | None:
         """The precision that the candidate really has, where its error is rounding; None where it is a formula."""
