@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import chain, combinations, count
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from crosscheck.candidate import Candidate, as_tuple, device_of, gradients_of, set_seed
+from crosscheck.candidate import Candidate, as_tuple, device_of, set_seed
 from crosscheck.cause.diagnosis import Alternatives, Family
-from crosscheck.cause.paths import Gradients, Paths
-from crosscheck.cause.slips import SOFTMAX, Edge, derivatives, slips, until_it_fails
+from crosscheck.cause.paths import Gradients, Paths, Time, block, without
+from crosscheck.cause.screen import Screen
+from crosscheck.cause.slips import SOFTMAX, Edge, derivatives, of_itself, slips, until_it_fails
 from crosscheck.verdict.precision import SMALL, is_floating, is_small, rounded
 
 T = TypeVar("T")
@@ -30,8 +31,8 @@ def gather(candidate: Candidate, deep: bool, *given: Any) -> dict[str, Alternati
 
 
 def _without_failing(of: Alternatives) -> Alternatives:
-    mistaken, slips, substituted = map(until_it_fails, (of.mistaken, of.slips, of.substituted))
-    return replace(of, mistaken=mistaken, slips=slips, substituted=substituted)
+    searched = ("mistaken", "slips", "inputs", "substituted", "replaced", "families")
+    return replace(of, **{name: until_it_fails(getattr(of, name)) for name in searched})
 
 
 class _Gatherer:
@@ -43,6 +44,7 @@ class _Gatherer:
         self.out = candidate.outs_of(candidate.truth, rounded(self.xs, torch.float64))[0]
         self.named = {name: x for name, x in zip(candidate.names, self.xs, strict=True) if isinstance(x, Tensor)}
         self.judged = [candidate.names[i] for i in candidate.judged]
+        self.time, self.skipped = Time(), list[str]()
         # grad_out, where there is one
         self.g: Tensor | None = self.grads_out[0] if candidate.outs == 1 else None
 
@@ -60,44 +62,53 @@ class _Gatherer:
 
     def deep(self) -> dict[str, Alternatives]:
         found = self.plain()
-        mistaken = _Kept(self._mistaken())
-        for name in found:
-            found[name] = replace(found[name], mistaken=_column(mistaken, name))
+        why = ""
+        try:
+            paths = self._paths() if is_small(self.xs) else None
+        except Exception as error:
+            paths, why = None, f"operations of the forward cannot be tried, they raise {type(error).__name__}"
         if not is_small(self.xs):
-            untried = f"operations of the forward are tried with at most {SMALL:,} numbers of input: give smaller ones"
-            return {name: replace(alternatives, untried=untried) for name, alternatives in found.items()}
-        for i, name in zip(self.candidate.judged, self.judged, strict=True):
-            found[name] = replace(
+            why = f"operations of the forward are tried with at most {SMALL:,} numbers of input: give smaller ones"
+        inputs = _Kept(self._inputs_mistaken())
+        replaced = _Kept(self._by_name(chain(paths.replaced(), paths.two_mistaken()) if paths else iter(())))
+        families = _Kept(chain(paths.families(), paths.updated(self._of_the_cost())) if paths else iter(()))
+
+        def of(place: int, screen: Screen | None) -> Alternatives:
+            name = self.judged[place]
+            i = self.candidate.judged[place]
+            mistaken = _column(self._grads_out_mistaken(paths, screen), name)
+            if not is_small(self.xs):
+                return replace(found[name], mistaken=chain(mistaken, _column(inputs, name)), untried=why)
+            alternatives = replace(
                 found[name],
                 unsummed=self._unsummed(i),
-                mistaken=chain(_column(mistaken, name), self._sums(name)),
+                mistaken=chain(mistaken, self._sums(name)),
                 slips=self._at_forward(i),
+                others=found[name].others,
+                inputs=_column(inputs, name),
                 substituted=self._left_out(name),
+                untried=why,
+                skipped=self.skipped,
             )
-        try:
-            return self._by_paths(found)
-        except Exception as error:
-            untried = f"operations of the forward cannot be tried, they raise {type(error).__name__}"
-            return {name: replace(alternatives, untried=untried) for name, alternatives in found.items()}
-
-    def _by_paths(self, found: Mapping[str, Alternatives]) -> dict[str, Alternatives]:
-        """The alternatives, and what the operations of the forward give to it."""
-        paths = self._paths()
-        slipped = _Kept(self._by_name(chain(paths.alone(), paths.mistaken())))
-        substituted = _Kept(self._by_name(paths.substituted()))
-        families = list(until_it_fails(chain(paths.families(), paths.updated(self._of_the_cost()))))
-        more = {
-            name: replace(
-                found[name],
-                shares={operation: of[place] for operation, of in paths.shares.items()},
-                slips=chain(found[name].slips, _column(slipped, name)),
-                families=[_of_one(family, place) for family in families],
-                substituted=chain(found[name].substituted, _column(substituted, name)),
+            if paths is None:
+                return alternatives
+            slipped = self._by_name(chain(paths.alone(screen), paths.mistaken(screen)))
+            return replace(
+                alternatives,
+                shares=_Late(lambda: {op: share[place] for op, share in paths.fitting_shares(screen).items()}),
+                slips=chain(alternatives.slips, _column(slipped, name)),
+                replaced=_column(replaced, name),
+                families=(_of_one(family, place) for family in families),
+                substituted=chain(_column(self._by_name(paths.substituted(screen)), name), alternatives.substituted),
                 untried=paths.untried,
             )
-            for place, name in enumerate(self.judged)
-        }
-        return {**found, **more}
+
+        def near(place: int, error: Tensor, wrong: Tensor, budget: float) -> Alternatives:
+            return _without_failing(of(place, paths.screen(place, error, wrong, budget) if paths else None))
+
+        for place, name in enumerate(self.judged):
+            found[name] = replace(of(place, None), near=partial(near, place))
+        return found
 
     def _of_the_cost(self) -> ByName:
         """The gradients by which a step of training updates; where the result is one number, as a cost, those of it."""
@@ -124,30 +135,66 @@ class _Gatherer:
         products = {f"grad_out·{name}": partial(_times, self.g, term) for name, term in alike.items()}
         return _Made({**terms, "grad_out": self.g.detach, **products})
 
-    def _mistaken(self) -> Iterator[tuple[str, ByName]]:
-        """With a mistaken grad_out, or a mistaken input."""
+    def _grads_out_mistaken(
+        self, paths: Paths | None = None, screen: Screen | None = None
+    ) -> Iterator[tuple[str, ByName]]:
+        """With a mistaken grad_out."""
+        outs = range(self.candidate.outs)
 
-        def having(change: Callable[[Tensor], Tensor], of: Sequence[int] = range(self.candidate.outs)) -> ByName:
-            changed = [change(g) if i in of and is_floating(g) else g for i, g in enumerate(self.grads_out)]
-            return self._gradients(changed, self.xs)
+        def having(change: Callable[[Tensor], Tensor], of: Sequence[int] = outs) -> Iterator[ByName]:
+            yield from of_grads([change(g) if i in of and is_floating(g) else g for i, g in enumerate(self.grads_out)])
 
-        yield "grad_out is ignored, as if it were ones", having(torch.ones_like)
-        for i in range(self.candidate.outs) if self.candidate.outs > 1 else ():
-            yield f"{self.candidate.grads_out_names[i]} is left out", having(torch.zeros_like, (i,))
+        def of_grads(changed: Sequence[Any]) -> Iterator[ByName]:
+            deltas = [c - g if is_floating(g) else None for c, g in zip(changed, self.grads_out, strict=True)]
+            if paths is None:
+                yield self._gradients(changed, self.xs)
+            elif screen is None or screen.fits_outs(deltas):
+                yield dict(zip(self.judged, paths.with_grads_out(changed), strict=True))
+
+        def named() -> Iterator[tuple[str, Iterator[ByName]]]:
+            yield "grad_out is ignored, as if it were ones", having(torch.ones_like)
+            for i in outs if self.candidate.outs > 1 else ():
+                yield f"{self.candidate.grads_out_names[i]} is left out", having(torch.zeros_like, (i,))
+                yield f"{self.candidate.grads_out_names[i]} is counted twice", having(lambda g: 2 * g, (i,))
+            for i, j in combinations(outs, 2):
+                one, other = self.grads_out[i], self.grads_out[j]
+                if is_floating(one) and is_floating(other) and _are_alike(one, other):
+                    swapped = list(self.grads_out)
+                    swapped[i], swapped[j] = other, one
+                    names = " and ".join(self.candidate.grads_out_names[k] for k in (i, j))
+                    yield f"{names} are taken for each other", of_grads(swapped)
+            floating = [g for g in self.grads_out if is_floating(g)]
+            for dims, sample in ((1, "sample"), (2, "row of all samples")):
+                if all(g.dim() >= dims and g.shape[:dims].numel() > 1 for g in floating):
+                    for place, which in ((-1, "last"), (0, "first")):
+                        yield f"only the {which} {sample} counts", having(partial(_only, dims=dims, place=place))
+                        yield f"the {which} {sample} is left out", having(partial(_all_but, dims=dims, place=place))
+            for i, g in enumerate(self.grads_out if screen else ()):
+                if screen and is_floating(g):
+                    for dim, start, stop in screen.lost(screen.of_outs[i], g):
+                        text = f"{block(dim, start, stop)} of {self.candidate.grads_out_names[i]} is left out"
+                        yield text, having(partial(without, dim, start, stop), (i,))
+
+        for text, found in named():
+            for gradients in found:
+                yield text, gradients
+
+    def _inputs_mistaken(self) -> Iterator[tuple[str, ByName]]:
+        """With a mistaken input."""
         for i, (name, x) in enumerate(zip(self.candidate.names, self.xs, strict=True)):
             for how, other in _taken_wrongly(x):
+                if self.time.is_up:
+                    self.skipped.append("inputs taken wrongly")
+                    return
                 with suppress(Exception):  # the forward may have no value there: then nobody took it so
                     yield f"as if {name} were {how}", self._gradients(self.grads_out, _having(self.xs, i, other))
-        floating = [g for g in self.grads_out if is_floating(g)]
-        for dims, sample in ((1, "sample"), (2, "row of all samples")):
-            if all(g.dim() >= dims and g.shape[:dims].numel() > 1 for g in floating):
-                for place, which in ((-1, "last"), (0, "first")):
-                    yield f"only the {which} {sample} counts", having(partial(_only, dims=dims, place=place))
-                    yield f"the {which} {sample} is left out", having(partial(_all_but, dims=dims, place=place))
 
     def _left_out(self, name: str) -> Iterator[tuple[str, Tensor]]:
         """Without one of the other inputs, as a factor or as a term."""
         for i, (other, x) in enumerate(zip(self.candidate.names, self.xs, strict=True)):
+            if self.time.is_up:
+                self.skipped.append("inputs left out")
+                return
             for neutral in (torch.ones_like, torch.zeros_like) if other != name and is_floating(x) else ():
                 with suppress(Exception):
                     without = self._gradients(self.grads_out, _having(self.xs, i, neutral(x)))
@@ -194,24 +241,41 @@ class _Gatherer:
                 y = function(whole.x, dim).to(self.out.dtype)
                 if y.shape == self.out.shape and torch.allclose(y, self.out, rtol=1e-9, atol=0):
                     edges.append(Edge(0, i, function, [whole.x, dim], {}, self.out, words))
-        for text, slip in chain(*(until_it_fails(slips(edge)) for edge in edges), derivatives(whole)):
+        # Of the whole its other inputs are tried by themselves.
+        found = (until_it_fails((of_itself if edge is whole else slips)(edge)) for edge in edges)
+        for text, slip in chain(*found, derivatives(whole)):
             with suppress(Exception):
                 yield text.format("the forward"), slip(self.g)
 
     def _paths(self) -> Paths:
         xs = rounded(self.xs, torch.float64)
-        judged = [xs[i].requires_grad_() for i in self.candidate.judged]
+        for i in self.candidate.judged:
+            xs[i].requires_grad_()
 
-        def gradients() -> Gradients:
+        def forward(*xs: Any) -> Any:
             set_seed(device_of(xs), self.candidate.seed)
-            with torch.enable_grad():
-                out = self.candidate.truth(*xs)
-            return gradients_of(out, self.grads_out, judged, materialize_grads=True)
+            return self.candidate.truth(*xs)
 
-        return Paths(gradients, self._tensors())
+        return Paths(forward, xs, self.grads_out, self._tensors(), self.time, self.skipped)
 
     def _by_name(self, found: Iterator[tuple[str, Gradients]]) -> Iterator[tuple[str, ByName]]:
         return ((cause, dict(zip(self.judged, gradients, strict=True))) for cause, gradients in found)
+
+
+class _Late(Mapping[str, Tensor]):
+    """Tensors by name, found when they are first asked for."""
+
+    def __init__(self, make: Callable[[], ByName]) -> None:
+        self._found = cache(make)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._found()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
 
 
 class _Made(Mapping[str, Tensor]):

@@ -40,9 +40,11 @@ class Alternatives:
 
     others: the oracles of the other tensors. terms: what may be added, or left out. sizes: numbers that a factor can
     come from. unsummed: the gradient before it is summed over what it was broadcast to. mistaken, slips, substituted:
-    by its cause, what the value would be under a mistake, the likely ones first. shares: what comes back through each
-    operation of the forward. families: the value by a number that may be another one, in which {} is that number.
-    untried: what was not looked for, and why.
+    by its cause, what the value would be under a mistake, the likely ones first; so also inputs, where one of these is
+    taken wrongly, and replaced, with another operation. shares: what comes back through each operation of the forward.
+    families: the value by a number that may be another one, in which {} is that number. untried: what was not looked
+    for, and why; skipped: for what there was no time, once all is looked for. near: from an error, where the value is
+    wrong, and the budget, those of them that it may come of.
     """
 
     others: Mapping[str, Tensor] = field(default_factory=dict)
@@ -52,9 +54,13 @@ class Alternatives:
     mistaken: Iterable[tuple[str, Tensor]] = ()
     shares: Mapping[str, Tensor] = field(default_factory=dict)
     slips: Iterable[tuple[str, Tensor]] = ()
+    inputs: Iterable[tuple[str, Tensor]] = ()
     families: Iterable[Family] = ()
     substituted: Iterable[tuple[str, Tensor]] = ()
+    replaced: Iterable[tuple[str, Tensor]] = ()
     untried: str = ""
+    skipped: Sequence[str] = ()
+    near: "Callable[[Tensor, Tensor, float], Alternatives] | None" = None
 
 
 class Diagnosis:
@@ -103,12 +109,17 @@ def diagnose(
         hypotheses = [_plain(manual, oracle, budget, alternatives)]
         if deep:
             hypotheses.append(_deep(manual, oracle, budget, alternatives))
-        unknown = UNKNOWN + f": {alternatives.untried}" * bool(alternatives.untried)
-        cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), unknown)
+        cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), "")
+        cause = cause or ": ".join(filter(None, (UNKNOWN, alternatives.untried, _not_tried(alternatives.skipped))))
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]
     where = f"worst at {at}: " if at else ""
     return f"{cause}\n{where}{got_and_expected(manual[place].item(), oracle[place].item())}"
+
+
+def _not_tried(skipped: Sequence[str]) -> str:
+    what = ", ".join(dict.fromkeys(skipped))
+    return f"there was no time for {what}: give smaller inputs" if what else ""
 
 
 def misshapen(manual: Tensor, oracle: Tensor, budget: float, unsummed: Tensor | None) -> str:
@@ -166,6 +177,8 @@ def _plain(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> H
 def _deep(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hypotheses:
     in_part: list[tuple[str, Tensor]] = []  # what explains only where the value is wrong, for the end
     wrong = (m - o).abs() > budget
+    if alternatives.near:
+        alternatives = alternatives.near(m - o, wrong, budget)
 
     def as_(mistaken: Iterable[tuple[str, Tensor]]) -> Hypotheses:
         for cause, value in mistaken:
@@ -179,9 +192,11 @@ def _deep(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hy
         yield from as_(_other_axes(alternatives.unsummed, o))
     yield from _by_operation(m, o, budget, alternatives.shares)
     yield from as_(alternatives.slips)
+    yield from as_(alternatives.inputs)
     yield from _by_two_operations(m, budget, alternatives.shares)
     yield from _by_factor(m, o, wrong, alternatives.terms)
     yield from as_(_other_derivatives(m, alternatives.terms))
+    yield from as_(alternatives.replaced)
     yield from _by_number(m, o, alternatives.families)
     yield from as_(alternatives.substituted)
     yield from as_(_fitted_derivatives(m, wrong, alternatives.terms))

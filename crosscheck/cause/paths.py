@@ -10,9 +10,11 @@ import inspect
 import linecache
 import os
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import combinations, pairwise
 from operator import attrgetter
@@ -25,8 +27,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
+from crosscheck.candidate import as_tuple, gradients_of
 from crosscheck.cause import decompositions
 from crosscheck.cause.decompositions import DECOMPOSITIONS
+from crosscheck.cause.screen import Screen
 from crosscheck.cause.slips import (
     Edge,
     Slip,
@@ -38,10 +42,12 @@ from crosscheck.cause.slips import (
     substitutes,
     until_it_fails,
 )
+from crosscheck.verdict.precision import is_floating
 
-MAX_PATHS = 100  # paths; more would take long, and hardly say more
+SECONDS = 0.5  # of the processor, for which a cause is searched
 MAX_NUMBERS = 2**21  # that the operations may take and give, all together; they are remembered, and run again and again
-MAX_OPERATIONS = 200_000  # operations that are run again in search of a mistake at one of them, some 10 µs each
+# What is not passed a use of its own: it is for the value itself
+PLAIN = ("register_hook", "requires_grad_", "retain_grad")
 
 Gradients = Sequence[Tensor]
 Call = Callable[..., Any]
@@ -71,28 +77,35 @@ class _Mode(TorchFunctionMode):
 
 
 class _Recorded(_Mode):
-    """Remembers the edges: the operations whose results are differentiated, by each of their arguments."""
+    """Remembers the edges: the operations whose results are differentiated, by each of their arguments.
+
+    Each use of a value is a view of its own, whose gradient is what comes back by that argument alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.edges: defaultdict[tuple[Any, ...], list[Edge]] = defaultdict(list)  # by the place in the code
         self.codes: dict[tuple[Any, ...], tuple[str, tuple[str, ...], str]] = {}
         self.in_place: set[int] = set()  # of the operations, those that change their first argument
+        self.live: dict[Edge, tuple[Tensor, Tensor]] = {}  # the use, and the result
         self.numbers = 0
 
     def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         places = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
-        if not places or self.numbers > MAX_NUMBERS:
+        if not places or self.numbers > MAX_NUMBERS or getattr(func, "__name__", "") in PLAIN:
             return func(*args, **kwargs)
         values = [x.detach().clone() if isinstance(x, Tensor) else x for x in args]  # before they are changed
         version = _version(args[0])
-        out = func(*args, **kwargs)
+        uses = {i: args[i] if _is_in_place(func) else args[i].view_as(args[i]) for i in places}
+        out = func(*[uses.get(i, x) for i, x in enumerate(args)], **kwargs)
+        if any(out is use for use in uses.values()):
+            out = next(args[i] for i, use in uses.items() if out is use)
+        if _version(args[0]) != version:
+            self.in_place.add(self.count)
         y = _result(out)
         if y is None or not y.requires_grad or y.grad_fn is None:
             return out
         self.numbers += y.numel() + sum(x.numel() for x in values if isinstance(x, Tensor))
-        if _version(args[0]) != version:
-            self.in_place.add(self.count)
         where, codes = _place()
         result = y.detach().clone()
         for place in places:
@@ -100,6 +113,7 @@ class _Recorded(_Mode):
             edge = Edge(self.count, place, func, values, kwargs, result)
             self.codes[*where, func, place] = (edge.name, codes, by)
             self.edges[*where, func, place].append(edge)
+            self.live[edge] = (uses[place], y)
         return out
 
     def places(self) -> dict[tuple[str, str], list[Edge]]:
@@ -130,6 +144,25 @@ class _Changed(_Mode):
         return change(func, *args, **kwargs) if change else func(*args, **kwargs)
 
 
+class _Values(_Mode):
+    """Remembers the values that some operations take."""
+
+    def __init__(self, edges: Mapping[tuple[int, int], Edge]) -> None:
+        super().__init__()
+        self.places = defaultdict(list[int])
+        for number, place in edges:
+            self.places[number].append(place)
+        self.edges = edges
+        self.values: dict[Edge, Tensor] = {}
+
+    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        for place in self.places.get(self.count, ()):
+            edge = self.edges[self.count, place]
+            if edge.func is func and place < len(args) and isinstance(args[place], Tensor):
+                self.values[edge] = args[place].detach()
+        return func(*args, **kwargs)
+
+
 class _Through(Function):
     """Zero, with a derivative that was made up: added to a result, it is all of that result's derivative by x."""
 
@@ -141,6 +174,22 @@ class _Through(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
         return ctx.slip(g), None, None
+
+
+class Time:
+    """How long a search may take."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._end = time.thread_time() + seconds
+
+    @property
+    def is_up(self) -> bool:
+        return time.thread_time() > self._end
+
+
+def _is_in_place(func: Any) -> bool:
+    name = getattr(func, "__name__", "")
+    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
 
 
 def _takes(function: Call, args: Any, kwargs: dict[str, Any]) -> bool:
@@ -194,24 +243,69 @@ def _code(frame: FrameType) -> tuple[int, str]:
 
 
 class Paths:
-    """The operations that `gradients()` differentiates through, and what it gives when one of them is changed.
+    """The operations that autograd goes through in `forward(*xs)`, and the gradients when one of them is changed.
 
-    untried: why they are not tried, if so.
+    They are those of the xs that require grad. untried: why operations are not tried, if so. skipped: what they were
+    not tried for, as there was no time.
     """
 
-    def __init__(self, gradients: Callable[[], Gradients], named: Mapping[str, Tensor]) -> None:
-        self._gradients, self._named = gradients, named
-        with _Recorded() as recorded:
-            self._whole = gradients()
-        self._places, self._in_place = recorded.places(), recorded.in_place
+    def __init__(
+        self, forward: Callable[..., Any], xs: Sequence[Any], grads_out: Sequence[Any], named: Mapping[str, Tensor],
+        time: Time | None = None, skipped: list[str] | None = None,
+    ) -> None:  # fmt: skip
+        self._forward, self._xs, self._grads_out, self._named = forward, xs, grads_out, named
+        self._judged = [x for x in xs if isinstance(x, Tensor) and x.requires_grad]
+        self._time, self.skipped = time or Time(), [] if skipped is None else skipped
+        with torch.enable_grad(), _Recorded() as recorded:
+            self._outs = forward(*xs)
+        edges, self._in_place = recorded.edges, recorded.in_place
+        live = {} if self._in_place else recorded.live
+        uses, results = ([pair[i] for pair in live.values()] for i in (0, 1))
+        found = self._back(self._grads_out, [*self._judged, *uses, *results])
+        count = len(self._judged)
+        self.whole = [torch.zeros_like(x) if g is None else g for x, g in zip(self._judged, found, strict=False)]
+        # What comes back by each edge, and to its result: nothing where the result counts for nothing.
+        self._live = live
+        self._by = dict(zip(live, found[count : count + len(live)], strict=True))
+        self._to = dict(zip(live, found[count + len(live) :], strict=True))
         self.untried = ""
         if recorded.numbers > MAX_NUMBERS:
-            self.untried = f"take and give at most {MAX_NUMBERS:,} numbers in all: give smaller inputs"
-        elif sum(map(len, self._places.values())) > MAX_PATHS:
-            self.untried = f"are differentiated by at most {MAX_PATHS} arguments in all: give fewer steps or layers"
-        if self.untried:
-            self._places, self.untried = {}, f"operations of the forward are tried where they {self.untried}"
-        self._left = MAX_OPERATIONS // max(1, recorded.count)
+            few = f"take and give at most {MAX_NUMBERS:,} numbers in all: give smaller inputs"
+            self.untried, edges = f"operations of the forward are tried where they {few}", defaultdict(list)
+        recorded.edges = edges
+        self._places = recorded.places()
+
+    def screen(self, place: int, error: Tensor, wrong: Tensor, budget: float) -> Screen | None:
+        """What a mistake has to come to that explains the error of one of the gradients; none where it is not sound."""
+        x = self._judged[place]
+        at = next(i for i, other in enumerate(self._xs) if other is x)
+        by_number = {(edge.number, edge.place): edge for edge in self._live}
+
+        def moved(step: Tensor) -> tuple[Mapping[Any, Tensor], Sequence[Any]]:
+            further = [*self._xs[:at], x.detach() + step, *self._xs[at + 1 :]]
+            with torch.no_grad(), _Values(by_number) as of:
+                outs = self._forward(*further)
+            ahead = [y.double() - o.detach() if is_floating(y) else None for y, o in _pairs(outs, self._outs)]
+            return {
+                edge: value - edge.x for edge, value in of.values.items() if value.shape == edge.x.shape
+            }, ahead
+
+        with suppress(Exception):  # no search for a cause may cost the verdict
+            screen = Screen.of(place, x.detach(), error, wrong, budget, moved)
+            grads_out = [g if is_floating(g) and is_floating(o) and o.requires_grad else None
+                         for g, o in _pairs(self._grads_out, self._outs)]  # fmt: skip
+            of_outs = [t if g is not None else None for t, g in zip(screen.of_outs, grads_out, strict=True)]
+            screen = replace(screen, of_outs=of_outs)
+            if screen.is_sound(self.whole[place], grads_out):
+                return screen
+        return None
+
+    def with_grads_out(self, grads_out: Sequence[Any]) -> Gradients:
+        """The gradients by another grad_out."""
+        return self._back(grads_out, self._judged, materialize_grads=True)
+
+    def _back(self, grads_out: Sequence[Any], xs: Sequence[Tensor], **options: bool) -> list[Any]:
+        return gradients_of(self._outs, grads_out, xs, retain_graph=True, **options)
 
     @cached_property
     def _operations(self) -> dict[str, list[Edge]]:
@@ -229,38 +323,95 @@ class Paths:
     @cached_property
     def shares(self) -> dict[str, Gradients]:
         """What comes back through each operation."""
-        found: dict[str, Gradients] = {}
-        for name, edges in self._groups.items():
-            without = self._with({edge: edge.nothing for edge in edges})
-            if without is not None:
-                found[name] = [w - v for w, v in zip(self._whole, without, strict=True)]
-        return found
+        found = {name: self._share(name) for name in self._groups}
+        return {name: share for name, share in found.items() if share is not None}
 
-    def alone(self) -> Iterator[tuple[str, Gradients]]:
+    def _share(self, name: str) -> Gradients | None:
+        if name not in self._shares:
+            without = self._with({edge: edge.nothing for edge in self._groups[name]})
+            share = None if without is None else [w - v for w, v in zip(self.whole, without, strict=True)]
+            self._shares[name] = share
+        return self._shares[name]
+
+    @cached_property
+    def _shares(self) -> dict[str, Gradients | None]:
+        return {}
+
+    def _projection(self, name: str, screen: Screen) -> tuple[Tensor, Tensor] | None:
+        """That of a share; of a single edge without computing it whole."""
+        edges = self._groups[name]
+        if len(edges) == 1 and self._by.get(edges[0]) is not None:
+            return screen.along(edges[0], self._by[edges[0]])
+        share = self._share(name)
+        return None if share is None else screen.of_whole(share[screen.place])
+
+    def fitting_shares(self, screen: Screen | None) -> dict[str, Gradients]:
+        """Those of which a multiple may be the error, or which two of may be in all."""
+        if screen is None:
+            return self.shares
+        along = {name: found for name in self._groups if (found := self._projection(name, screen)) and found[0].any()}
+        likely = [name for name, found in along.items() if screen.factor(*found) is not None]
+        for one, two in combinations(along, 2):
+            (p, size), (q, other) = along[one], along[two]
+            if screen.comes_to(-p - q, size + other):
+                likely += [one, two]
+        found = {name: self._share(name) for name in dict.fromkeys(likely)}
+        return {name: share for name, share in found.items() if share is not None}
+
+    def alone(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients if of several times only one counts."""
         for (name, by), edges in self._places.items():
             *each, (every, _) = _each_and_all(f"{name}{by}", edges)
             for one, _ in each:
-                if one in self.shares and every in self.shares:
-                    shares = zip(self._whole, self.shares[every], self.shares[one], strict=True)
+                if screen:
+                    of_all, of_one = self._projection(every, screen), self._projection(one, screen)
+                    if of_all and of_one and not screen.comes_to(of_one[0] - of_all[0], of_one[1] + of_all[1]):
+                        continue
+                share, all_of_it = self._share(one), self._share(every)
+                if share is not None and all_of_it is not None:
+                    shares = zip(self.whole, all_of_it, share, strict=True)
                     yield f"only what comes back through {one} counts", [w - e + o for w, e, o in shares]
 
-    def mistaken(self) -> Iterator[tuple[str, Gradients]]:
-        """The gradients with a derivative taken wrongly, or an operation in the place of another, by the cause."""
-        yield from self._tried(slips)
-        for operation, edges in self._operations.items():
-            for text, call in until_it_fails(others_operation(edges[0])):
-                found = self._with_calls({edge.number: call for edge in edges})
-                if found is not None:
-                    yield text.format(operation), found
-        yield from self._tried(derivatives)
+    def mistaken(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
+        """The gradients with a derivative taken wrongly, by the cause."""
+        yield from self._tried(slips, screen)
+        yield from self._tried(derivatives, screen)
+        yield from self._lost(screen)
+
+    def two_mistaken(self) -> Iterator[tuple[str, Gradients]]:
+        """The gradients with two derivatives left out, by the cause."""
         alike = {name: edges for name, edges in self._every.items() if edges[0].is_alike}
         for (one, edges), (other, others) in combinations(alike.items(), 2):
+            if self._time.is_up:
+                self.skipped.append("two mistakes at once")
+                return
             found = self._with(dict.fromkeys((*edges, *others), _handed_on))
             if found is not None:
                 yield f"the derivatives of {one} and of {other} are left out", found
 
-    def substituted(self) -> Iterator[tuple[str, Gradients]]:
+    def replaced(self) -> Iterator[tuple[str, Gradients]]:
+        """The gradients with an operation in the place of another, by the cause."""
+        for operation, edges in self._operations.items():
+            for text, call in until_it_fails(others_operation(edges[0])):
+                if self._time.is_up:
+                    self.skipped.append("other operations in its place")
+                    return
+                found = self._with_calls({edge.number: call for edge in edges})
+                if found is not None:
+                    yield text.format(operation), found
+
+    def _lost(self, screen: Screen | None) -> Iterator[tuple[str, Gradients]]:
+        """The gradients without a block of what comes back by one edge."""
+        for name, edges in self._every.items() if screen else ():
+            back = self._by.get(edges[0])
+            if len(edges) == 1 and back is not None and screen:
+                for dim, start, stop in screen.lost(screen.tangents.get(edges[0]), back):
+                    lost = without(dim, start, stop, back)
+                    found = self._with({edges[0]: lambda g, lost=lost: lost})
+                    if found is not None:
+                        yield f"of what comes back through {name}, {block(dim, start, stop)} is lost", found
+
+    def substituted(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients with another value in a derivative: of another step, of an input, of a result."""
         known: defaultdict[int, dict[str, Tensor]] = defaultdict(lambda: dict(self._named))
         for (name, _), edges in self._places.items():
@@ -274,17 +425,31 @@ class Paths:
                 )
                 for other, edge in pairs:
                     known[other.number][f"the result of {name}"] = edge.out
-        yield from self._tried(lambda edge: substitutes(edge, known[edge.number]))
+        yield from self._tried(lambda edge: substitutes(edge, known[edge.number]), screen)
 
-    def _tried(self, of: Callable[[Edge], Iterator[tuple[str, Slip]]]) -> Iterator[tuple[str, Gradients]]:
+    def _tried(
+        self, of: Callable[[Edge], Iterator[tuple[str, Slip]]], screen: Screen | None
+    ) -> Iterator[tuple[str, Gradients]]:
         for name, edges in self._every.items():
             each = [dict(until_it_fails(of(edge))) for edge in edges]
             # At the first and the last of several times there is no other step to be mistaken for.
             for text in {text: None for found in each for text in found}:
                 those = {edge: found[text] for edge, found in zip(edges, each, strict=True) if text in found}
+                if screen and len(those) == 1 and not self._fits(screen, *those.items()):
+                    continue
                 found = self._with(those)
                 if found is not None:
                     yield text.format(name), found
+
+    def _fits(self, screen: Screen, slipped: tuple[Edge, Slip]) -> bool:
+        """Whether the error may come of this derivative."""
+        edge, slip = slipped
+        to, by = self._to.get(edge), self._by.get(edge)
+        if to is None or by is None:
+            return edge not in self._live
+        with suppress(Exception):  # another shape, say: then nobody took it so
+            return screen.fits(edge, slip(to) - by)
+        return False
 
     def families(self) -> Iterator[tuple[str, float, Callable[[float], Gradients | None]]]:
         """The gradients by the value of each constant of the forward."""
@@ -312,20 +477,54 @@ class Paths:
                     yield f"{already}, in the derivative of {escaped(name)}", 0.0, by_eta
 
     def _with(self, slipped: Mapping[Edge, Slip]) -> Gradients | None:
-        """The gradients with these derivatives."""
-        by_number: defaultdict[int, dict[int, Slip]] = defaultdict(dict)
-        for edge, slip in slipped.items():
-            by_number[edge.number][edge.place] = slip
-        return self._with_calls({number: partial(_slipping, of) for number, of in by_number.items()})
+        """The gradients with these derivatives; none where that cannot be, or when the time is up."""
+        if not all(edge in self._live for edge in slipped):
+            by_number: defaultdict[int, dict[int, Slip]] = defaultdict(dict)
+            for edge, slip in slipped.items():
+                by_number[edge.number][edge.place] = slip
+            return self._with_calls({number: partial(_slipping, of) for number, of in by_number.items()})
+        if self._time.is_up:
+            return None
+        with ExitStack() as hooks, suppress(Exception):  # another shape, say: then nobody took it so
+            for edge, slip in slipped.items():
+                use, result = self._live[edge]
+                came: list[Tensor] = []
+                hooks.callback(result.register_hook(came.append).remove)  # type: ignore[no-untyped-call]
+                hooks.callback(use.register_hook(partial(_slipped, slip, came)).remove)  # type: ignore[no-untyped-call]
+            return self.with_grads_out(self._grads_out)
+        return None
 
     def _with_calls(self, calls: Mapping[int, Call]) -> Gradients | None:
-        """The gradients with these operations called otherwise; none where that cannot be, or after long search."""
-        self._left -= 1
-        if self._left >= 0:
-            calls = {n: partial(_in_place, call) if n in self._in_place else call for n, call in calls.items()}
-            with suppress(Exception), _Changed(calls):  # another shape, say: then nobody took it so
-                return self._gradients()
+        """The gradients with these operations called otherwise; none where that cannot be, or when the time is up."""
+        if self._time.is_up:
+            return None
+        calls = {n: partial(_in_place, call) if n in self._in_place else call for n, call in calls.items()}
+        with suppress(Exception), torch.enable_grad(), _Changed(calls):
+            outs = self._forward(*self._xs)
+            return gradients_of(outs, self._grads_out, self._judged, materialize_grads=True)
         return None
+
+
+def _pairs(ones: Any, others: Any) -> Iterator[tuple[Any, Any]]:
+    return zip(as_tuple(ones), as_tuple(others), strict=True)
+
+
+def _slipped(slip: Slip, came: Sequence[Tensor], back: Tensor) -> Tensor:
+    """What comes back by an argument, from what came to the result."""
+    return slip(came[-1])
+
+
+def without(dim: int, start: int, stop: int, g: Tensor) -> Tensor:
+    """A gradient without a block of slices."""
+    left = g.clone(memory_format=torch.contiguous_format)
+    left.narrow(dim, start, stop - start + 1).zero_()
+    return left
+
+
+def block(dim: int, start: int, stop: int) -> str:
+    """A block of slices, in words."""
+    which = f"the block of slices {start} to {stop}" if start < stop else f"slice {start}"
+    return f"{which} of dimension {dim}"
 
 
 def _in_place(call: Call, func: Any, x: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:

@@ -126,6 +126,17 @@ ALONG = (  # what takes a dimension as its second argument
 
 def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
     """Wrong derivatives of the operation by this argument; its value is right."""
+    yield from of_itself(edge)
+    yield from _of_matrices(edge)
+    for dim, call in _dimensions(edge):
+        yield (
+            f"the derivative of {{}} is taken along dimension {dim}",
+            partial(edge.back, func=partial(call, edge.func)),
+        )
+
+
+def of_itself(edge: Edge) -> Iterator[tuple[str, Slip]]:
+    """Those that take its other arguments as they are."""
     if edge.is_alike:
         yield "the derivative of {} is left out", lambda g: g
         yield "the derivative of {} is applied twice", lambda g: edge.back(edge.back(g))
@@ -139,12 +150,6 @@ def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
     if edge.is_alike:
         itself = "{} is applied to the gradient, as if it were its own transposed"
         yield itself, lambda g: edge.of(edge.having(edge.place, g))
-    yield from _of_matrices(edge)
-    for dim, call in _dimensions(edge):
-        yield (
-            f"the derivative of {{}} is taken along dimension {dim}",
-            partial(edge.back, func=partial(call, edge.func)),
-        )
 
 
 def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
