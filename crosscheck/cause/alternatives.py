@@ -71,7 +71,7 @@ class _Gatherer:
             why = f"operations of the forward are tried with at most {SMALL:,} numbers of input: give smaller ones"
         inputs = _Kept(self._inputs_mistaken())
         replaced = _Kept(self._by_name(chain(paths.replaced(), paths.two_mistaken()) if paths else iter(())))
-        families = _Kept(chain(paths.families(), paths.updated(self._of_the_cost())) if paths else iter(()))
+        families = _Kept(paths.families() if paths else iter(()))
 
         def of(place: int, screen: Screen | None) -> Alternatives:
             name = self.judged[place]
@@ -98,7 +98,9 @@ class _Gatherer:
                 shares=_Late(lambda: {op: share[place] for op, share in paths.fitting_shares(screen).items()}),
                 slips=chain(alternatives.slips, _column(slipped, name)),
                 replaced=_column(replaced, name),
-                families=(_of_one(family, place) for family in families),
+                families=(
+                    _of_one(family, place) for family in chain(families, paths.updated(self._of_the_cost(), screen))
+                ),
                 substituted=chain(_column(self._by_name(paths.substituted(screen)), name), alternatives.substituted),
                 untried=paths.untried,
             )

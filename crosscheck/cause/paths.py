@@ -349,14 +349,12 @@ class Paths:
         """Those of which a multiple may be the error, or which two of may be in all."""
         if screen is None:
             return self.shares
-        along = {name: found for name in self._groups if (found := self._projection(name, screen)) and found[0].any()}
-        likely = [name for name, found in along.items() if screen.factor(*found) is not None]
-        for one, two in combinations(along, 2):
-            (p, size), (q, other) = along[one], along[two]
-            if screen.comes_to(-p - q, size + other):
-                likely += [one, two]
-        found = {name: self._share(name) for name in dict.fromkeys(likely)}
-        return {name: share for name, share in found.items() if share is not None}
+        found = {name: projection for name in self._groups if (projection := self._projection(name, screen))}
+        likely = [name for name, projection in found.items() if screen.factor(*projection) is not None]
+        names = list(found)
+        likely += [names[i] for pair in screen.pairs([found[name] for name in names]) for i in pair]
+        shares = {name: self._share(name) for name in dict.fromkeys(likely)}
+        return {name: share for name, share in shares.items() if share is not None}
 
     def alone(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients if of several times only one counts."""
@@ -432,24 +430,27 @@ class Paths:
     ) -> Iterator[tuple[str, Gradients]]:
         for name, edges in self._every.items():
             each = [dict(until_it_fails(of(edge))) for edge in edges]
+            if screen and len(edges) == 1:
+                fitting = self._fitting(screen, edges[0], each[0])
+                each = [{text: slip for text, slip in each[0].items() if text in fitting}]
             # At the first and the last of several times there is no other step to be mistaken for.
             for text in {text: None for found in each for text in found}:
                 those = {edge: found[text] for edge, found in zip(edges, each, strict=True) if text in found}
-                if screen and len(those) == 1 and not self._fits(screen, *those.items()):
-                    continue
                 found = self._with(those)
                 if found is not None:
                     yield text.format(name), found
 
-    def _fits(self, screen: Screen, slipped: tuple[Edge, Slip]) -> bool:
-        """Whether the error may come of this derivative."""
-        edge, slip = slipped
+    def _fitting(self, screen: Screen, edge: Edge, found: Mapping[str, Slip]) -> set[str]:
+        """The slips of which the error may come."""
         to, by = self._to.get(edge), self._by.get(edge)
         if to is None or by is None:
-            return edge not in self._live
-        with suppress(Exception):  # another shape, say: then nobody took it so
-            return screen.fits(edge, slip(to) - by)
-        return False
+            return set() if edge in self._live else set(found)
+        deltas: dict[str, Tensor] = {}
+        for text, slip in found.items():
+            with suppress(Exception):  # another shape, say: then nobody took it so
+                deltas[text] = slip(to) - by
+        alike = {text: delta for text, delta in deltas.items() if delta.shape == by.shape}
+        return {text for text, fits in zip(alike, screen.fit(edge, list(alike.values())), strict=True) if fits}
 
     def families(self) -> Iterator[tuple[str, float, Callable[[float], Gradients | None]]]:
         """The gradients by the value of each constant of the forward."""
@@ -462,19 +463,28 @@ class Paths:
                 yield f"as if {value:g} in {escaped(operation)} were {{}}", value, by_value
 
     def updated(
-        self, gradients: Mapping[str, Tensor]
+        self, gradients: Mapping[str, Tensor], screen: Screen | None = None
     ) -> Iterator[tuple[str, float, Callable[[float], Gradients | None]]]:
         """The same by how far an input was already updated when it carried the gradient back."""
         for name, edges in self._every.items():
             for other, gradient in gradients.items():
                 stale = {edge: edge.updated(self._named[other], gradient) for edge in edges}
-                if all(stale.values()):
+                if all(stale.values()) and (screen is None or self._may_be_stale(screen, stale)):
 
                     def by_eta(eta: float, stale: Mapping[Edge, Any] = stale) -> Gradients | None:
                         return self._with({edge: partial(slip, eta) for edge, slip in stale.items() if slip})
 
                     already = f"as if {escaped(other)} were updated already, with eta = {{}}"
                     yield f"{already}, in the derivative of {escaped(name)}", 0.0, by_eta
+
+    def _may_be_stale(self, screen: Screen, stale: Mapping[Edge, Any]) -> bool:
+        """Whether some eta makes the error, where the derivative is linear in what was updated."""
+        (edge, slip), *more = stale.items()
+        to, by = self._to.get(edge), self._by.get(edge)
+        if more or to is None or by is None:
+            return True
+        along = screen.along(edge, slip(1.0, to) - by)
+        return along is None or screen.factor(*along) is not None
 
     def _with(self, slipped: Mapping[Edge, Slip]) -> Gradients | None:
         """The gradients with these derivatives; none where that cannot be, or when the time is up."""

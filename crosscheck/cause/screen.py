@@ -74,10 +74,15 @@ class Screen:
         size = self.directions.abs() @ gradient.flatten().abs() + sum(t.abs() @ g.abs() for t, g in pairs)
         return bool(((sum(t @ g for t, g in pairs) - along).abs() <= CLOSE * size).all())
 
-    def fits(self, key: Any, delta: Tensor) -> bool:
-        """Whether it may be that this comes to the gradient of the value."""
+    def fit(self, key: Any, deltas: Sequence[Tensor]) -> list[bool]:
+        """Of each of these whether it may be that it comes to the gradient of the value."""
         t = self.tangents.get(key)
-        return t is None or self.comes_to(t @ delta.flatten(), t.abs() @ delta.flatten().abs())
+        if t is None or not deltas:
+            return [True for _ in deltas]
+        delta = torch.stack([delta.flatten() for delta in deltas], 1)
+        off = (t @ delta - self.target[:, None]).abs()
+        fits: list[bool] = (off <= CLOSE * (t.abs() @ delta.abs()) + self.slack[:, None]).all(0).tolist()
+        return fits
 
     def fits_outs(self, deltas: Sequence[Any]) -> bool:
         """Whether it may be that these come to grad_out."""
@@ -94,6 +99,16 @@ class Screen:
         """The c with which c times these projections may be those of the error."""
         c = float((along @ self.target) / (along @ along)) if along.any() else 0.0
         return c if c and self.comes_to(c * along, abs(c) * size) else None
+
+    def pairs(self, projections: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[int, int]]:
+        """Which two of these, of what comes back, may be missing in all."""
+        if len(projections) < 2:
+            return []
+        along, sizes = (torch.stack(column, 1) for column in zip(*projections, strict=True))
+        off = (along[:, :, None] + along[:, None, :] + self.target[:, None, None]).abs()
+        near = CLOSE * (sizes[:, :, None] + sizes[:, None, :]) + self.slack[:, None, None]
+        found: list[tuple[int, int]] = torch.nonzero((off <= near).all(0).triu(1)).tolist()
+        return found
 
     def along(self, key: Any, gradient: Tensor) -> tuple[Tensor, Tensor] | None:
         """The projections of what comes back as this, and their size."""

@@ -61,6 +61,11 @@ class Edge:
         """Whether it can be a function of one tensor, number by number."""
         return self.is_alike and sum(isinstance(value, Tensor) for value in self.args) == 1
 
+    @property
+    def is_activation(self) -> bool:
+        """Whether another activation may be taken for it; a whole forward may be any."""
+        return self.is_of_one and (self.name in LIKE_THESE or self.words != ("its result", "its argument"))
+
     def back(self, g: Tensor, func: Any = None, args: Sequence[Any] | None = None) -> Tensor:
         """The gradient of x from that of the result; of another function, or from other values, if they are given."""
         values = list(self.args if args is None else args)
@@ -109,6 +114,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "mish": F.mish,
 }
+
+# What they are taken for
+LIKE_THESE = (
+    "gelu", "silu", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "softplus", "mish", "erf",
+    "hardtanh", "hardsigmoid", "hardswish", "logsigmoid", "softsign", "sin", "cos", "atan", "clamp", "clamp_min", "where",
+)  # fmt: skip
 
 SOFTMAX = ("softmax", "log_softmax", "logsumexp")
 SELECTIONS = ("embedding", "index_select", "gather", "getitem", "take_along_dim", "take")
@@ -159,14 +170,22 @@ def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield f"in the derivative of {{}}, the factor {name} is there once too much", partial(_times, edge, factor)
     if not edge.is_of_one:
         return
-    right = edge.back(torch.ones_like(edge.out))
     for name, t in zip(edge.words, (edge.out, edge.x), strict=True):
         for text, derivative in functions(name, t).items():
-            if not torch.allclose(derivative.to(right.dtype), right, rtol=1e-4, equal_nan=True):
-                yield f"as if the derivative of {{}} were {escaped(text)}", derivative.mul
-    for text, other in ACTIVATIONS.items():
+            yield f"as if the derivative of {{}} were {escaped(text)}", Times(derivative)
+    for text, other in ACTIVATIONS.items() if edge.is_activation else ():
         instead = partial(_instead_of_one, other, edge.func)
         yield f"as if {{}} had the derivative of {text}", partial(edge.back, func=instead)
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """The slip that takes something else for the derivative of a function number by number."""
+
+    derivative: Tensor
+
+    def __call__(self, g: Tensor) -> Tensor:
+        return g * self.derivative
 
 
 def _times(edge: Edge, factor: Tensor, g: Tensor) -> Tensor:
@@ -314,7 +333,7 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
     if edge.name in ("max", "amax", "min", "amin"):
         for other in (torch.mean, torch.amin if "max" in edge.name else torch.amax):
             yield f"as if {{}} were {other.__name__}", partial(_instead, other)
-    if edge.is_of_one:
+    if edge.is_activation:
         for text, function in ACTIVATIONS.items():
             yield f"as if {{}} were {text}", partial(_instead_of_one, function)
 
