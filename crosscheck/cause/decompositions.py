@@ -105,6 +105,51 @@ def attention(
     return torch.softmax(s, -1) @ value
 
 
+def var_mean(
+    x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> Any:
+    if isinstance(dim, bool):
+        return NotImplemented
+    correction = int(unbiased) if correction is None else correction
+    return x.var(dim, correction=correction, keepdim=keepdim), x.mean(dim, keepdim=keepdim)
+
+
+def std_mean(
+    x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> Any:
+    if isinstance(dim, bool):
+        return NotImplemented
+    correction = int(unbiased) if correction is None else correction
+    return x.std(dim, correction=correction, keepdim=keepdim), x.mean(dim, keepdim=keepdim)
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> Any:
+    return split(x, -(-x.shape[dim] // chunks), dim)
+
+
+def split(x: Tensor, split_size: Any, dim: int = 0) -> Any:
+    length = x.shape[dim]
+    sizes = (
+        [min(split_size, length - start) for start in range(0, length, max(split_size, 1))]
+        if isinstance(split_size, int) else list(split_size)
+    )  # fmt: skip
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(x.narrow(dim, start, size) for start, size in zip(starts, sizes, strict=True))
+
+
+def unbind(x: Tensor, dim: int = 0) -> Any:
+    return tuple(x.select(dim, i) for i in range(x.shape[dim]))
+
+
+def pixel_shuffle(x: Tensor, upscale_factor: int) -> Any:
+    if x.dim() < 3:
+        return NotImplemented
+    r = upscale_factor
+    parts = x.unflatten(-3, (-1, r, r))
+    d = x.dim() - 3
+    return parts.permute(*range(d), d, d + 3, d + 1, d + 4, d + 2).flatten(-2).flatten(-3, -2)
+
+
 def _reduced(J: Tensor, reduction: str) -> Any:
     reductions: dict[str, Callable[[], Any]] = {"mean": J.mean, "sum": J.sum, "none": lambda: J}
     return reductions[reduction]() if reduction in reductions else NotImplemented
@@ -150,5 +195,14 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     F.scaled_dot_product_attention: attention,
     F.cross_entropy: cross_entropy,
     F.mse_loss: mse_loss,
+    torch.var_mean: var_mean,
+    torch.std_mean: std_mean,
+    torch.chunk: chunk,
+    Tensor.chunk: chunk,
+    torch.split: split,
+    Tensor.split: split,
+    torch.unbind: unbind,
+    Tensor.unbind: unbind,
+    F.pixel_shuffle: pixel_shuffle,
     F.binary_cross_entropy_with_logits: binary_cross_entropy_with_logits,
 }

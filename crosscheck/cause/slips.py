@@ -47,6 +47,11 @@ class Edge:
         value: Tensor = self.args[self.place]
         return value
 
+    def tensors(self, when: str) -> dict[str, Tensor]:
+        """Its tensors by what they are called elsewhere."""
+        pairs = ((i, x) for i, x in enumerate(self.args) if isinstance(x, Tensor))
+        return {f"argument {i + 1} {when}": x for i, x in pairs}
+
     @property
     def name(self) -> str:
         return getattr(self.func, "__name__", str(self.func)).strip("_")
@@ -60,6 +65,11 @@ class Edge:
     def is_of_one(self) -> bool:
         """Whether it can be a function of one tensor, number by number."""
         return self.is_alike and sum(isinstance(value, Tensor) for value in self.args) == 1
+
+    @property
+    def is_bent(self) -> bool:
+        """Whether its derivative hangs on x itself, number by number."""
+        return self.is_alike and self.name in BENT
 
     @property
     def is_activation(self) -> bool:
@@ -118,14 +128,21 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 # What they are taken for
 LIKE_THESE = (
     "gelu", "silu", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "softplus", "mish", "erf",
-    "hardtanh", "hardsigmoid", "hardswish", "logsigmoid", "softsign", "sin", "cos", "atan", "clamp", "clamp_min", "where",
+    "hardtanh", "hardsigmoid", "hardswish", "logsigmoid", "softsign", "sin", "cos", "atan", "clamp", "where",
 )  # fmt: skip
 
 SOFTMAX = ("softmax", "log_softmax", "logsumexp")
-SELECTIONS = ("embedding", "index_select", "gather", "getitem", "take_along_dim", "take")
+SELECTIONS = (  # whose result has some numbers of the argument once or several times
+    "embedding", "index_select", "gather", "getitem", "take_along_dim", "take", "repeat_interleave", "repeat", "tile",
+    "expand", "expand_as", "broadcast_to", "unfold", "as_strided",
+)  # fmt: skip
 ARITHMETIC = (
     "add", "sub", "rsub", "mul", "rmul", "radd", "div", "truediv", "true_divide", "rtruediv", "rdiv", "pow",
     "iadd", "isub", "imul", "itruediv", "ipow",
+)  # fmt: skip
+BENT = (
+    "pow", "ipow", "div", "truediv", "true_divide", "rdiv", "rtruediv", "reciprocal", "sqrt", "rsqrt", "square", "exp",
+    "log", "cumprod",
 )  # fmt: skip
 WHOLE = ("triu", "tril", "diagonal", "roll")  # what takes whole numbers that may be mistaken
 ALONG = (  # what takes a dimension as its second argument
@@ -139,6 +156,8 @@ def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
     """Wrong derivatives of the operation by this argument; its value is right."""
     yield from of_itself(edge)
     yield from _of_matrices(edge)
+    yield from _of_masks(edge)
+    yield from _in_other_places(edge)
     for dim, call in _dimensions(edge):
         yield (
             f"the derivative of {{}} is taken along dimension {dim}",
@@ -158,6 +177,14 @@ def of_itself(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield "in {}, the first of what comes back to one place stays", partial(_overwritten, edge, first=True)
     if edge.name == "where":
         yield "in {}, the other branch is taken", lambda g: edge.back(g, args=edge.having(0, ~edge.args[0]))
+    if edge.name in ("cumsum", "logcumsumexp"):
+        yield "{} is taken for the exclusive one, without the element itself", lambda g: edge.back(g) - g
+    if edge.name in ("amax", "amin", "max", "min"):
+        yield "in {}, what comes back goes to all but the largest", partial(_to_the_others, edge)
+        yield "in {}, what comes back goes to all, not to the largest alone", partial(_to_all, edge)
+    if edge.name in ("triu", "tril"):
+        other = torch.triu if edge.name == "tril" else torch.tril
+        yield f"the derivative of {{}} is that of {other.__name__}, the other triangle", partial(edge.back, func=other)
     if edge.is_alike:
         itself = "{} is applied to the gradient, as if it were its own transposed"
         yield itself, lambda g: edge.of(edge.having(edge.place, g))
@@ -168,6 +195,9 @@ def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
     for name in ("σ'", "tanh'") if edge.is_alike else ():
         factor = functions(edge.words[0], edge.out)[f"{name}({edge.words[0]})"]
         yield f"in the derivative of {{}}, the factor {name} is there once too much", partial(_times, edge, factor)
+    for name, t in zip(edge.words, (edge.out, edge.x), strict=True) if edge.is_bent else ():
+        yield f"in the derivative of {{}}, the factor {name} is there once too much", partial(_times, edge, t)
+        yield f"in the derivative of {{}}, the factor {name} is left out", partial(_times, edge, 1 / t)
     if not edge.is_of_one:
         return
     for name, t in zip(edge.words, (edge.out, edge.x), strict=True):
@@ -258,14 +288,164 @@ def _softmax_back(p: Tensor, dim: int, g: Tensor) -> Tensor:
 
 def _overwritten(edge: Edge, g: Tensor, *, first: bool = False) -> Tensor:
     """What comes back through a selection, if of all that comes to one place a single one stays."""
-    numbers = torch.arange(edge.x.numel(), device=edge.x.device).view(edge.x.shape)
-    places = edge.of(edge.having(edge.place, numbers)).flatten()
+    numbers = torch.arange(edge.x.numel(), device=edge.x.device, dtype=edge.x.dtype).view(edge.x.shape)
+    places = edge.of(edge.having(edge.place, numbers)).flatten().long()
     order = places.argsort(stable=True)
     places, nowhere = places[order], places.new_tensor([-1])
     stays = (places.diff(prepend=nowhere) if first else places.diff(append=nowhere)) != 0
     back = g.new_zeros(edge.x.numel())
     back[places[stays]] = g.flatten()[order[stays]]
     return back.view(edge.x.shape)
+
+
+def _to_the_others(edge: Edge, g: Tensor) -> Tensor:
+    """What comes back through an extremum, to all that it is not."""
+    is_it = edge.back(torch.ones_like(g)) != 0
+    return _to_all(edge, g) * ~is_it
+
+
+def _to_all(edge: Edge, g: Tensor) -> Tensor:
+    """The same for all that it is one of."""
+    n = edge.x.numel() // edge.out.numel()
+    return edge.back(g, func=lambda *args, **kwargs: n * _mean_of(edge, *args, **kwargs))
+
+
+def _mean_of(edge: Edge, x: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:
+    return x.mean(*args, **kwargs) if args or kwargs else x.mean()
+
+
+def _in_other_places(edge: Edge) -> Iterator[tuple[str, Slip]]:
+    """The right numbers, from or to other places than theirs."""
+    for i, j in _alike_dims(edge.x):
+        yield f"what comes back by {{}} is transposed in dimensions {i} and {j}", partial(_transposed_after, edge, i, j)
+    for i, j in _alike_dims(edge.out):
+        text = f"what comes back to {{}} is transposed in dimensions {i} and {j}"
+        yield text, partial(_transposed_before, edge, i, j)
+    if edge.name in ("repeat", "tile", "repeat_interleave"):
+        other = "repeat_interleave" if edge.name != "repeat_interleave" else "repeat"
+        yield f"what comes back by {{}} is added up as if it were {other}", partial(edge.back, func=_repeated_otherwise)
+    if edge.name == "pad":
+        yield "the derivative of {} cuts off the other end", partial(edge.back, func=_padded_otherwise)
+    if edge.name in ("cat", "concat", "concatenate"):
+        dim = edge.kwargs.get("dim", 0)
+        starts = [sum(x.shape[dim] for x in edge.args[:i]) for i in range(len(edge.args))]
+        length, whole = edge.x.shape[dim], edge.out.shape[dim]
+        for start in dict.fromkeys((*starts, whole - length)):
+            if start != starts[edge.place] and start + length <= whole:
+                text = f"of what comes back to {{}} the slices from {start} are taken, not from {starts[edge.place]}"
+                yield text, partial(_narrowed, dim, start, length)
+    if edge.name in ("getitem", "narrow", "select") and edge.x.numel() > edge.out.numel():
+        for dim in range(edge.x.dim()):
+            for shift in (1, -1):
+                text = f"what comes back by {{}} is moved by {shift} along dimension {dim}"
+                yield text, partial(_moved_after, edge, dim, shift)
+
+
+def _alike_dims(x: Tensor) -> list[tuple[int, int]]:
+    """The pairs of dimensions of the same length, of few."""
+    d = x.dim()
+    pairs = [(i, j) for i in range(d) for j in range(i + 1, d) if x.shape[i] == x.shape[j] > 1]
+    return pairs if len(pairs) <= 6 else []
+
+
+def _transposed_after(edge: Edge, i: int, j: int, g: Tensor) -> Tensor:
+    return edge.back(g).transpose(i, j)
+
+
+def _transposed_before(edge: Edge, i: int, j: int, g: Tensor) -> Tensor:
+    return edge.back(g.transpose(i, j))
+
+
+def _moved_after(edge: Edge, dim: int, shift: int, g: Tensor) -> Tensor:
+    return edge.back(g).roll(shift, dim)
+
+
+def _narrowed(dim: int, start: int, length: int, g: Tensor) -> Tensor:
+    return g.narrow(dim, start, length)
+
+
+def _repeated_otherwise(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """repeat for repeat_interleave along one dimension, and the other way round."""
+    if "dim" in kwargs or len(args) == 2:
+        n, dim = args[0] if args else kwargs["repeats"], kwargs.get("dim", args[-1])
+        return x.repeat(*(n if d == dim % x.dim() else 1 for d in range(x.dim())))
+    times = list(args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args)
+    for dim, n in enumerate(times[-x.dim() :]):
+        x = x.repeat_interleave(n, dim)
+    return x
+
+
+def _padded_otherwise(x: Tensor, pad: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """With what is put before it and behind it exchanged."""
+    exchanged = [pad[i ^ 1] for i in range(len(pad))]
+    return F.pad(x, exchanged, *args, **kwargs)
+
+
+def _of_masks(edge: Edge) -> Iterator[tuple[str, Slip]]:
+    """Another mask in the derivative."""
+    for place, how, mask in masks(edge):
+        text = f"in the derivative of {{}}, the mask in argument {place + 1} is {how}"
+        yield text, partial(edge.back, args=edge.having(place, mask))
+
+
+def masks(edge: Edge) -> Iterator[tuple[int, str, Tensor]]:
+    """The masks among the arguments, as they may be mistaken: by the place of each, and how."""
+    for place, mask in enumerate(edge.args):
+        if place == edge.place or not isinstance(mask, Tensor) or not mask.dim() or not _is_mask(mask):
+            continue
+        yield place, "inverted", _inverted(mask)
+        yield place, "the same everywhere, the larger value", torch.full_like(mask, mask.max().item())
+        yield place, "the same everywhere, the smaller value", torch.full_like(mask, mask.min().item())
+        for dim in range(max(0, mask.dim() - 2), mask.dim()):
+            n = mask.shape[dim]
+            if n < 2:
+                continue
+            yield place, f"reversed along dimension {dim}", mask.flip(dim)
+            for shift in (1, -1):
+                moved, at_border = mask.roll(shift, dim), 0 if shift > 0 else n - 1
+                by = f"moved by {shift} along dimension {dim}"
+                as_is = mask.select(dim, at_border)
+                for border in (
+                    as_is,
+                    torch.full_like(as_is, mask.min().item()),
+                    torch.full_like(as_is, mask.max().item()),
+                ):
+                    moved = moved.clone()
+                    moved.select(dim, at_border).copy_(border)
+                    yield place, by, moved
+                    yield place, f"one narrower along dimension {dim}", torch.minimum(mask, moved)
+                    yield place, f"one wider along dimension {dim}", torch.maximum(mask, moved)
+        if mask.dim() > 1 and mask.shape[-1] != mask.shape[-2]:
+            by = mask.shape[-1] - mask.shape[-2]
+            for fill in (mask.min().item(), mask.max().item()):
+                for shift in (by, -by):
+                    yield place, "aligned to the other corner", _shifted(mask, shift, fill)
+
+
+def _is_mask(x: Tensor) -> bool:
+    """Whether it has two values at most, as yes and no, or 0 and −inf."""
+    if x.dtype == torch.bool:
+        return True
+    if not x.is_floating_point() or x.numel() < 2:
+        return False
+    low, high = x.min(), x.max()
+    return bool(((x == low) | (x == high)).all() & (low != high)) and low.item() in (0.0, -math.inf, -1e9, -1e4)
+
+
+def _inverted(mask: Tensor) -> Tensor:
+    if mask.dtype == torch.bool:
+        return ~mask
+    low, high = mask.min(), mask.max()
+    return torch.where(mask == low, high, low)
+
+
+def _shifted(mask: Tensor, by: int, fill: float) -> Tensor:
+    """Moved along the last dimension; what comes in has one value."""
+    moved = torch.full_like(mask, fill)
+    n = mask.shape[-1] - abs(by)
+    if n > 0:
+        moved.narrow(-1, max(by, 0), n).copy_(mask.narrow(-1, max(-by, 0), n))
+    return moved
 
 
 def _of_matrices(edge: Edge) -> Iterator[tuple[str, Slip]]:
@@ -324,6 +504,11 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
             yield f"as if the condition of {{}} were {how} everywhere", partial(_on_condition, condition)
     for dim, call in _dimensions(edge):
         yield f"as if {{}} were along dimension {dim}", call
+    for place, how, mask in masks(edge):
+        yield f"as if the mask in argument {place + 1} of {{}} were {how}", partial(_with_argument_of, place, mask)
+    if edge.name in ("repeat", "tile", "repeat_interleave"):
+        other = "repeat_interleave" if edge.name != "repeat_interleave" else "repeat"
+        yield f"as if {{}} were {other}", _otherwise
     n = edge.x.numel() / max(1, edge.out.numel())
     if edge.name == "mean" and n > 1:
         yield f"as if {{}} divided by n − 1 = {n - 1:g} in place of n", partial(_scaled, n / (n - 1))
@@ -346,6 +531,14 @@ def _on_condition(change: Any, func: Any, condition: Tensor, /, *args: Any, **kw
     return func(change(condition), *args, **kwargs)
 
 
+def _with_argument_of(place: int, value: Tensor, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return func(*args[:place], value, *args[place + 1 :], **kwargs)
+
+
+def _otherwise(func: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return _repeated_otherwise(*args, **kwargs)
+
+
 def _scaled(factor: float, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     return factor * func(*args, **kwargs)
 
@@ -364,9 +557,9 @@ def _instead(other: Any, func: Any, /, *args: Any, **kwargs: Any) -> Any:
 def substitutes(edge: Edge, known: Mapping[str, Tensor]) -> Iterator[tuple[str, Slip]]:
     """Another value of the same shape in the derivative."""
     for place, value in enumerate(edge.args):
-        if isinstance(value, Tensor) and value.is_floating_point():
+        if isinstance(value, Tensor) and value.dtype in (edge.x.dtype, torch.bool):
             for name, other in known.items():
-                if other.shape == value.shape and not torch.equal(other, value):
+                if other.shape == value.shape and other.dtype == value.dtype and not torch.equal(other, value):
                     substituted = partial(edge.back, args=edge.having(place, other))
                     yield f"in the derivative of {{}}, {escaped(name)} stands for argument {place + 1}", substituted
 

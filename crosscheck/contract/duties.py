@@ -144,13 +144,20 @@ class Duties:
 
         Of what agrees for being zero, or at a kink, that of the largest of all.
         """
-        rows = [row for row in self.report.rows if row.dtype == self.dtype and row.ok]
-        own = [row for row in rows if row.name == name and name in self.right]
-        roundoffs = max((max(row.budget, FACTOR * row.error) for row in own or rows), default=FACTOR)
-        sums = math.sqrt(max((x.numel() for x in self.xs if is_floating(x)), default=1))
-        largest = max(map(self.size, self.plain))
-        size = self.size(name) if own else largest
-        return unit_roundoff(self.dtype) * max(max(roundoffs, FACTOR * sums) * size, FACTOR * sums * largest)
+        if name not in self._tolerances:
+            rows = [row for row in self.report.rows if row.dtype == self.dtype and row.ok]
+            own = [row for row in rows if row.name == name and name in self.right]
+            roundoffs = max((max(row.budget, FACTOR * row.error) for row in own or rows), default=FACTOR)
+            sums = math.sqrt(max((x.numel() for x in self.xs if is_floating(x)), default=1))
+            largest = max(map(self.size, self.plain))
+            size = self.size(name) if own else largest
+            least = max(max(roundoffs, FACTOR * sums) * size, FACTOR * sums * largest)
+            self._tolerances[name] = unit_roundoff(self.dtype) * least
+        return self._tolerances[name]
+
+    @cached_property
+    def _tolerances(self) -> dict[str, float]:
+        return {}
 
     def off(self, found: Gradients, expected: Gradients, least: float = 0.0) -> tuple[str, float, float] | None:
         """The first gradient that is another, how far, and of what size; nan for one that is missing.

@@ -454,8 +454,10 @@ def _budgets(
 
 def _is_doubtful(sides: Sides, below: Sides | None, known: Known, name: str, budget: float) -> bool:
     """Whether an error is beyond its budget, and more draws of autograd's noise could change what is said of it."""
-    largest = FACTOR * unit_roundoff(torch.float64) / unit_roundoff(torch.float32) * sides.largest if below else math.inf
-    return name not in known.causes and budget < sides.error(name) <= max(budget, largest)
+    if name in known.causes or sides.error(name) <= budget:
+        return False
+    u, u32 = unit_roundoff(torch.float64), unit_roundoff(torch.float32)
+    return below is None or sides.error(name) <= FACTOR * u / u32 * sides.largest  # as if float32 had no digit right
 
 
 def _wrong_block(name: str, m: Tensor, a: Tensor, o: Tensor, again: Again) -> str:
