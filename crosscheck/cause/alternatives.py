@@ -54,7 +54,9 @@ class _Gatherer:
     def plain(self) -> dict[str, Alternatives]:
         sizes = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
         sizes |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
-        numbers = {name: x for name, x in zip(self.candidate.names, self.xs, strict=True) if isinstance(x, int | float)}
+        pairs = zip(self.candidate.names, self.xs, strict=True)
+        numbers = {name: x.item() if is_floating(x) else x for name, x in pairs
+                   if isinstance(x, int | float) or (is_floating(x) and x.numel() == 1)}  # fmt: skip
         shares = {f"(1 − {name})": 1 - x for name, x in numbers.items()}  # as what a dropout keeps
         return {
             name: Alternatives(self._others(name), self._terms, {**sizes, **numbers, **shares}) for name in self.exact
@@ -158,6 +160,24 @@ class _Gatherer:
             for i in outs if self.candidate.outs > 1 else ():
                 yield f"{self.candidate.grads_out_names[i]} is left out", having(torch.zeros_like, (i,))
                 yield f"{self.candidate.grads_out_names[i]} is counted twice", having(lambda g: 2 * g, (i,))
+            for i in outs if paths else ():
+                name, out = self.candidate.grads_out_names[i], paths.outs[i] if paths else None
+                g = self.grads_out[i]
+                if is_floating(out) and is_floating(g) and out.shape == g.shape:
+                    text = f"{self.candidate.names_of_outs[i]} itself stands for {name}"
+                    yield text, of_grads([*self.grads_out[:i], out.detach(), *self.grads_out[i + 1 :]])
+                for dim in range(g.dim()) if is_floating(g) else ():
+                    if g.shape[dim] > 1:
+                        yield (
+                            f"{name} is reversed along dimension {dim}",
+                            having(partial(torch.flip, dims=(dim,)), (i,)),
+                        )
+                        for shift in (1, -1):
+                            text = f"{name} is moved by {shift} along dimension {dim}"
+                            yield text, having(partial(torch.roll, shifts=shift, dims=dim), (i,))
+                    if g.shape[dim] % 2 == 0 < g.shape[dim]:
+                        text = f"the two halves of dimension {dim} of {name} are swapped"
+                        yield text, having(partial(torch.roll, shifts=g.shape[dim] // 2, dims=dim), (i,))
             for i, j in combinations(outs, 2):
                 one, other = self.grads_out[i], self.grads_out[j]
                 if is_floating(one) and is_floating(other) and _are_alike(one, other):
@@ -173,13 +193,13 @@ class _Gatherer:
                         yield f"the {which} {sample} is left out", having(partial(_all_but, dims=dims, place=place))
             for i, g in enumerate(self.grads_out if screen else ()):
                 if screen and is_floating(g):
-                    for dim, start, stop in screen.lost(screen.of_outs[i], g):
-                        text = f"{block(dim, start, stop)} of {self.candidate.grads_out_names[i]} is left out"
-                        yield text, having(partial(without, dim, start, stop), (i,))
+                    for lost in screen.lost(screen.of_outs[i], g):
+                        text = f"{block(*lost, g)} of {self.candidate.grads_out_names[i]} is left out"
+                        yield text, having(partial(without, *lost), (i,))
 
-        for text, found in named():
-            for gradients in found:
-                yield text, gradients
+        for text, gradients in named():
+            for each in gradients:
+                yield text, each
 
     def _inputs_mistaken(self) -> Iterator[tuple[str, ByName]]:
         """With a mistaken input."""

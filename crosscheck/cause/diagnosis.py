@@ -168,7 +168,12 @@ def _plain(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> H
         factor = _ratio(m, o, ())
         if factor is not None and factor.item():
             yield f"off by the constant factor {_readable(factor.item(), alternatives.sizes)}", m / factor
+    if m.numel() == 1 and o.any() and m.any():  # one number is off by some factor always: by one that is known
+        said = _readable(float(m / o), alternatives.sizes)
+        if ": " in said:
+            yield f"off by the constant factor {said}", m / (m / o)
     yield from _moved(m)
+    yield from _moved_inside(m, o, budget)
     if m.numel() > 2:
         constant = float((m - o).mean())
         yield f"off by the additive constant {constant:.6g}", m - constant
@@ -293,6 +298,22 @@ def _moved(m: Tensor) -> Hypotheses:
         yield "reversed along the last two dimensions", m.flip(-2, -1)
 
 
+def _moved_inside(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
+    """Moved along a dimension, or the last two, with something else at the border."""
+    last_two = [(m.dim() - 2, m.dim() - 1)] if m.dim() > 1 else []
+    for dims in (*((dim,) for dim in range(m.dim())), *last_two):
+        for shift in (1, -1, 2, -2):
+            inside, expected = m, o
+            for dim in dims:
+                n = max(0, m.shape[dim] - abs(shift))
+                inside = inside.narrow(dim, min(max(shift, 0), m.shape[dim]), n)
+                expected = expected.narrow(dim, min(max(-shift, 0), m.shape[dim]), n)
+            is_most = 2 * int((inside != 0).sum()) >= max(m.numel(), 2 * FEWEST)
+            if is_most and bool(((inside - expected).abs() <= budget).all()):
+                where = f"dimension{'s' * (len(dims) > 1)} {' and '.join(map(str, dims))}"
+                yield f"moved by {shift} along {where}, with other numbers at the border", o
+
+
 def _in_part(m: Tensor, o: Tensor, wrong: Tensor) -> Hypotheses:
     """Right elsewhere: zero, not zero, or off by one factor or constant at some elements."""
     where, right = _where(wrong), torch.where(wrong, o, m)
@@ -300,6 +321,13 @@ def _in_part(m: Tensor, o: Tensor, wrong: Tensor) -> Hypotheses:
         yield f"zero where a gradient is due, {where}", right
     if not o[wrong].any():
         yield f"not zero where the gradient is zero, {where}", right
+    if m.dim() > 1:
+        for one, other, is_there, is_due in (
+            ("upper", "lower", m.triu(1), o.tril(-1)),
+            ("lower", "upper", m.tril(-1), o.triu(1)),
+        ):
+            if is_there.any() and is_due.any() and not (m - is_there)[wrong].any() and not (o - is_due)[wrong].any():
+                yield f"it has the {one} triangle where the gradient has the {other} one", right
     if not (m[wrong] * o[wrong]).any():
         yield f"zero where a gradient is due, and not zero where none is, {where}", right
     if 1 < int(wrong.sum()) < m.numel():

@@ -32,11 +32,13 @@ from crosscheck.cause import decompositions
 from crosscheck.cause.decompositions import DECOMPOSITIONS
 from crosscheck.cause.screen import Screen
 from crosscheck.cause.slips import (
+    SCANS,
     Edge,
     Slip,
     constants,
     derivatives,
     escaped,
+    of_itself,
     others_operation,
     slips,
     substitutes,
@@ -350,6 +352,10 @@ class Paths:
     def _back(self, grads_out: Sequence[Any], xs: Sequence[Tensor], **options: bool) -> list[Any]:
         return gradients_of(self._outs, grads_out, xs, retain_graph=True, **options)
 
+    @property
+    def outs(self) -> tuple[Any, ...]:
+        return as_tuple(self._outs)
+
     @cached_property
     def _operations(self) -> dict[str, list[Edge]]:
         return {_every(operation, edges): edges for (operation, _), edges in self._places.items()}
@@ -421,6 +427,8 @@ class Paths:
         yield from self._blocks(screen)
         yield from self._tried(whole, derivatives, screen)
         yield from self._tried(self._every, derivatives, screen)
+        yield from self._tried_together(slips, screen)
+        yield from self._tried_in_part(screen)
         yield from self._lost(screen)
 
     def two_mistaken(self) -> Iterator[tuple[str, Gradients]]:
@@ -482,10 +490,10 @@ class Paths:
         for name, edges in self._every.items() if screen else ():
             back = self._by.get(edges[0])
             if len(edges) == 1 and back is not None and screen:
-                for dim, start, stop in screen.lost(screen.tangents.get(edges[0]), back):
-                    found = self._with({edges[0]: _giving(without(dim, start, stop, back))})
+                for lost in screen.lost(screen.tangents.get(edges[0]), back):
+                    found = self._with({edges[0]: _giving(without(*lost, back))})
                     if found is not None:
-                        yield f"of what comes back through {name}, {block(dim, start, stop)} is lost", found
+                        yield f"of what comes back through {name}, {block(*lost, back)} is lost", found
 
     def substituted(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients with another value in a derivative: of another step, of an input, of a result."""
@@ -502,6 +510,7 @@ class Paths:
                 for other, edge in pairs:
                     known[other.number][f"the result of {name}"] = edge.out
         yield from self._tried(self._every, lambda edge: substitutes(edge, known[edge.number]), screen)
+        yield from self._tried_together(lambda edge: substitutes(edge, known[edge.number]), screen)
 
     def _tried(
         self, every: Mapping[str, list[Edge]], of: Callable[[Edge], Iterator[tuple[str, Slip]]], screen: Screen | None
@@ -517,6 +526,59 @@ class Paths:
                 found = self._with(those)
                 if found is not None:
                     yield text.format(name), found
+
+    def _tried_in_part(self, screen: Screen | None) -> Iterator[tuple[str, Gradients]]:
+        """A scan whose derivative is taken wrongly of what comes back by one of several uses of its result."""
+        for name, edges in self._every.items() if screen else ():
+            edge = edges[0]
+            uses = [
+                use for use, each in self._live.items() if edge in self._live and each.value is self._live[edge].result
+            ]
+            if edge.name not in SCANS or len(edges) > 1 or len(uses) < 2 or self._by.get(edge) is None:
+                continue
+            for use in uses:
+                back = self._by[use]
+                for text, slip in until_it_fails(of_itself(edge)) if back is not None else ():
+                    with suppress(Exception):  # another shape, say: then nobody took it so
+                        other = self._by[edge] + slip(back) - edge.back(back)
+                        if screen and screen.fit(edge, [other - self._by[edge]])[0]:
+                            found = self._with({edge: _giving(other)})
+                            if found is not None:
+                                yield f"{text.format(name)}, of what comes back by {use.name}", found
+
+    def _tried_together(
+        self, of: Callable[[Edge], Iterator[tuple[str, Slip]]], screen: Screen | None
+    ) -> Iterator[tuple[str, Gradients]]:
+        """What is mistaken in the derivative by each of several arguments alike."""
+        for name, edges in self._by_all_arguments.items():
+            each = [dict(until_it_fails(of(edge))) for edge in edges]
+            for text in {text: None for found in each for text in found}:
+                those = {edge: found[text] for edge, found in zip(edges, each, strict=True) if text in found}
+                places = {edge.place for edge in those}
+                is_once = len({edge.number for edge in those}) == 1
+                if len(places) < 2 or (screen and is_once and not self._fit_together(screen, those)):
+                    continue
+                found = self._with(those)
+                if found is not None:
+                    yield text.format(name), found
+
+    @cached_property
+    def _by_all_arguments(self) -> dict[str, list[Edge]]:
+        """The edges of those operations that are differentiated by several arguments."""
+        found: defaultdict[str, list[list[Edge]]] = defaultdict(list)
+        for (operation, _), edges in self._places.items():
+            found[operation].append(edges)
+        return {_every(name, each[0]): list(chain(*each)) for name, each in found.items() if len(each) > 1}
+
+    def _fit_together(self, screen: Screen, those: Mapping[Edge, Slip]) -> bool:
+        """Whether the error may come of all of these, of one operation."""
+        along = []
+        for edge, slip in those.items():
+            to, by = self._to.get(edge), self._by.get(edge)
+            with suppress(Exception):  # another shape, say: then nobody took it so
+                if to is not None and by is not None and (found := screen.along(edge, slip(to) - by)):
+                    along.append(found)
+        return len(along) == len(those) and screen.comes_to(sum(p for p, _ in along), sum(size for _, size in along))
 
     def _fitting(self, screen: Screen, edge: Edge, found: Mapping[str, Slip]) -> set[str]:
         """The slips of which the error may come."""
@@ -665,17 +727,17 @@ def _slipped(slip: Slip, came: Sequence[Tensor], back: Tensor) -> Tensor:
     return slip(came[-1])
 
 
-def without(dim: int, start: int, stop: int, g: Tensor) -> Tensor:
-    """A gradient without a block of slices."""
+def without(dim: int, period: int, start: int, stop: int, g: Tensor) -> Tensor:
+    """A gradient without a block of slices, of each period."""
     left = g.clone(memory_format=torch.contiguous_format)
-    left.narrow(dim, start, stop - start + 1).zero_()
+    left.unflatten(dim, (-1, period)).narrow(dim + 1, start, stop - start + 1).zero_()
     return left
 
 
-def block(dim: int, start: int, stop: int) -> str:
+def block(dim: int, period: int, start: int, stop: int, g: Tensor) -> str:
     """A block of slices, in words."""
     which = f"the block of slices {start} to {stop}" if start < stop else f"slice {start}"
-    return f"{which} of dimension {dim}"
+    return f"{which} of {f'every {period} in ' * (period < g.shape[dim])}dimension {dim}"
 
 
 def _in_place(call: Call, func: Any, x: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:

@@ -119,19 +119,25 @@ class Screen:
         """Those of what comes to the wrong gradient itself."""
         return self.directions @ gradient.flatten(), self.directions.abs() @ gradient.flatten().abs()
 
-    def lost(self, t: Tensor | None, gradient: Tensor) -> Iterator[tuple[int, int, int]]:
-        """The blocks of slices of a gradient without which the error would be there: dimension, first and last."""
+    def lost(self, t: Tensor | None, gradient: Tensor) -> Iterator[tuple[int, int, int, int]]:
+        """The blocks of slices of a gradient without which the error would be there: dimension, period, first, last.
+
+        Of several periods in a dimension, as where it was flattened, each may have lost the same slices.
+        """
         if t is None or not gradient.dim():
             return
         shares = (t * gradient.flatten()).view(-1, *gradient.shape)
-        for dim, length in enumerate(gradient.shape):
-            if 1 < length <= LONGEST:
-                over = [d + 1 for d in range(gradient.dim()) if d != dim]
-                each, sizes = (x.sum(over) if over else x for x in (shares, shares.abs()))
+        for dim, whole in enumerate(gradient.shape):
+            for length in range(whole, 1, -1) if whole <= LONGEST else ():
+                if whole % length:
+                    continue
+                over = [d + 1 for d in range(gradient.dim() + 1) if d != dim + 1]
+                parts = shares.unflatten(dim + 1, (-1, length))
+                each, sizes = (x.sum(over) for x in (parts, parts.abs()))
                 until, size = (torch.nn.functional.pad(x.cumsum(1), (1, 0)) for x in (each, sizes))
                 # From each slice to each: what is lost has the other sign
                 lost = until[:, :, None] - until[:, None, :] - self.target[:, None, None]
                 near = CLOSE * (size[:, None, :] - size[:, :, None]) + self.slack[:, None, None]
                 for start, stop in torch.nonzero((lost.abs() <= near).all(0)).tolist():
                     if start < stop and stop - start < length:
-                        yield dim, start, stop - 1
+                        yield dim, length, start, stop - 1

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 
 Slip = Callable[[Tensor], Tensor]  # from the gradient of an operation's result to that of one of its arguments
 
@@ -140,6 +141,7 @@ ARITHMETIC = (
     "add", "sub", "rsub", "mul", "rmul", "radd", "div", "truediv", "true_divide", "rtruediv", "rdiv", "pow",
     "iadd", "isub", "imul", "itruediv", "ipow",
 )  # fmt: skip
+SCANS = ("cumsum", "logcumsumexp", "cumprod")
 BENT = (
     "pow", "ipow", "div", "truediv", "true_divide", "rdiv", "rtruediv", "reciprocal", "sqrt", "rsqrt", "square", "exp",
     "log", "cumprod",
@@ -157,6 +159,7 @@ def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
     yield from of_itself(edge)
     yield from _of_matrices(edge)
     yield from _of_masks(edge)
+    yield from _of_reductions(edge)
     yield from _in_other_places(edge)
     for dim, call in _dimensions(edge):
         yield (
@@ -341,6 +344,26 @@ def _in_other_places(edge: Edge) -> Iterator[tuple[str, Slip]]:
                 yield text, partial(_moved_after, edge, dim, shift)
 
 
+def _of_reductions(edge: Edge) -> Iterator[tuple[str, Slip]]:
+    """What belongs to each row is taken along the columns, where there are as many."""
+    x, y = edge.x, edge.out
+    for dim in range(x.dim()):
+        kept = (*x.shape[:dim], 1, *x.shape[dim + 1 :])
+        if (
+            x.shape[dim] > 1
+            and y.numel() * x.shape[dim] == x.numel()
+            and tuple(y.shape) in (kept, kept[:dim] + kept[dim + 1 :])
+        ):
+            for other in range(x.dim()):
+                if other != dim and x.shape[other] == x.shape[dim]:
+                    text = f"what comes back to {{}} is broadcast along dimension {other}, not along {dim}"
+                    yield text, partial(_broadcast_otherwise, edge, kept, dim, other)
+
+
+def _broadcast_otherwise(edge: Edge, kept: Sequence[int], dim: int, other: int, g: Tensor) -> Tensor:
+    return edge.back(torch.ones_like(edge.out)) * g.view(*kept).transpose(dim, other)
+
+
 def _alike_dims(x: Tensor) -> list[tuple[int, int]]:
     """The pairs of dimensions of the same length, of few."""
     d = x.dim()
@@ -394,8 +417,8 @@ def masks(edge: Edge) -> Iterator[tuple[int, str, Tensor]]:
         if place == edge.place or not isinstance(mask, Tensor) or not mask.dim() or not _is_mask(mask):
             continue
         yield place, "inverted", _inverted(mask)
-        yield place, "the same everywhere, the larger value", torch.full_like(mask, mask.max().item())
-        yield place, "the same everywhere, the smaller value", torch.full_like(mask, mask.min().item())
+        for value in (mask.max().item(), mask.min().item()):
+            yield place, f"{value} everywhere", torch.full_like(mask, value)
         for dim in range(max(0, mask.dim() - 2), mask.dim()):
             n = mask.shape[dim]
             if n < 2:
@@ -455,6 +478,8 @@ def _of_matrices(edge: Edge) -> Iterator[tuple[str, Slip]]:
             ways = {"transposed": other.mT} if other.shape[-1] == other.shape[-2] else {}
             ways |= {"reversed along its last dimension": other.flip(-1)}
             ways |= {"reversed along its last two dimensions": other.flip(-2, -1)}
+            if 1 in other.shape[-2:] and edge.out.dim() > 1 and edge.out.shape[-1] == edge.out.shape[-2] > 1:
+                ways |= {"broadcast along the other dimension": other.mT}
             for how, value in ways.items():
                 text = f"in the derivative of {{}}, argument {place + 1} stands {how}"
                 yield text, partial(edge.back, args=edge.having(place, value))
@@ -504,6 +529,11 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
             yield f"as if the condition of {{}} were {how} everywhere", partial(_on_condition, condition)
     for dim, call in _dimensions(edge):
         yield f"as if {{}} were along dimension {dim}", call
+    for dim, call in _kept_dims(edge):
+        yield (
+            f"in the derivative of {{}}, dimension {dim} is not summed over: each slice of it has a sum of its own",
+            call,
+        )
     for place, how, mask in masks(edge):
         yield f"as if the mask in argument {place + 1} of {{}} were {how}", partial(_with_argument_of, place, mask)
     if edge.name in ("repeat", "tile", "repeat_interleave"):
@@ -521,6 +551,38 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
     if edge.is_activation:
         for text, function in ACTIVATIONS.items():
             yield f"as if {{}} were {text}", partial(_instead_of_one, function)
+
+
+def _kept_dims(edge: Edge) -> Iterator[tuple[int, Any]]:
+    """A reduction of several dimensions, in whose derivative one of these is not summed over."""
+    dims = edge.kwargs.get("dim", edge.args[1] if len(edge.args) > 1 else None)
+    if isinstance(dims, tuple | list) and len(dims) > 1 and edge.out.dim() == edge.x.dim():
+        for dim in dims:
+            if edge.x.shape[dim] > 1:
+                yield dim, partial(_unsummed, edge, dim)
+
+
+def _unsummed(edge: Edge, dim: int, func: Any, x: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:
+    out: Tensor = _Unsummed.apply(x, edge, dim)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Unsummed(Function):
+    """The reduction, whose derivative takes the mean of each slice of a dimension by itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, edge: Edge, dim: int) -> Tensor:
+        ctx.edge, ctx.dim = edge, dim
+        y: Tensor = edge.func(x, *edge.args[1:], **edge.kwargs)
+        shape = list(y.shape)
+        shape[dim] = x.shape[dim]
+        return y.expand(shape).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        edge: Edge = ctx.edge
+        of_each = edge.back(torch.ones_like(edge.out)) * g
+        return of_each * (edge.x.shape[ctx.dim] if edge.name != "sum" else 1), None, None
 
 
 def _instead_of_one(other: Any, func: Any, x: Tensor, /, *args: Any, **kwargs: Any) -> Any:
@@ -556,12 +618,30 @@ def _instead(other: Any, func: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def substitutes(edge: Edge, known: Mapping[str, Tensor]) -> Iterator[tuple[str, Slip]]:
     """Another value of the same shape in the derivative."""
+    for name, other in known.items() if edge.name in BY_RESULT and edge.is_alike else ():
+        if other.shape == edge.out.shape and other.dtype == edge.out.dtype and not torch.equal(other, edge.out):
+            yield (
+                f"in the derivative of {{}}, {escaped(name)} stands for its result",
+                Times(BY_RESULT[edge.name](other)),
+            )
     for place, value in enumerate(edge.args):
         if isinstance(value, Tensor) and value.dtype in (edge.x.dtype, torch.bool):
             for name, other in known.items():
                 if other.shape == value.shape and other.dtype == value.dtype and not torch.equal(other, value):
                     substituted = partial(edge.back, args=edge.having(place, other))
                     yield f"in the derivative of {{}}, {escaped(name)} stands for argument {place + 1}", substituted
+
+
+# The derivatives that are written by the result
+BY_RESULT: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": lambda y: 1 - y * y,
+    "sigmoid": lambda y: y * (1 - y),
+    "exp": lambda y: y,
+    "relu": lambda y: (y > 0).to(y.dtype),
+    "sqrt": lambda y: 0.5 / y,
+    "rsqrt": lambda y: -0.5 * y**3,
+    "reciprocal": lambda y: -y * y,
+}
 
 
 def constants(edge: Edge) -> Iterator[tuple[float, Any]]:
