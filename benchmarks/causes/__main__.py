@@ -1,4 +1,4 @@
-"""Which mistakes are named? 120 that people make, in functions of several steps that are not in the catalogue.
+"""Which mistakes are named? 160 that people make, in functions of several steps that are not in the catalogue.
 
     python benchmarks/causes                each mistake with the cause that is found, and how many are named
     python benchmarks/causes window dice    those of the functions with such names
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import arrays
+import mixed
 import sequences
 import torch
 
@@ -48,7 +49,7 @@ def judged(module: ModuleType, name: str, old: str = "", new: str = "") -> Repor
 
 
 def mistakes(words: list[str]) -> Iterator[Found]:
-    for module in (sequences, arrays):
+    for module in (sequences, arrays, mixed):
         for name, old, new, what, expected in module.MISTAKES:
             if not words or any(word in name for word in words):
                 start = time.perf_counter()
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="parts of the functions' names (all)")
     words = parser.parse_args().words
     torch.set_num_threads(1)
-    for module in (sequences, arrays):
+    for module in (sequences, arrays, mixed):
         for name in module.INPUTS:
             if not words or any(word in name for word in words):
                 assert judged(module, name).ok, name  # without a mistake it agrees

@@ -337,9 +337,9 @@ def _in_other_places(edge: Edge) -> Iterator[tuple[str, Slip]]:
             if start != starts[edge.place] and start + length <= whole:
                 text = f"of what comes back to {{}} the slices from {start} are taken, not from {starts[edge.place]}"
                 yield text, partial(_narrowed, dim, start, length)
-    if edge.name in ("getitem", "narrow", "select") and edge.x.numel() > edge.out.numel():
+    if edge.name in ("getitem", "narrow") and edge.x.numel() > edge.out.numel():
         for dim in range(edge.x.dim()):
-            for shift in (1, -1):
+            for shift in (1, -1) if edge.x.shape[dim] > 2 else ():  # of two it is reversed
                 text = f"what comes back by {{}} is moved by {shift} along dimension {dim}"
                 yield text, partial(_moved_after, edge, dim, shift)
 
@@ -416,33 +416,41 @@ def masks(edge: Edge) -> Iterator[tuple[int, str, Tensor]]:
     for place, mask in enumerate(edge.args):
         if place == edge.place or not isinstance(mask, Tensor) or not mask.dim() or not _is_mask(mask):
             continue
-        yield place, "inverted", _inverted(mask)
-        for value in (mask.max().item(), mask.min().item()):
-            yield place, f"{value} everywhere", torch.full_like(mask, value)
-        for dim in range(max(0, mask.dim() - 2), mask.dim()):
-            n = mask.shape[dim]
-            if n < 2:
-                continue
-            yield place, f"reversed along dimension {dim}", mask.flip(dim)
-            for shift in (1, -1):
-                moved, at_border = mask.roll(shift, dim), 0 if shift > 0 else n - 1
-                by = f"moved by {shift} along dimension {dim}"
-                as_is = mask.select(dim, at_border)
-                for border in (
-                    as_is,
-                    torch.full_like(as_is, mask.min().item()),
-                    torch.full_like(as_is, mask.max().item()),
-                ):
-                    moved = moved.clone()
-                    moved.select(dim, at_border).copy_(border)
-                    yield place, by, moved
-                    yield place, f"one narrower along dimension {dim}", torch.minimum(mask, moved)
-                    yield place, f"one wider along dimension {dim}", torch.maximum(mask, moved)
-        if mask.dim() > 1 and mask.shape[-1] != mask.shape[-2]:
-            by = mask.shape[-1] - mask.shape[-2]
-            for fill in (mask.min().item(), mask.max().item()):
-                for shift in (by, -by):
-                    yield place, "aligned to the other corner", _shifted(mask, shift, fill)
+        tried = [mask]
+        for how, other in _other_masks(mask):
+            if not any(torch.equal(other, one) for one in tried):
+                tried.append(other)
+                yield place, how, other
+
+
+def _other_masks(mask: Tensor) -> Iterator[tuple[str, Tensor]]:
+    yield "inverted", _inverted(mask)
+    for value in (mask.max().item(), mask.min().item()):
+        yield f"{value} everywhere", torch.full_like(mask, value)
+    for dim in range(max(0, mask.dim() - 2), mask.dim()):
+        n = mask.shape[dim]
+        if n < 2:
+            continue
+        yield f"reversed along dimension {dim}", mask.flip(dim)
+        for shift in (1, -1):
+            moved, at_border = mask.roll(shift, dim), 0 if shift > 0 else n - 1
+            by = f"moved by {shift} along dimension {dim}"
+            as_is = mask.select(dim, at_border)
+            for border in (
+                as_is,
+                torch.full_like(as_is, mask.min().item()),
+                torch.full_like(as_is, mask.max().item()),
+            ):
+                moved = moved.clone()
+                moved.select(dim, at_border).copy_(border)
+                yield by, moved
+                yield f"one narrower along dimension {dim}", torch.minimum(mask, moved)
+                yield f"one wider along dimension {dim}", torch.maximum(mask, moved)
+    if mask.dim() > 1 and mask.shape[-1] != mask.shape[-2]:
+        by = mask.shape[-1] - mask.shape[-2]
+        for fill in (mask.min().item(), mask.max().item()):
+            for shift in (by, -by):
+                yield "aligned to the other corner", _shifted(mask, shift, fill)
 
 
 def _is_mask(x: Tensor) -> bool:

@@ -83,7 +83,8 @@ BLOCK_FACTOR = 1024  # among many blocks of few elements, autograd's own error i
 BLOCK = 64  # elements
 HALF = 2.0**-11  # the roundoff of float16
 LAX = 1 / 10  # of the gradient's own size: a budget that allows for so large an error proves nothing
-LARGE = 1 / 32  # of the gradient's own size
+MANY = 8  # numbers
+LARGE = 1 / 32  # of the gradient's own size: what is as large is rounding hardly ever
 LUCK = 64  # times as much as one sample of autograd's error others hardly are
 SMALLEST_NUMBER = math.ulp(0.0)
 NOT_FINITE = f"{NOT_JUDGED}: autograd itself is nowhere finite"
@@ -321,12 +322,9 @@ def _judge_beyond_budget(
         return False, WRONG, explain(name, value, o, budget)
     if not m.any() and again.sides.is_below_rounding(o):
         return False, f"{INACCURATE}, {less}: it is smaller than the rounding of what comes back", ""
-    # What is as large is a formula's nearly always; and what explains it to float64's last digits is no rounding.
-    is_large = again.below is not None and error > LARGE * norm(o)
     diagnosis = explain(name, value, o, budget, deep=False)
-    if diagnosis.startswith(UNKNOWN) and not (is_small or is_large) and (
-        found := again.rounding(name, m, o, error, less)
-    ):
+    may_round = diagnosis.startswith(UNKNOWN) and not is_small and not again.is_formula(name, error, o)
+    if may_round and (found := again.rounding(name, m, o, error, less)):
         return found
     if again.differences.have(name, value, o):
         again.known.off.add(name)
@@ -334,8 +332,6 @@ def _judge_beyond_budget(
         return True, f"{OFF}: {off}", ""
     if diagnosis.startswith(UNKNOWN):
         diagnosis = explain(name, value, o, budget)
-        if diagnosis.startswith(UNKNOWN) and is_large and (found := again.rounding(name, m, o, error, less)):
-            return found
     again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)
     return False, WRONG, again.known.causes[name]
 
@@ -381,6 +377,12 @@ class Again:
         """Whether an error is within that budget; of what is far beyond it by one sample, no more are drawn."""
         return error <= LUCK * FACTOR * self._rounding.noise(name, PRECISIONS["float32"], surely=False) and (
             error <= self.float32_budget(name)
+        )
+
+    def is_formula(self, name: str, error: float, o: Tensor) -> bool:
+        """Whether an error is none of rounding for sure, as few draws can tell of a large one of many numbers."""
+        return (
+            self.below is not None and error > LARGE * norm(o) and o.numel() >= MANY and self._rounding.is_smooth(name)
         )
 
     def is_rounding_within(self, block: slice, name: str) -> bool:

@@ -34,6 +34,7 @@ BIAS, LARGEST_BIAS = 4, 16  # roundoffs; and times as many, where autograd's own
 SCATTER = 1 / 64  # roundoffs: less of it shows no precision
 CLEAR = 10  # times as much as the oracle a rough error changes
 TYPICAL = 16  # an error that is rounding is at most so many times the largest in the draws; at a tie it may be alone
+SAME, ALIKE = 0.9999, 0.9  # correlated shares of an error that is none of rounding, after a fine and a coarse move
 COARSE = 2.0**-4  # by more every formula may change, and its error wholly
 FINE = 2.0**-12  # a larger move may change a formula, too
 
@@ -91,6 +92,13 @@ class Rounding:
                 return Found(text, error <= FACTOR * noises[text], found == "cut off")
         return None
 
+    def is_smooth(self, name: str) -> bool:
+        """Whether the error stays what it is where the inputs are moved, by little and by more: no rounding does."""
+        return all(
+            (shares := self._shares(name, relative, count=2)) is not None and shares.error >= least
+            for relative, least in ((FINE, SAME), (COARSE, ALIKE))
+        )
+
     def _is_of(self, name: str, u: float, error: float, size: float) -> str:
         """How an error is rounding to this roundoff of an oracle of this size, if it is."""
         lowest = unit_roundoff(self.sides.dtype)
@@ -140,9 +148,14 @@ class Rounding:
         shares = self._shares(name, math.sqrt(unit_roundoff(self.sides.dtype)), block)
         return shares is not None and shares.error < ROUGH
 
-    def _shares(self, name: str, relative: float, block: slice = slice(None)) -> Shares | None:
-        values = [(m[name], o[name]) for m, o in self._draws(relative, name) if comparable(m.get(name), o.get(name))]
-        if len(values) < K // 2:
+    def _shares(
+        self, name: str, relative: float, block: slice = slice(None), count: int | None = None
+    ) -> Shares | None:
+        if count is None:
+            count = K if self.sides.oracle[name].numel() >= K else 2 * K  # of few numbers more are seen
+        draws = [*self._draws(relative, count)]
+        values = [(m[name], o[name]) for m, o in draws if comparable(m.get(name), o.get(name))]
+        if len(values) < min(count, K // 2):
             return None
         pairs = [[x.flatten()[block].nan_to_num(0, 0, 0).double() for x in (apart(m, o), o)] for m, o in values]
         errors, oracles = (Sums(max(norm(x) for x in column) or 1.0) for column in zip(*pairs, strict=True))
@@ -156,8 +169,7 @@ class Rounding:
             errors.correlated, oracles.correlated, errors.common, errors.scatter, oracles.common, slope, errors.largest
         )
 
-    def _draws(self, relative: float, name: str) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-        count = K if self.sides.oracle[name].numel() >= K else 2 * K  # of few numbers more are seen
+    def _draws(self, relative: float, count: int) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
         if (relative, count) not in self._known:
             found = self._known[relative, count] = []
             for moved in self.sides.draws(count, relative):
