@@ -31,7 +31,7 @@ def gather(candidate: Candidate, deep: bool, *given: Any) -> dict[str, Alternati
 
 
 def _without_failing(of: Alternatives) -> Alternatives:
-    searched = ("mistaken", "slips", "inputs", "substituted", "replaced", "families")
+    searched = ("mistaken", "slips", "inputs", "left_out", "substituted", "replaced", "families")
     return replace(of, **{name: until_it_fails(getattr(of, name)) for name in searched})
 
 
@@ -88,13 +88,14 @@ class _Gatherer:
                 slips=self._at_forward(i),
                 others=found[name].others,
                 inputs=_column(inputs, name),
-                substituted=self._left_out(name),
+                left_out=self._left_out(name),
                 untried=why,
                 skipped=self.skipped,
             )
             if paths is None:
                 return alternatives
             slipped = self._by_name(chain(paths.alone(screen), paths.mistaken(screen)))
+            other_values = self._by_name(paths.substituted(screen))
             return replace(
                 alternatives,
                 shares=_Late(lambda: {op: share[place] for op, share in paths.fitting_shares(screen).items()}),
@@ -103,7 +104,7 @@ class _Gatherer:
                 families=(
                     _of_one(family, place) for family in chain(families, paths.updated(self._of_the_cost(), screen))
                 ),
-                substituted=chain(_column(self._by_name(paths.substituted(screen)), name), alternatives.substituted),
+                substituted=_column(other_values, name),
                 untried=paths.untried,
             )
 

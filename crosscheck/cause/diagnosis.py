@@ -39,9 +39,10 @@ class Alternatives:
     """What a value may be compared with beside its oracle, all in float64.
 
     others: the oracles of the other tensors. terms: what may be added, or left out. sizes: numbers that a factor can
-    come from. unsummed: the gradient before it is summed over what it was broadcast to. mistaken, slips, substituted:
-    by its cause, what the value would be under a mistake, the likely ones first; so also inputs, where one of these is
-    taken wrongly, and replaced, with another operation. shares: what comes back through each operation of the forward.
+    come from. unsummed: the gradient before it is summed over what it was broadcast to. By its cause, what the value
+    would be under a mistake, the likely ones first: mistaken, with another grad_out; slips, with another derivative;
+    inputs, where one of these is taken wrongly; left_out, without one of them; substituted, with another value in a
+    derivative; replaced, with another operation. shares: what comes back through each operation of the forward.
     families: the value by a number that may be another one, in which {} is that number. untried: what was not looked
     for, and why; skipped: for what there was no time, once all is looked for. near: from an error, where the value is
     wrong, and the budget, those of them that it may come of.
@@ -58,6 +59,7 @@ class Alternatives:
     families: Iterable[Family] = ()
     substituted: Iterable[tuple[str, Tensor]] = ()
     replaced: Iterable[tuple[str, Tensor]] = ()
+    left_out: Iterable[tuple[str, Tensor]] = ()
     untried: str = ""
     skipped: Sequence[str] = ()
     near: "Callable[[Tensor, Tensor, float], Alternatives] | None" = None
@@ -201,9 +203,10 @@ def _deep(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hy
     yield from _by_two_operations(m, budget, alternatives.shares)
     yield from _by_factor(m, o, wrong, alternatives.terms)
     yield from as_(_other_derivatives(m, alternatives.terms))
+    yield from as_(alternatives.substituted)
     yield from as_(alternatives.replaced)
     yield from _by_number(m, o, alternatives.families)
-    yield from as_(alternatives.substituted)
+    yield from as_(alternatives.left_out)
     yield from as_(_fitted_derivatives(m, wrong, alternatives.terms))
     if int((wrong & (m != 0)).sum()) > 1:
         yield from in_part

@@ -6,30 +6,22 @@ with that operation's derivative replaced by a mistaken one, or with another ope
 somebody takes it wrongly there.
 """
 
-import inspect
-import linecache
-import os
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, combinations, pairwise
-from operator import attrgetter
-from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.overrides import TorchFunctionMode
 
 from crosscheck.candidate import as_tuple, gradients_of
-from crosscheck.cause import decompositions
-from crosscheck.cause.decompositions import DECOMPOSITIONS
+from crosscheck.cause.graph import Graph
+from crosscheck.cause.recorded import MAX_NUMBERS, Call, Changed, Live, Recorded, Values, result_of
 from crosscheck.cause.screen import Screen
 from crosscheck.cause.slips import (
     SCANS,
@@ -47,168 +39,8 @@ from crosscheck.cause.slips import (
 from crosscheck.verdict.precision import is_floating
 
 SECONDS = 0.5  # of the processor, for which a cause is searched
-MAX_NUMBERS = 2**21  # that the operations may take and give, all together; they are remembered, and run again and again
-# What is not passed a use of its own: it is for the value itself
-MAX_BLOCKS = 64  # that are tried
-PLAIN = ("register_hook", "requires_grad_", "retain_grad")
 
 Gradients = Sequence[Tensor]
-Call = Callable[..., Any]
-
-
-class Live(NamedTuple):
-    """In the graph: a value, its use as an argument, and the result."""
-
-    value: Tensor
-    use: Tensor
-    result: Tensor
-
-
-def _flat(function: Call) -> Call:
-    """A function of a list of tensors as one of several."""
-
-    def flat(*tensors: Any, dim: int = 0) -> Any:
-        return function(tensors, dim)
-
-    flat.__name__ = function.__name__
-    return flat
-
-
-LISTS = {function: _flat(function) for function in (torch.cat, torch.concat, torch.concatenate, torch.stack)}
-Edges = dict[tuple[Any, ...], list[Edge]]
-TORCHS, OURS = (str(folder) + os.sep for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
-WRITTEN_OUT = decompositions.__file__
-
-
-class _Mode(TorchFunctionMode):
-    """Sees every operation, and counts: also those that hang on nothing, for a change must not shift the count."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in LISTS and args and isinstance(args[0], tuple | list) and "out" not in kwargs:
-            func, args, kwargs = LISTS[func], tuple(args[0]), {"dim": args[1] if len(args) > 1 else 0, **kwargs}
-        self.count += 1
-        if func in DECOMPOSITIONS and _takes(DECOMPOSITIONS[func], args, kwargs):
-            out = self.whole(func, args, kwargs)
-            if out is not NotImplemented:
-                return out
-        return self.seen(func, args, kwargs)
-
-    def whole(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """What is many operations in one; also these are seen."""
-        with self:
-            return DECOMPOSITIONS[func](*args, **kwargs)
-
-    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-
-class _Recorded(_Mode):
-    """Remembers the edges: the operations whose results are differentiated, by each of their arguments.
-
-    Each use of a value is a view of its own, whose gradient is what comes back by that argument alone.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.edges: Edges = defaultdict(list)  # by the place in the code
-        self.wholes: Edges = defaultdict(list)  # those of many operations in one
-        self.codes: dict[tuple[Any, ...], tuple[str, tuple[str, ...], str]] = {}
-        self.in_place: set[int] = set()  # of the operations, those that change their first argument
-        self.live: dict[Edge, Live] = {}
-        self.numbers = 0
-
-    def whole(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        return self._remembered(func, args, kwargs, super().whole, self.wholes)
-
-    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        return self._remembered(func, args, kwargs, lambda func, args, kwargs: func(*args, **kwargs), self.edges)
-
-    def _remembered(self, func: Any, args: Any, kwargs: dict[str, Any], call: Call, to: "Edges") -> Any:
-        places = [i for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
-        if not places or self.numbers > MAX_NUMBERS or getattr(func, "__name__", "") in PLAIN:
-            return call(func, args, kwargs)
-        number, version = self.count, _version(args[0])
-        values = [x.detach().clone() if isinstance(x, Tensor) else x for x in args]  # before they are changed
-        uses = {i: args[i] if _is_in_place(func) else args[i].view_as(args[i]) for i in places}
-        out = call(func, tuple(uses.get(i, x) for i, x in enumerate(args)), kwargs)
-        out = next((args[i] for i, use in uses.items() if out is use), out)
-        if _version(args[0]) != version:
-            self.in_place.add(number)
-        y = _result(out)
-        if y is None or not y.requires_grad or y.grad_fn is None:
-            return out
-        self.numbers += y.numel() + sum(x.numel() for x in values if isinstance(x, Tensor))
-        where, codes = _place()
-        result = y.detach().clone()
-        for place in places:
-            by = f" by its argument {place + 1}" if len(places) > 1 else ""
-            edge = Edge(number, place, func, values, kwargs, result)
-            self.codes[*where, func, place] = (edge.name, codes, by)
-            to[*where, func, place].append(edge)
-            self.live[edge] = Live(args[place], uses[place], y)
-        return out
-
-    def places(self, of: "Edges") -> dict[tuple[str, str], list[Edge]]:
-        """The edges by the name of their operation, with its callers where there are several, and by the argument."""
-        callers: defaultdict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
-        for name, codes, _ in self.codes.values():
-            callers[name, *codes[:1]].add(codes)
-        found: dict[tuple[str, str], list[Edge]] = {}
-        for place, edges in reversed(of.items()):
-            name, codes, by = self.codes[place]
-            others = callers[name, *codes[:1]]
-            said = [code for i, code in enumerate(codes) if not i or len({other[i : i + 1] for other in others}) > 1]
-            operation = f"{name} ({', from '.join(said)})" if said else name
-            found.setdefault((operation, by), []).extend(edges)
-        # Places of one name, as where there is no source, in the order in which they ran
-        return {name: sorted(edges, key=attrgetter("number")) for name, edges in found.items()}
-
-
-class _Changed(_Mode):
-    """Calls some of the operations otherwise, by their number."""
-
-    def __init__(self, changes: Mapping[int, Call]) -> None:
-        super().__init__()
-        self.changes = changes
-
-    def whole(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        change = self.changes.get(self.count)
-        return change(func, *args, **kwargs) if change else super().whole(func, args, kwargs)
-
-    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        change = self.changes.get(self.count)
-        return change(func, *args, **kwargs) if change else func(*args, **kwargs)
-
-
-class _Values(_Mode):
-    """Remembers the values that some operations take."""
-
-    def __init__(self, edges: Mapping[tuple[int, int], Edge]) -> None:
-        super().__init__()
-        self.places = defaultdict(list[int])
-        for number, place in edges:
-            self.places[number].append(place)
-        self.edges = edges
-        self.values: dict[Edge, Tensor] = {}
-
-    def whole(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        self._remember(func, args)
-        return super().whole(func, args, kwargs)
-
-    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        self._remember(func, args)
-        return func(*args, **kwargs)
-
-    def _remember(self, func: Any, args: Any) -> None:
-        for place in self.places.get(self.count, ()):
-            edge = self.edges[self.count, place]
-            if edge.func is func and place < len(args) and isinstance(args[place], Tensor):
-                self.values[edge] = args[place].detach()
 
 
 class _Through(Function):
@@ -235,61 +67,6 @@ class Time:
         return time.thread_time() > self._end
 
 
-def _is_in_place(func: Any) -> bool:
-    name = getattr(func, "__name__", "")
-    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-
-
-def _takes(function: Call, args: Any, kwargs: dict[str, Any]) -> bool:
-    try:
-        inspect.signature(function).bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True
-
-
-def _version(x: Any) -> int | None:
-    """How often it was changed in place, if it is a tensor."""
-    return x._version if isinstance(x, Tensor) else None
-
-
-def _result(out: Any) -> Tensor | None:
-    """The tensor of an operation's result, the values of one that returns their places as well."""
-    first = out[0] if type(out).__module__ == "torch.return_types" else out
-    return first if isinstance(first, Tensor) else None
-
-
-def _place() -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """Where an operation is called, and the code there and in its callers; what is torch's, or ours, is passed over."""
-    frame: FrameType | None = sys._getframe()
-    where: list[Any] = []
-    codes: list[str] = []
-    written_out = ""
-    while frame:
-        file = frame.f_code.co_filename
-        if file == WRITTEN_OUT:
-            written_out = written_out or f", there {_code(frame)[1]}"
-        elif file.startswith(OURS) and codes:
-            break  # what calls the forward
-        if file == WRITTEN_OUT or not file.startswith((TORCHS, OURS)):
-            where.append((frame.f_code, frame.f_lasti))
-        if not file.startswith((TORCHS, OURS)):
-            line, code = _code(frame)
-            codes.append(f"line {line}: {code}{written_out}" if code else "")
-            written_out = ""
-        frame = frame.f_back
-    return tuple(where), tuple(filter(None, codes))
-
-
-def _code(frame: FrameType) -> tuple[int, str]:
-    """The line, and the expression that runs there, or its first line if it has several."""
-    line, end, start, stop = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    if line == end:
-        text = text.encode()[start:stop].decode(errors="replace")  # columns are counted in bytes, before an edit
-    return frame.f_lineno, text.strip()
-
-
 class Paths:
     """The operations that autograd goes through in `forward(*xs)`, and the gradients when one of them is changed.
 
@@ -304,7 +81,7 @@ class Paths:
         self._forward, self._xs, self._grads_out, self._named = forward, xs, grads_out, named
         self._judged = [x for x in xs if isinstance(x, Tensor) and x.requires_grad]
         self._time, self.skipped = time or Time(), [] if skipped is None else skipped
-        with torch.enable_grad(), _Recorded() as recorded:
+        with torch.enable_grad(), Recorded() as recorded:
             self._outs = forward(*xs)
         edges, wholes, self._in_place = recorded.edges, recorded.wholes, recorded.in_place
         live = {} if self._in_place else recorded.live
@@ -330,7 +107,7 @@ class Paths:
 
         def moved(step: Tensor) -> tuple[Mapping[Any, Tensor], Sequence[Any]]:
             further = [*self._xs[:at], x.detach() + step, *self._xs[at + 1 :]]
-            with torch.no_grad(), _Values(by_number) as of:
+            with torch.no_grad(), Values(by_number) as of:
                 outs = self._forward(*further)
             ahead = [y.double() - o.detach() if is_floating(y) else None for y, o in _pairs(outs, self._outs)]
             return {edge: value - edge.x for edge, value in of.values.items() if value.shape == edge.x.shape}, ahead
@@ -427,7 +204,7 @@ class Paths:
         yield from self._blocks(screen)
         yield from self._tried(whole, derivatives, screen)
         yield from self._tried(self._every, derivatives, screen)
-        yield from self._tried_together(slips, screen)
+        yield from self._tried(self._by_all_arguments, slips, screen, least=2)
         yield from self._tried_in_part(screen)
         yield from self._lost(screen)
 
@@ -457,7 +234,7 @@ class Paths:
     def _blocks(self, screen: Screen | None) -> Iterator[tuple[str, Gradients]]:
         """The gradients where all that goes from one value to another, of its shape, is differentiated wrongly."""
         names = {edge.number: name for (name, _), edges in self._places.items() for edge in edges}
-        for block in _blocks(self._live, set(names)) if screen else ():
+        for block in self._graph.blocks() if screen else ():
             to, back = self._to.get(block.last), [self._by[edge] for edge in block.first]
             if to is None or any(g is None for g in back) or self._time.is_up:
                 continue
@@ -509,12 +286,18 @@ class Paths:
                 )
                 for other, edge in pairs:
                     known[other.number][f"the result of {name}"] = edge.out
-        yield from self._tried(self._every, lambda edge: substitutes(edge, known[edge.number]), screen)
-        yield from self._tried_together(lambda edge: substitutes(edge, known[edge.number]), screen)
+
+        def of(edge: Edge) -> Iterator[tuple[str, Slip]]:
+            return substitutes(edge, known[edge.number])
+
+        yield from self._tried(self._every, of, screen)
+        yield from self._tried(self._by_all_arguments, of, screen, least=2)
 
     def _tried(
-        self, every: Mapping[str, list[Edge]], of: Callable[[Edge], Iterator[tuple[str, Slip]]], screen: Screen | None
-    ) -> Iterator[tuple[str, Gradients]]:
+        self, every: Mapping[str, list[Edge]], of: Callable[[Edge], Iterator[tuple[str, Slip]]], screen: Screen | None,
+        least: int = 1,
+    ) -> Iterator[tuple[str, Gradients]]:  # fmt: skip
+        """The gradients with each of these slips, where it is one of so many arguments at least."""
         for name, edges in every.items():
             each = [dict(until_it_fails(of(edge))) for edge in edges]
             if screen and len(edges) == 1:
@@ -523,9 +306,28 @@ class Paths:
             # At the first and the last of several times there is no other step to be mistaken for.
             for text in {text: None for found in each for text in found}:
                 those = {edge: found[text] for edge, found in zip(edges, each, strict=True) if text in found}
+                if len({edge.place for edge in those}) < least or (screen and not self._may_be(screen, those)):
+                    continue
                 found = self._with(those)
                 if found is not None:
                     yield text.format(name), found
+
+    def _may_be(self, screen: Screen, slipped: Mapping[Edge, Slip]) -> bool:
+        """Whether the error may come of several slips: what they change adds up where none is behind another."""
+        if len(slipped) == 1 or not self._graph.are_apart(slipped):
+            return True
+        along = []
+        for edge, slip in slipped.items():
+            to, by = self._to.get(edge), self._by.get(edge)
+            with suppress(Exception):  # another shape, say: then nobody took it so
+                if to is not None and by is not None and (found := screen.along(edge, slip(to) - by)):
+                    along.append(found)
+        sums = [torch.stack(column).sum(0) for column in zip(*along, strict=True)]
+        return len(along) == len(slipped) and screen.comes_to(*sums)
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return Graph(self._live, {edge.number for edges in self._places.values() for edge in edges})
 
     def _tried_in_part(self, screen: Screen | None) -> Iterator[tuple[str, Gradients]]:
         """A scan whose derivative is taken wrongly of what comes back by one of several uses of its result."""
@@ -546,22 +348,6 @@ class Paths:
                             if found is not None:
                                 yield f"{text.format(name)}, of what comes back by {use.name}", found
 
-    def _tried_together(
-        self, of: Callable[[Edge], Iterator[tuple[str, Slip]]], screen: Screen | None
-    ) -> Iterator[tuple[str, Gradients]]:
-        """What is mistaken in the derivative by each of several arguments alike."""
-        for name, edges in self._by_all_arguments.items():
-            each = [dict(until_it_fails(of(edge))) for edge in edges]
-            for text in {text: None for found in each for text in found}:
-                those = {edge: found[text] for edge, found in zip(edges, each, strict=True) if text in found}
-                places = {edge.place for edge in those}
-                is_once = len({edge.number for edge in those}) == 1
-                if len(places) < 2 or (screen and is_once and not self._fit_together(screen, those)):
-                    continue
-                found = self._with(those)
-                if found is not None:
-                    yield text.format(name), found
-
     @cached_property
     def _by_all_arguments(self) -> dict[str, list[Edge]]:
         """The edges of those operations that are differentiated by several arguments."""
@@ -569,16 +355,6 @@ class Paths:
         for (operation, _), edges in self._places.items():
             found[operation].append(edges)
         return {_every(name, each[0]): list(chain(*each)) for name, each in found.items() if len(each) > 1}
-
-    def _fit_together(self, screen: Screen, those: Mapping[Edge, Slip]) -> bool:
-        """Whether the error may come of all of these, of one operation."""
-        along = []
-        for edge, slip in those.items():
-            to, by = self._to.get(edge), self._by.get(edge)
-            with suppress(Exception):  # another shape, say: then nobody took it so
-                if to is not None and by is not None and (found := screen.along(edge, slip(to) - by)):
-                    along.append(found)
-        return len(along) == len(those) and screen.comes_to(sum(p for p, _ in along), sum(size for _, size in along))
 
     def _fitting(self, screen: Screen, edge: Edge, found: Mapping[str, Slip]) -> set[str]:
         """The slips of which the error may come."""
@@ -649,59 +425,10 @@ class Paths:
         if self._time.is_up:
             return None
         calls = {n: partial(_in_place, call) if n in self._in_place else call for n, call in calls.items()}
-        with suppress(Exception), torch.enable_grad(), _Changed(calls):
+        with suppress(Exception), torch.enable_grad(), Changed(calls):
             outs = self._forward(*self._xs)
             return gradients_of(outs, self._grads_out, self._judged, materialize_grads=True)
         return None
-
-
-class Block(NamedTuple):
-    """What leads from a value to a result by several operations, and nothing else that is differentiated does.
-
-    first: the edges by which it takes the value. last: one whose result it is.
-    """
-
-    value: Tensor
-    first: list[Edge]
-    last: Edge
-
-
-def _blocks(live: Mapping[Edge, Live], numbers: Collection[int]) -> list[Block]:
-    """The blocks whose result has the shape of their value, the largest ones first."""
-    same = {id(each.use): id(each.value) for each in live.values()}  # a use within what is written out
-
-    def source(x: Tensor) -> int:
-        key = id(x)
-        while key in same:
-            key = same[key]
-        return key
-
-    edges = [edge for edge in live if edge.number in numbers]
-    by_number: defaultdict[int, list[Edge]] = defaultdict(list)
-    for edge in edges:
-        by_number[edge.number].append(edge)
-    values: dict[int, Tensor] = {}
-    passed: dict[int, dict[int, None]] = {}  # by which values all goes to this one, in their order
-    before: dict[int, set[int]] = {}  # the operations that lead to it
-    for number, of in by_number.items():
-        sources = [source(live[edge].value) for edge in of]
-        for key, edge in zip(sources, of, strict=True):
-            values.setdefault(key, live[edge].value)
-            passed.setdefault(key, {key: None})
-            before.setdefault(key, set())
-        y = id(live[of[0]].result)
-        common = set.intersection(*(set(passed[key]) for key in sources))
-        passed[y] = {key: None for key in passed[sources[0]] if key in common} | {y: None}
-        before[y] = {number}.union(*(before[key] for key in sources))
-    found = []
-    for of in by_number.values():
-        y = live[of[0]].result
-        for key in passed[id(y)]:
-            inside = before[id(y)] - before[key]
-            if key != id(y) and len(inside) > 1 and values.get(key, y).shape == y.shape:
-                first = [e for n in sorted(inside) for e in by_number[n] if source(live[e].value) == key]
-                found.append((len(inside), Block(values[key], first, of[0])))
-    return [block for _, block in sorted(found, key=lambda each: -each[0])[:MAX_BLOCKS]]
 
 
 def _applied(uses: Sequence[Tensor], to: Live, g: Tensor) -> Tensor:
@@ -763,7 +490,7 @@ def _every(name: str, edges: list[Edge]) -> str:
 def _slipping(slipped: Mapping[int, Slip], func: Any, /, *args: Any, **kwargs: Any) -> Any:
     """The operation with other derivatives by some of its arguments."""
     out = func(*[x.detach() if i in slipped else x for i, x in enumerate(args)], **kwargs)
-    y = _result(out)
+    y = result_of(out)
     assert y is not None
     for place, slip in slipped.items():
         y = y + _Through.apply(args[place], y.detach(), slip)  # type: ignore[no-untyped-call]

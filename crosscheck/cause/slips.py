@@ -180,6 +180,8 @@ def of_itself(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield "in {}, the first of what comes back to one place stays", partial(_overwritten, edge, first=True)
     if edge.name == "where":
         yield "in {}, the other branch is taken", lambda g: edge.back(g, args=edge.having(0, ~edge.args[0]))
+    if edge.name == "sigmoid" and edge.x.dim():
+        yield "the derivative of softmax is taken for that of {}", partial(_softmax_back, edge.out, -1)
     if edge.name in ("cumsum", "logcumsumexp"):
         yield "{} is taken for the exclusive one, without the element itself", lambda g: edge.back(g) - g
     if edge.name in ("amax", "amin", "max", "min"):
@@ -633,7 +635,7 @@ def substitutes(edge: Edge, known: Mapping[str, Tensor]) -> Iterator[tuple[str, 
                 Times(BY_RESULT[edge.name](other)),
             )
     for place, value in enumerate(edge.args):
-        if isinstance(value, Tensor) and value.dtype in (edge.x.dtype, torch.bool):
+        if isinstance(value, Tensor):
             for name, other in known.items():
                 if other.shape == value.shape and other.dtype == value.dtype and not torch.equal(other, value):
                     substituted = partial(edge.back, args=edge.having(place, other))
