@@ -33,6 +33,7 @@ from crosscheck.verdict.precision import (
     distance,
     dtypes_of,
     is_floating,
+    is_small,
     norm,
     rounded,
     unit_roundoff,
@@ -127,9 +128,9 @@ def crosscheck(
     if group is not None:
         if method or order == 2:
             raise ValueError("group: expected neither a method nor order=2 beside it")
-        with _isolated(form.device):
+        with _isolated(form.device, form.leaves):
             return _judged_together(candidate, form, group, dtypes, seed, digits)
-    with _isolated(form.device):
+    with _isolated(form.device, form.leaves):
         if method == "taylor":
             draw = partial(_drawn_like, device=form.device, seed=seed)
             report = judge_by_taylor(candidate, form.leaves, dtypes, draw, form.title, explain=constant_factor)
@@ -402,16 +403,29 @@ SALT = 0x67726164  # "grad"
 
 
 @contextmanager
-def _isolated(device: torch.device) -> Iterator[None]:
-    """No random state, grad mode or autocast comes in from outside, and none goes out."""
+def _isolated(device: torch.device, inputs: Sequence[Any]) -> Iterator[None]:
+    """No random state, grad mode or autocast comes in from outside, and none goes out; small work is on one thread."""
     is_known = hasattr(torch, device.type)  # XLA is not, and keeps its random state to itself
     every = range(0 if device.type == "cpu" or not is_known else torch.accelerator.device_count())
     with ExitStack() as stack:
+        if is_small(inputs):
+            stack.enter_context(_on_one_thread())
         stack.enter_context(torch.random.fork_rng(devices=every, device_type=device.type if is_known else "cpu"))
         stack.enter_context(torch.inference_mode(False))
         for kind in {"cpu", device.type}:
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+@contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """Where other processes have the cores, threads wait for each other, a hundred times as long as they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _drawn_like(outs: Sequence[Tensor], device: torch.device, seed: int) -> list[Tensor | None]:

@@ -347,11 +347,12 @@ class Network:
             history = checkpoint.resume(file, run, self._take_checked)
         cost = torch.zeros((), dtype=torch.float32 if X.device.type == "mps" else torch.float64, device=X.device)
         step = self._step_on(X, Z, eta, batch_size, cost)
-        for costs in training.epochs_of(
-            step, len(X), cost, history, epochs=epochs, batch_size=batch_size, seed=seed, progress=progress
-        ):
-            if file is not None:
-                checkpoint.save(file, run, self.weights, self.biases, costs)
+        with training.threads_for(self.sizes, batch_size):
+            for costs in training.epochs_of(
+                step, len(X), cost, history, epochs=epochs, batch_size=batch_size, seed=seed, progress=progress
+            ):
+                if file is not None:
+                    checkpoint.save(file, run, self.weights, self.biases, costs)
         return history
 
     def _run(self, X: Tensor, Z: Tensor, batch_size: int, seed: int) -> checkpoint.Run:

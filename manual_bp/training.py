@@ -1,7 +1,9 @@
 """Gradient descent over the mini-batches of a data set, epoch by epoch."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,6 +20,24 @@ def minibatches(samples: int, *, epochs: int, batch_size: int, seed: int) -> Ite
     for epoch in range(epochs):
         for batch in torch.split(torch.randperm(samples, generator=generator), batch_size):
             yield epoch, batch
+
+
+SMALL = 2**20  # multiplications of a product: with more of them several threads are faster
+
+
+@contextmanager
+def threads_for(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
+    """One thread for a small network, and what is set again behind it.
+
+    Threads that wait for each other beside other processes take a hundred times as long as they compute.
+    """
+    threads = torch.get_num_threads()
+    if batch_size * max(m * n for m, n in pairwise(sizes)) <= SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def epochs_of(

@@ -26,7 +26,7 @@ from manual_bp.commands._writing import can_draw, draw
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, digits, npz
 from manual_bp.network import COSTS, Network
-from manual_bp.training import minibatches
+from manual_bp.training import minibatches, threads_for
 from reference.network import Twin
 
 
@@ -147,7 +147,7 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
     batches = minibatches(samples, epochs=plan.epochs, batch_size=plan.batch_size, seed=plan.seed)
     history: list[Epoch] = []
     spent = 0.0
-    with lines.progress() as progress:
+    with threads_for(run.net.sizes, plan.batch_size), lines.progress() as progress:
         task = progress.add_task("training", total=plan.epochs * steps_in_epoch)
         for step, (epoch, batch) in enumerate(batches, start=1):
             if first and plan.verify_every and step % plan.verify_every == 0:
