@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec
@@ -15,14 +15,16 @@ from torch.autograd import Function
 from crosscheck.as_given import AsGiven
 from crosscheck.candidate import Candidate, device_of
 from crosscheck.cause.alternatives import gather
+from crosscheck.cause.crop import cropped, words
 from crosscheck.cause.diagnosis import Diagnosis, constant_factor, explain_alone
 from crosscheck.complex_numbers import in_complex_numbers
+from crosscheck.contract.breach import Contract
 from crosscheck.contract.duties import judge_contract
 from crosscheck.form.forms import Form, form_of
 from crosscheck.form.kinds import REAL, as_real, is_complex, kind_of, refuse
 from crosscheck.forward_mode import judge_forward_mode
 from crosscheck.report import Report
-from crosscheck.row import CHANGED, NOT_JUDGED, Row
+from crosscheck.row import CHANGED, NOT_JUDGED, UNKNOWN, WRONG, Row
 from crosscheck.second_order import NotDifferentiableTwice, of_second_order
 from crosscheck.together import Together
 from crosscheck.verdict.judge import Known, judge, rows_of
@@ -37,6 +39,7 @@ from crosscheck.verdict.precision import (
     norm,
     rounded,
     unit_roundoff,
+    widened,
 )
 from crosscheck.verdict.taylor import judge_by_taylor
 
@@ -167,9 +170,27 @@ def _judged(
     sides = sides or candidate
     return judge(
         sides.by_hand, sides.by_autograd, given, title=title, dtypes=dtypes, seed=seed,
-        explained=partial(Diagnosis, partial(gather, candidate)), grads_out=candidate.outs, places=candidate.places,
+        explained=partial(Diagnosis, partial(gather, candidate), of_crop=partial(_causes_of_crop, candidate, seed)),
+        grads_out=candidate.outs, places=candidate.places,
         values=candidate.truth_of, digits=digits, known=known,
     )  # fmt: skip
+
+
+def _causes_of_crop(candidate: Candidate, seed: int, *given: Any) -> dict[str, str]:
+    """What is wrong on a crop of large inputs, by name, where the candidate takes one and a cause is found there."""
+    leaves = given[candidate.outs :]
+    crop = None if is_small(leaves) else cropped(leaves)
+    if crop is None:
+        return {}
+    with suppress(Exception):  # no search for a cause may cost the verdict
+        small = replace(candidate, changed={}, left_out=set(candidate.left_out))
+        outs = small.outs_of(small.truth, widened(crop))
+        grad_outs = _drawn_like(outs, device_of(crop), seed)
+        report = _judged(small, (*grad_outs, *crop), "", dtypes_of(device_of(crop))[:2], seed, None, Known())
+        causes = {row.name: row.diagnosis.partition("\n")[0] for row in report.rows if row.verdict == WRONG}
+        on = f"as a crop shows, {words(crop, candidate.names)}"
+        return {name: f"{cause}, {on}" for name, cause in causes.items() if not cause.startswith(UNKNOWN)}
+    return {}
 
 
 def _judged_together(
@@ -187,14 +208,27 @@ def _judged_together(
 
 
 def _with_contract(report: Report, candidate: Candidate, form: Form, seed: int, *, full: bool) -> Report:
-    """The report with what a backward owes beside its numbers, in the highest dtype in which it ran."""
+    """The report with what a backward owes beside its numbers, in the highest dtype in which it ran.
+
+    A crop of large inputs shows it as well, where the function takes one.
+    """
     if report.repeats.startswith("differs in "):
         return report  # what is another thing each time keeps nothing
     dtype = report.rows[0].dtype
+
+    def on(leaves: Sequence[Any]) -> Contract:
+        outs = candidate.outs_of(candidate.truth, rounded(leaves, dtype))
+        return judge_contract(candidate, _drawn_like(outs, form.device, seed), leaves, report, dtype, full=full)
+
+    crop = None if is_small(form.leaves) else cropped(form.leaves)
+    if crop is not None:
+        with suppress(Exception):
+            duties = on(crop)
+            if not duties.breaches and not duties.refusals:  # else it may be one of the crop alone
+                said = f"contract: on a crop, {words(crop, candidate.names)}"
+                return replace(report, duties=duties, notes=(*report.notes, *duties.notes, said))
     try:
-        outs = candidate.outs_of(candidate.truth, rounded(form.leaves, dtype))
-        grad_outs = _drawn_like(outs, form.device, seed)
-        duties = judge_contract(candidate, grad_outs, form.leaves, report, dtype, full=full)
+        duties = on(form.leaves)
     except Exception as error:  # a plain call that was taken before
         note = f"contract: {NOT_JUDGED}, one more call raises {type(error).__name__}: {error}"
         return replace(report, notes=(*report.notes, note))

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from crosscheck.cause.slips import functions
 from crosscheck.row import UNKNOWN, got_and_expected
+from crosscheck.verdict.precision import SMALL
 
 CLEAR = 8  # budgets; a smaller error is corrected by too many hypotheses
 ONE_IN = 20  # one element of so many, or fewer, is called wrong by itself
+ROUNDING = 2.0**-40  # of a sum of many numbers
 FEWEST = 3  # elements in a row, from which on a factor or a term of the row's own is more than an excuse for it
 
 
@@ -69,19 +71,32 @@ class Diagnosis:
     """Names the cause of what is wrong with the tensors of one call; what it takes is gathered when it is asked for.
 
     gather(deep, *inputs): the alternatives of each tensor by its name, not deep only what takes no run of autograd.
+    of_crop(*inputs): the causes by name that a crop of large inputs shows.
     """
 
-    def __init__(self, gather: Callable[..., Mapping[str, Alternatives]], inputs: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        gather: Callable[..., Mapping[str, Alternatives]],
+        inputs: Sequence[Any],
+        of_crop: Callable[..., Mapping[str, str]] = lambda *inputs: {},
+    ) -> None:
         self._gathered = cache(lambda deep: gather(deep, *inputs))
+        self._of_crop = cache(lambda: of_crop(*inputs))
 
     def __call__(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
-        alternatives = self._gathered(deep).get(name)
+        alternatives = self._gathered(False).get(name)
         if manual.shape != oracle.shape:
-            return misshapen(manual, oracle, budget, alternatives.unsummed if alternatives else None)
+            unsummed = self._gathered(True).get(name, Alternatives()).unsummed
+            return misshapen(manual, oracle, budget, unsummed)
+        plain = diagnose(manual, oracle, budget, alternatives, deep=False)
+        if not plain.startswith(UNKNOWN):
+            return plain
+        if cause := self._of_crop().get(name):  # that costs little
+            return _with_the_worst(cause, manual, oracle)
         try:
-            return diagnose(manual, oracle, budget, alternatives, deep=deep)
+            return diagnose(manual, oracle, budget, self._gathered(True).get(name)) if deep else plain
         except Exception:  # no search for a cause may cost the verdict
-            return diagnose(manual, oracle, budget, deep=False)
+            return plain
 
 
 def explain_alone(name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
@@ -99,10 +114,16 @@ def diagnose(
 
     # Where one of them is not finite there is nothing to explain.
     finite = torch.isfinite(manual) & torch.isfinite(oracle)
-    manual, oracle = torch.where(finite, manual, 0), torch.where(finite, oracle, 0)
+    if not bool(finite.all()):
+        manual, oracle = torch.where(finite, manual, 0), torch.where(finite, oracle, 0)
+
+    are_finite = bool(finite.all())
 
     def agrees(corrected: Tensor) -> bool:
-        return corrected.shape == oracle.shape and bool((((corrected - oracle).abs() <= budget) | ~finite).all())
+        if corrected.shape != oracle.shape:
+            return False
+        is_near = (corrected - oracle).abs() <= budget
+        return bool((is_near if are_finite else is_near | ~finite).all())
 
     error = (manual - oracle).abs()
     alternatives = alternatives or Alternatives()
@@ -113,6 +134,12 @@ def diagnose(
             hypotheses.append(_deep(manual, oracle, budget, alternatives))
         cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), "")
         cause = cause or ": ".join(filter(None, (UNKNOWN, alternatives.untried, _not_tried(alternatives.skipped))))
+    return _with_the_worst(cause, manual, oracle)
+
+
+def _with_the_worst(cause: str, manual: Tensor, oracle: Tensor) -> str:
+    """The cause, and the place where the two are farthest apart."""
+    error = (manual - oracle).abs().nan_to_num(0, 0, 0)
     place = torch.unravel_index(error.argmax(), error.shape)
     at = [int(i) for i in place]
     where = f"worst at {at}: " if at else ""
@@ -174,7 +201,8 @@ def _plain(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> H
         said = _readable(float(m / o), alternatives.sizes)
         if ": " in said:
             yield f"off by the constant factor {said}", m / (m / o)
-    yield from _moved(m)
+    if abs(float(m.sum() - o.sum())) <= m.numel() * budget + ROUNDING * float(o.abs().sum()):  # the same numbers
+        yield from _moved(m)
     yield from _moved_inside(m, o, budget)
     if m.numel() > 2:
         constant = float((m - o).mean())
@@ -304,6 +332,8 @@ def _moved(m: Tensor) -> Hypotheses:
 def _moved_inside(m: Tensor, o: Tensor, budget: float) -> Hypotheses:
     """Moved along a dimension, or the last two, with something else at the border."""
     last_two = [(m.dim() - 2, m.dim() - 1)] if m.dim() > 1 else []
+    if m.numel() > SMALL:  # a crop shows it
+        return
     for dims in (*((dim,) for dim in range(m.dim())), *last_two):
         for shift in (1, -1, 2, -2):
             inside, expected = m, o
