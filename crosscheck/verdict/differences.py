@@ -4,7 +4,7 @@ J = Σ grad_out · out is moved along a direction d, and (J(x + hd) − J(x − 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -43,8 +43,13 @@ class Differences:
         x = widened(self.sides.inputs)[place]
         generator = torch.Generator().manual_seed(self.sides.of.seed)
         m, o = m.to(x.device), o.to(x.device)
-        random = [room(x) * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device) for _ in range(2)]
-        for number, d in enumerate(direction_at(x, each) for each in (m - o, *random)):
+
+        def directions() -> Iterator[Tensor]:
+            yield m - o
+            for _ in range(2):
+                yield room(x) * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+
+        for number, d in enumerate(direction_at(x, each) for each in directions()):
             d = d / max(float((d.abs() / room(x)).max()), math.ulp(0.0))
             if number == 0 and self._is_clearly({place: d}, float((o * d).sum()), float((m * d).sum())):
                 return False
