@@ -50,6 +50,7 @@ class Candidate:
     left_out: set[str] = field(default_factory=set)  # inputs for which backward has None, and may
     fixed: set[int] = field(default_factory=set)  # outs of an autograd.Function that it does not differentiate
     trusted: set[str] | None = None  # names of autograd.Functions in the truth, once it was looked for them
+    now: torch.dtype | None = None  # in which it runs
     stops: bool = True  # whether the truth hides some of its steps from autograd, once it was looked for them
 
     @property
@@ -215,6 +216,7 @@ class Candidate:
 
     def by_hand(self, *given: Any) -> dict[str, Any]:
         grads_out, xs = given[: self.outs], list(given[self.outs :])
+        self.now = dtype_of(xs)
         if self.through:
             return self._through(self.through, grads_out, xs)
         is_new = dtype_of(xs) not in self.watched

@@ -23,8 +23,9 @@ from crosscheck.contract.duties import judge_contract
 from crosscheck.form.forms import Form, form_of
 from crosscheck.form.kinds import REAL, as_real, is_complex, kind_of, refuse
 from crosscheck.forward_mode import judge_forward_mode
+from crosscheck.progress import told
 from crosscheck.report import Report
-from crosscheck.row import CHANGED, NOT_JUDGED, UNKNOWN, WRONG, Row
+from crosscheck.row import CHANGED, NOT_JUDGED, UNKNOWN, WRONG, Row, dtype_name
 from crosscheck.second_order import NotDifferentiableTwice, of_second_order
 from crosscheck.together import Together
 from crosscheck.verdict.judge import Known, judge, rows_of
@@ -133,7 +134,7 @@ def crosscheck(
             raise ValueError("group: expected neither a method nor order=2 beside it")
         with _isolated(form.device, form.leaves):
             return _judged_together(candidate, form, group, dtypes, seed, digits)
-    with _isolated(form.device, form.leaves):
+    with _isolated(form.device, form.leaves), told(form.title, partial(_now, candidate)):
         if method == "taylor":
             draw = partial(_drawn_like, device=form.device, seed=seed)
             report = judge_by_taylor(candidate, form.leaves, dtypes, draw, form.title, explain=constant_factor)
@@ -434,6 +435,10 @@ def _kind(value: object) -> str:
 
 
 SALT = 0x67726164  # "grad"
+
+
+def _now(candidate: Candidate) -> str:
+    return f"at {dtype_name(candidate.now)}" if candidate.now else "begins"
 
 
 @contextmanager
