@@ -335,7 +335,16 @@ def _completed(report: Report, candidate: Candidate, constants: Mapping[str, str
     design = [f"{name}: changed in place by {candidate.what}" for name in sorted(candidate.by_design)]
     design += [f"{name}: may be changed in place" for name in sorted(candidate.may_change)]
     notes = (*report.notes, *trusted, *design)
-    return replace(report, rows=(*report.rows, *changed), notes=notes, unjudged=unjudged)
+    rows = report.rows
+    if candidate.changed:  # by what is another then, other numbers may be wrong
+        follows = f"{UNKNOWN}: it may follow from what is changed in place, {', '.join(candidate.changed)}"
+        rows = tuple(
+            replace(row, diagnosis=row.diagnosis.replace(UNKNOWN, follows, 1))
+            if row.diagnosis.startswith(UNKNOWN)
+            else row
+            for row in rows
+        )
+    return replace(report, rows=(*rows, *changed), notes=notes, unjudged=unjudged)
 
 
 P = ParamSpec("P")

@@ -1,5 +1,6 @@
 """What the diagnosis may go by: what autograd gives, in float64, where somebody takes the forward wrongly."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from torch import Tensor
 from crosscheck.candidate import Candidate, as_tuple, device_of, set_seed
 from crosscheck.cause.diagnosis import Alternatives, Family
 from crosscheck.cause.paths import Gradients, Paths, Time, block, without
+from crosscheck.cause.recorded import Numbers
 from crosscheck.cause.screen import Screen
 from crosscheck.cause.slips import SOFTMAX, Edge, derivatives, of_itself, slips, until_it_fails
 from crosscheck.verdict.precision import SMALL, is_floating, is_small, rounded
@@ -31,8 +33,16 @@ def gather(candidate: Candidate, deep: bool, *given: Any) -> dict[str, Alternati
 
 
 def _without_failing(of: Alternatives) -> Alternatives:
-    searched = ("mistaken", "slips", "inputs", "left_out", "substituted", "replaced", "families")
-    return replace(of, **{name: until_it_fails(getattr(of, name)) for name in searched})
+    return replace(
+        of,
+        mistaken=until_it_fails(of.mistaken),
+        slips=until_it_fails(of.slips),
+        inputs=until_it_fails(of.inputs),
+        substituted=until_it_fails(of.substituted),
+        replaced=until_it_fails(of.replaced),
+        left_out=until_it_fails(of.left_out),
+        families=until_it_fails(of.families),
+    )
 
 
 class _Gatherer:
@@ -41,7 +51,8 @@ class _Gatherer:
         given = rounded(given, torch.float64)
         self.grads_out, self.xs = given[: candidate.outs], given[candidate.outs :]
         self.exact = self._gradients(self.grads_out, self.xs)
-        self.out = candidate.outs_of(candidate.truth, rounded(self.xs, torch.float64))[0]
+        self.numbers = Numbers()
+        self.out = self._out()
         self.named = {name: x for name, x in zip(candidate.names, self.xs, strict=True) if isinstance(x, Tensor)}
         self.judged = [candidate.names[i] for i in candidate.judged]
         self.time, self.skipped = Time(), list[str]()
@@ -51,15 +62,32 @@ class _Gatherer:
     def _gradients(self, grads_out: Sequence[Any], xs: Sequence[Any]) -> ByName:
         return self.candidate.by_autograd(*rounded(grads_out, torch.float64), *rounded(xs, torch.float64))
 
+    def _out(self) -> Tensor:
+        """The first result, and with which numbers it is computed."""
+        with suppress(Exception), self.numbers:  # what compiles itself may not run while it is watched
+            return self.candidate.outs_of(self.candidate.truth, rounded(self.xs, torch.float64))[0]
+        return self.candidate.outs_of(self.candidate.truth, rounded(self.xs, torch.float64))[0]
+
+    def _sizes(self) -> dict[str, float]:
+        """What a factor may come from: numbers that are given, lengths, and roots of these where the forward has such.
+
+        Two of something there is always: it is told where the forward computes with it.
+        """
+        lengths = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
+        lengths |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
+        sizes: dict[str, float] = {name: n for name, n in lengths.items() if n > 2 or self.numbers.has(n)}
+        sizes |= {f"√{name}": math.sqrt(n) for name, n in lengths.items() if n > 1 and self.numbers.has(math.sqrt(n))}
+        for name, x in zip(self.candidate.names, self.xs, strict=True):
+            if isinstance(x, int | float) or (is_floating(x) and x.numel() == 1):
+                given = float(x)
+                sizes |= {name: given, f"(1 − {name})": 1 - given}  # as what a dropout keeps
+        return sizes
+
     def plain(self) -> dict[str, Alternatives]:
-        sizes = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
-        sizes |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
-        pairs = zip(self.candidate.names, self.xs, strict=True)
-        numbers = {name: x.item() if is_floating(x) else x for name, x in pairs
-                   if isinstance(x, int | float) or (is_floating(x) and x.numel() == 1)}  # fmt: skip
-        shares = {f"(1 − {name})": 1 - x for name, x in numbers.items()}  # as what a dropout keeps
+        sizes = self._sizes()
+        values = set(self.candidate.names_of_outs) if self.candidate.values else set()
         return {
-            name: Alternatives(self._others(name), self._terms, {**sizes, **numbers, **shares}) for name in self.exact
+            name: Alternatives(self._others(name), self._terms, sizes, is_value=name in values) for name in self.exact
         }
 
     def deep(self) -> dict[str, Alternatives]:

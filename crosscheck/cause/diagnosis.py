@@ -14,10 +14,12 @@ from torch import Tensor
 
 from crosscheck.cause.slips import functions
 from crosscheck.row import UNKNOWN, got_and_expected
-from crosscheck.verdict.precision import SMALL
+from crosscheck.verdict.precision import SMALL, norm
 
 CLEAR = 8  # budgets; a smaller error is corrected by too many hypotheses
 ONE_IN = 20  # one element of so many, or fewer, is called wrong by itself
+KNOWN = 1e-6  # of a number, up to which it is taken for another
+LARGEST = 1024  # number of a fraction
 ROUNDING = 2.0**-40  # of a sum of many numbers
 FEWEST = 3  # elements in a row, from which on a factor or a term of the row's own is more than an excuse for it
 
@@ -46,8 +48,8 @@ class Alternatives:
     inputs, where one of these is taken wrongly; left_out, without one of them; substituted, with another value in a
     derivative; replaced, with another operation. shares: what comes back through each operation of the forward.
     families: the value by a number that may be another one, in which {} is that number. untried: what was not looked
-    for, and why; skipped: for what there was no time, once all is looked for. near: from an error, where the value is
-    wrong, and the budget, those of them that it may come of.
+    for, and why; skipped: for what there was no time, once all is looked for. is_value: it is a result, no gradient.
+    near: from an error, where the value is wrong, and the budget, those of them that it may come of.
     """
 
     others: Mapping[str, Tensor] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Alternatives:
     left_out: Iterable[tuple[str, Tensor]] = ()
     untried: str = ""
     skipped: Sequence[str] = ()
+    is_value: bool = False
     near: "Callable[[Tensor, Tensor, float], Alternatives] | None" = None
 
 
@@ -134,7 +137,19 @@ def diagnose(
             hypotheses.append(_deep(manual, oracle, budget, alternatives))
         cause = next((cause for cause, corrected in chain(*hypotheses) if agrees(corrected)), "")
         cause = cause or ": ".join(filter(None, (UNKNOWN, alternatives.untried, _not_tried(alternatives.skipped))))
-    return _with_the_worst(cause, manual, oracle)
+    return _with_the_worst(_of_values(cause) if alternatives.is_value else cause, manual, oracle)
+
+
+def _of_values(cause: str) -> str:
+    """A cause in the words for a result."""
+    words = {
+        "where a gradient is due": "where it is not",
+        "where the gradient is zero": "where it is",
+        "the gradient": "it",
+    }
+    for old, new in words.items():
+        cause = cause.replace(old, new)
+    return cause
 
 
 def _with_the_worst(cause: str, manual: Tensor, oracle: Tensor) -> str:
@@ -171,8 +186,11 @@ def misshapen(manual: Tensor, oracle: Tensor, budget: float, unsummed: Tensor | 
             for over in combinations(range(unsummed.dim()), count):
                 total = unsummed.sum(over)
                 if total.numel() == manual.numel() and bool(((total - manual.view_as(total)).abs() <= budget).all()):
-                    wrong = ", ".join(map(str, over))
-                    return f"summed over the wrong axis: over dimension {wrong} in place of {', '.join(dims)}"
+                    wrong = f"over dimension {', '.join(map(str, over))}"
+                    return (
+                        f"summed over the wrong axis: {wrong} in place of {', '.join(dims)}"
+                        if dims else f"summed {wrong}, where nothing is to be summed"
+                    )  # fmt: skip
     return ""
 
 
@@ -190,17 +208,18 @@ def _plain(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> H
     yield "the sign is flipped", -m
     if not m.any():
         yield "zero where a gradient is due", o
-    for name, other in alternatives.others.items():
+    for name, other in alternatives.others.items() if not alternatives.is_value else ():
         if other.shape == m.shape:
             yield f"it is the gradient of {name}", o + (m - other)
-    if m.numel() > 1 and bool((o.abs() > budget).any()):
-        factor = _ratio(m, o, ())
-        if factor is not None and factor.item():
-            yield f"off by the constant factor {_readable(factor.item(), alternatives.sizes)}", m / factor
-    if m.numel() == 1 and o.any() and m.any():  # one number is off by some factor always: by one that is known
-        said = _readable(float(m / o), alternatives.sizes)
-        if ": " in said:
-            yield f"off by the constant factor {said}", m / (m / o)
+    known = max(KNOWN, 2 * budget / (norm(o) or math.inf))
+    factor = _ratio(m, o, ()) if bool((o.abs() > budget).any()) else None
+    if factor is not None and factor.item():
+        g = alternatives.terms.get("grad_out")
+        if g is not None and g.numel() == 1 and _same(factor.item() * g.item(), 1.0, known):
+            yield "grad_out is ignored, as if it were 1", m / factor
+        said = _readable(factor.item(), alternatives.sizes, known)
+        if m.numel() > 1 or ": " in said:  # one number is off by some factor always: it is told where that is known
+            yield f"off by the constant factor {said}", m / factor
     if abs(float(m.sum() - o.sum())) <= m.numel() * budget + ROUNDING * float(o.abs().sum()):  # the same numbers
         yield from _moved(m)
     yield from _moved_inside(m, o, budget)
@@ -261,17 +280,22 @@ def _by_number(m: Tensor, o: Tensor, families: Iterable[Family]) -> Hypotheses:
         likely = [0.0, -right, 10 * right, right / 10, 2 * right, right / 2, right + 1, right - 1]
         likely += [1 / right, right**2, math.sqrt(abs(right))] if right else []
         for c in likely:
-            if (v := value(c)) is not None:
+            if not _same(c, right) and (v := value(c)) is not None:
                 yield text.format(_short(c)), o + (m - v)
         c, before, at = right * 1.01 or 1e-3, right, o
         for _ in range(8 if m.numel() > 1 else 0):  # one number is explained by any
             v = value(c)
             if v is None or not (along := (v - at) / (c - before)).any() or not torch.isfinite(along).all():
                 break
-            yield text.format(f"{c:.6g}"), o + (m - v)
+            yield text.format(_apart_from(right, c)), o + (m - v)
             before, at, c = c, v, c + float(((m - v) * along).sum() / (along * along).sum())
             if c == before:
                 break
+
+
+def _apart_from(right: float, c: float) -> str:
+    """A number in as many digits as tell it from the right one, which is said in six."""
+    return next((said for digits in range(6, 18) if (said := f"{c:.{digits}g}") != f"{right:g}"), f"{c:.17g}")
 
 
 def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tensor]) -> Hypotheses:
@@ -310,7 +334,7 @@ def _moved(m: Tensor) -> Hypotheses:
     if m.dim() == 2:
         if m.shape[0] == m.shape[1]:
             yield "transposed", m.T
-        yield "the elements of the transposed in this shape", m.reshape(m.T.shape).T
+        yield "transposed, and its numbers then read into this shape", m.reshape(m.T.shape).T
     if m.dim() > 1 and m.shape[-1] == m.shape[-2]:
         yield "not symmetric where the gradient is: the mean of it and its transposed is right", (m + m.mT) / 2
     if m.dim() > 2:
@@ -399,9 +423,9 @@ def _fitted_derivatives(m: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -
             columns = torch.stack([g.expand_as(m) * function, g.expand_as(m)], -1)
             if bool(torch.isfinite(columns).all()):
                 factor, constant = torch.linalg.lstsq(columns[wrong], m[wrong]).solution.tolist()
-                sign = "−" if constant < 0 else "+"
+                sign, times = "−" if constant < 0 else "+", f"{_short(factor)}·" * (not _same(factor, 1.0))
                 yield (
-                    f"as if the derivative were {_short(factor)}·{text} {sign} {_short(abs(constant))}",
+                    f"as if the derivative were {times}{text} {sign} {_short(abs(constant))}",
                     factor * columns[..., 0] + constant * columns[..., 1],
                 )
 
@@ -420,14 +444,14 @@ def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypoth
     """A factor, or a multiple of a term, that is another one in each slice."""
     for dim in range(m.dim()):
         over = tuple(d for d in range(m.dim()) if d != dim)
-        for kept, dims in ((f"of each slice of dimension {dim}", over), (f"along dimension {dim}", (dim,))):
+        for kept, dims in ((f"in each slice of dimension {dim}", over), (f"in each row along dimension {dim}", (dim,))):
             if not dims or math.prod(m.shape[d] for d in dims) < FEWEST:
                 continue
             factor = _ratio(m, o, dims)
             if factor is not None and bool((factor != 0).all()):
                 between = f"from {float(factor.min()):.6g} to {float(factor.max()):.6g}"
-                yield f"off by a factor of its own {kept}, {between}", m / factor
-            yield f"off by a constant of its own {kept}", m - (m - o).mean(dims, keepdim=True)
+                yield f"off by another factor {kept}, {between}", m / factor
+            yield f"off by another constant {kept}", m - (m - o).mean(dims, keepdim=True)
             for name, term in terms.items():
                 multiple = _ratio(m - o, term, dims) if term.shape == m.shape else None
                 if multiple is not None:
@@ -441,36 +465,40 @@ def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypoth
 def _ratio(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor | None:
     """The c with x ≈ c y over these dimensions, over all without any; none where y is zero there, or nearly all."""
     every, least = dims or tuple(range(x.dim())), FEWEST if dims else 1
-    if not bool(((y != 0).sum(every) >= least).all()):
+    counts = (y != 0).sum(every)
+    empty = ((y == 0) & (x == 0)).all(every) & bool(dims)  # nothing by nothing is any factor
+    if not bool(((counts >= least) | empty).all()) or not bool(counts.any()):
         return None
     largest = y.abs().max()  # by which the squares neither overflow nor vanish
     y = y / largest
     ratio = (x * y).sum(every, keepdim=True) / (y * y).sum(every, keepdim=True) / largest
+    ratio = torch.where(empty.view_as(ratio), 1.0, ratio)
     return ratio if bool(torch.isfinite(ratio).all()) else None
 
 
-def _readable(factor: float, sizes: Mapping[str, float]) -> str:
-    """The factor as a fraction of small numbers where it is one, and all that it can come from."""
-    meanings: dict[str, Callable[[float], float]] = {"": float, "√": math.sqrt}
-    for sign, meaning in meanings.items():
-        known = {f"{sign}{name}": meaning(size) for name, size in sizes.items() if 0 < size != 1}
-        times = [name for name, number in known.items() if _same(factor, number)]
-        parts = [name for name, number in known.items() if _same(factor, 1 / number)]
-        if times or parts:
-            what = " and ".join((times or parts)[:3])
-            do = f"divide by {_short(factor)}" if times else f"multiply by {_short(1 / factor)}"
-            return f"{_short(factor)}: {do}, which is {what}"
+def _readable(factor: float, sizes: Mapping[str, float], known: float = KNOWN) -> str:
+    """The factor as a fraction of small numbers where it is one, and what it comes from."""
+    sizes = {name: size for name, size in sizes.items() if size > 0 and size != 1}
+    times = [name for name, size in sizes.items() if _same(factor, size, known)]
+    parts = [name for name, size in sizes.items() if _same(factor, 1 / size, known)]
+    if times or parts:
+        what = " and ".join((times or parts)[:2])
+        do = f"divide by {_short(factor, known)}" if times else f"multiply by {_short(1 / factor, known)}"
+        return f"{_short(factor, known)}: {do}, which is {what}"
     near = abs(factor - 1)
-    return f"1 {'+' if factor > 1 else '−'} {near:.3g}" if 0 < near < 1e-5 else _short(factor)
+    return f"1 {'+' if factor > 1 else '−'} {near:.3g}" if 0 < near < 1e-5 else _short(factor, known)
 
 
-def _short(factor: float) -> str:
+def _short(factor: float, known: float = KNOWN) -> str:
+    """A fraction of small numbers where it is one, else with the digits that are known, six at most."""
     if not math.isfinite(factor):
         return str(factor)
-    simple = Fraction(factor).limit_denominator(1024)
-    small = 1 in (abs(simple.numerator), simple.denominator) or max(abs(simple.numerator), simple.denominator) <= 16
-    return str(simple) if small and _same(factor, float(simple)) else f"{factor:.6g}"
+    simple = Fraction(factor).limit_denominator(LARGEST)
+    numbers = sorted((abs(simple.numerator), simple.denominator))
+    is_small = numbers[1] <= 16 or (numbers[0] == 1 and numbers[1] <= LARGEST)
+    digits = min(6, max(1, math.floor(-math.log10(known))))
+    return str(simple) if is_small and _same(factor, float(simple), known) else f"{factor:.{digits}g}"
 
 
-def _same(x: float, y: float) -> bool:
-    return abs(x - y) <= 1e-6 * abs(y)
+def _same(x: float, y: float, known: float = KNOWN) -> bool:
+    return abs(x - y) <= known * abs(y)

@@ -2,6 +2,7 @@
 
 import inspect
 import linecache
+import math
 import os
 import sys
 from collections import defaultdict
@@ -17,9 +18,10 @@ from torch.overrides import TorchFunctionMode
 
 from crosscheck.cause import decompositions
 from crosscheck.cause.decompositions import DECOMPOSITIONS
-from crosscheck.cause.slips import Edge
+from crosscheck.cause.slips import ARITHMETIC, Edge
 
 MAX_NUMBERS = 2**21  # that the operations may take and give, all together; they are remembered
+MEANS = ("mean", "nanmean", "var", "std")
 PLAIN = ("register_hook", "requires_grad_", "retain_grad")  # for the value itself, not for a use of it
 
 Call = Callable[..., Any]
@@ -180,6 +182,31 @@ class Values(Mode):
             edge = self.edges[self.count, place]
             if edge.func is func and place < len(args) and isinstance(args[place], Tensor):
                 self.values[edge] = args[place].detach()
+
+
+class Numbers(Mode):
+    """Remembers the numbers that a forward computes with: those written in it, and of how many it takes a mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[float] = set()
+
+    def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
+        name = getattr(func, "__name__", "").strip("_")
+        kinds = (int, float) if name in ARITHMETIC else (float,)
+        written = (x for x in (*args, *kwargs.values()) if isinstance(x, kinds) and not isinstance(x, bool))
+        self.found |= {abs(float(x)) for x in written if x and math.isfinite(x)}
+        of_many = name in MEANS or kwargs.get("reduction", "mean" if name.endswith("loss") else "") == "mean"
+        if of_many and args and isinstance(args[0], Tensor) and isinstance(out, Tensor) and out.numel():
+            self.found.add(args[0].numel() / out.numel())
+        return out
+
+    def has(self, number: float) -> bool:
+        """Whether it computes with this, or with one over it."""
+        return any(
+            math.isclose(number, x, rel_tol=1e-9) or math.isclose(number * x, 1, rel_tol=1e-9) for x in self.found
+        )
 
 
 def _is_in_place(func: Any) -> bool:

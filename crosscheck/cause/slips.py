@@ -133,6 +133,8 @@ LIKE_THESE = (
 )  # fmt: skip
 
 SOFTMAX = ("softmax", "log_softmax", "logsumexp")
+# What stands for the product with the transposed, by the argument
+PRODUCTS = dict.fromkeys(("matmul", "mm", "bmm", "dot"), ("g @ B for g @ B.T", "A @ g for A.T @ g"))
 SELECTIONS = (  # whose result has some numbers of the argument once or several times
     "embedding", "index_select", "gather", "getitem", "take_along_dim", "take", "repeat_interleave", "repeat", "tile",
     "expand", "expand_as", "broadcast_to", "unfold", "as_strided",
@@ -192,6 +194,8 @@ def of_itself(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield f"the derivative of {{}} is that of {other.__name__}, the other triangle", partial(edge.back, func=other)
     if edge.is_alike:
         itself = "{} is applied to the gradient, as if it were its own transposed"
+        if edge.name in PRODUCTS:
+            itself = f"in the derivative of {{}}, the other matrix is not transposed: {PRODUCTS[edge.name][edge.place]}"
         yield itself, lambda g: edge.of(edge.having(edge.place, g))
 
 

@@ -253,7 +253,10 @@ def rows_of(
             else:
                 found = _judge_beyond_budget(name, m, o, error, budget, right, explain, again)
             ok, verdict, diagnosis = found
-            roundoff = max(unit_roundoff(dtype) * (norm(o) or scale), SMALLEST_NUMBER)
+            unit = unit_roundoff(dtype)
+            if ok and again and name in again.inside:
+                unit, budget = again.inside[name]
+            roundoff = max(unit * (norm(o) or scale), SMALLEST_NUMBER)
             shares = None if ok else in_blocks(apart(m, o) / (budget or roundoff))
             row = Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis, shares)
         known.right.setdefault(name, row.ok or row.verdict.startswith(INACCURATE))
@@ -360,6 +363,7 @@ class Again:
         self._explained = explained
         self.differences, self.kinks = Differences(sides), Kinks(sides)
         self._rounding = Rounding(sides, below)
+        self.inside: dict[str, tuple[float, float]] = {}  # the roundoff that it computes with inside, and its budget
 
     def explain(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
         """Which mistake it is."""
@@ -402,7 +406,8 @@ class Again:
             self.known.roundoffs[name] = u
             return True, f"{far}, in which the truth computes inside", ""
         if found.is_within and found.precision == "float32" and self.below:
-            return True, f"{far}, in which it computes inside", ""
+            self.inside[name] = u, self.float32_budget(name)
+            return True, f"{far}, in which it computes inside (in its roundoffs)", ""
         cut = ", and cuts off where others round" if found.is_cut_off else ""
         is_lower = u > unit_roundoff(self.sides.dtype) and unit_roundoff(self.sides.dtype) < HALF
         return False, f"{INACCURATE}, {less}", f"as if computed in {found.precision}{cut}" if is_lower else ""

@@ -126,7 +126,7 @@ def _rows(
         scale = max((slope.scale for slope in slopes), default=0.0) or 1.0
         error, budget, roundoff = abs(worst.off), FACTOR * worst.doubt, max(u * scale, SMALLEST_NUMBER)
         digits = math.floor(-math.log10(budget / scale)) if budget else 0
-        ok, verdict, diagnosis = True, f"agrees to {digits} digits", ""
+        ok, verdict, diagnosis = True, f"agrees to {digits} digit{'s' * (digits != 1)}", ""
         if not x.numel():
             verdict = f"{NOT_JUDGED}: it has no elements"
         elif not is_steady:
