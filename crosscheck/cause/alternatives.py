@@ -64,9 +64,10 @@ class _Gatherer:
 
     def _out(self) -> Tensor:
         """The first result, and with which numbers it is computed."""
+        outs: Sequence[Tensor] = ()
         with suppress(Exception), self.numbers:  # what compiles itself may not run while it is watched
-            return self.candidate.outs_of(self.candidate.truth, rounded(self.xs, torch.float64))[0]
-        return self.candidate.outs_of(self.candidate.truth, rounded(self.xs, torch.float64))[0]
+            outs = self.candidate.outs_of(self.candidate.truth, rounded(self.xs, torch.float64))
+        return (outs or self.candidate.outs_of(self.candidate.truth, rounded(self.xs, torch.float64)))[0]
 
     def _sizes(self) -> dict[str, float]:
         """What a factor may come from: numbers that are given, lengths, and roots of these where the forward has such.

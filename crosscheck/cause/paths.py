@@ -239,7 +239,7 @@ class Paths:
             if to is None or any(g is None for g in back) or self._time.is_up:
                 continue
             first, *others = block.first
-            wrong = {"the derivative of all {} is left out": lambda to=to: to}
+            wrong: dict[str, Callable[[], Tensor]] = {"the derivative of all {} is left out": partial(_handed_on, to)}
             itself = "all {} is applied to the gradient, as if it were its own transposed"
             wrong[itself] = partial(
                 _applied, [self._live[edge].use for edge in block.first], self._live[block.last], to
@@ -258,7 +258,7 @@ class Paths:
 
     def _name_of(self, x: Tensor, names: Mapping[int, str]) -> str:
         """An input, or the result of an operation."""
-        number = next((edge.number for edge, each in self._live.items() if each.result is x), None)
+        number = next((edge.number for edge, each in self._live.items() if each.result is x), -1)
         known = (name for name, value in self._named.items() if value.shape == x.shape and torch.equal(value, x))
         return names[number] if number in names else next(known, "an input")
 
@@ -415,8 +415,8 @@ class Paths:
             for edge, slip in slipped.items():
                 _, use, result = self._live[edge]
                 came: list[Tensor] = []
-                hooks.callback(result.register_hook(came.append).remove)  # type: ignore[no-untyped-call]
-                hooks.callback(use.register_hook(partial(_slipped, slip, came)).remove)  # type: ignore[no-untyped-call]
+                hooks.callback(result.register_hook(came.append).remove)
+                hooks.callback(use.register_hook(partial(_slipped, slip, came)).remove)
             return self.with_grads_out(self._grads_out)
         return None
 

@@ -163,7 +163,7 @@ class Values(Mode):
 
     def __init__(self, edges: Mapping[tuple[int, int], Edge]) -> None:
         super().__init__()
-        self.places = defaultdict(list[int])
+        self.places: defaultdict[int, list[int]] = defaultdict(list)
         for number, place in edges:
             self.places[number].append(place)
         self.edges = edges

@@ -453,9 +453,9 @@ def _other_masks(mask: Tensor) -> Iterator[tuple[str, Tensor]]:
                 yield f"one narrower along dimension {dim}", torch.minimum(mask, moved)
                 yield f"one wider along dimension {dim}", torch.maximum(mask, moved)
     if mask.dim() > 1 and mask.shape[-1] != mask.shape[-2]:
-        by = mask.shape[-1] - mask.shape[-2]
+        apart = mask.shape[-1] - mask.shape[-2]
         for fill in (mask.min().item(), mask.max().item()):
-            for shift in (by, -by):
+            for shift in (apart, -apart):
                 yield "aligned to the other corner", _shifted(mask, shift, fill)
 
 
@@ -560,11 +560,11 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
         yield "as if {} were the biased one, divided by n", partial(_corrected, 0)
         yield "as if {} were the unbiased one, divided by n − 1", partial(_corrected, 1)
     if edge.name in ("max", "amax", "min", "amin"):
-        for other in (torch.mean, torch.amin if "max" in edge.name else torch.amax):
-            yield f"as if {{}} were {other.__name__}", partial(_instead, other)
+        for function in (torch.mean, torch.amin if "max" in edge.name else torch.amax):
+            yield f"as if {{}} were {function.__name__}", partial(_instead, function)
     if edge.is_activation:
-        for text, function in ACTIVATIONS.items():
-            yield f"as if {{}} were {text}", partial(_instead_of_one, function)
+        for text, activation in ACTIVATIONS.items():
+            yield f"as if {{}} were {text}", partial(_instead_of_one, activation)
 
 
 def _kept_dims(edge: Edge) -> Iterator[tuple[int, Any]]:
