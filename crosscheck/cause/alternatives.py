@@ -76,7 +76,9 @@ class _Gatherer:
         """
         lengths = {f"{name}.shape[{d}]": n for name, x in self._tensors().items() for d, n in enumerate(x.shape)}
         lengths |= {f"{name}.numel()": x.numel() for name, x in self._tensors().items()}
-        sizes: dict[str, float] = {name: n for name, n in lengths.items() if n > 2 or self.numbers.has(n)}
+        sizes: dict[str, float] = {
+            name: n for name, n in lengths.items() if n > 2 or n in self.numbers.counts or self.numbers.has(n)
+        }
         sizes |= {f"√{name}": math.sqrt(n) for name, n in lengths.items() if n > 1 and self.numbers.has(math.sqrt(n))}
         for name, x in zip(self.candidate.names, self.xs, strict=True):
             if isinstance(x, int | float) or (is_floating(x) and x.numel() == 1):
@@ -187,7 +189,7 @@ class _Gatherer:
 
         def named() -> Iterator[tuple[str, Iterator[ByName]]]:
             yield "grad_out is ignored, as if it were ones", having(torch.ones_like)
-            for i in outs if self.candidate.outs > 1 else ():
+            for i in (i for i in outs if is_floating(self.grads_out[i])) if self.candidate.outs > 1 else ():
                 yield f"{self.candidate.grads_out_names[i]} is left out", having(torch.zeros_like, (i,))
                 yield f"{self.candidate.grads_out_names[i]} is counted twice", having(lambda g: 2 * g, (i,))
             for i in outs if paths else ():

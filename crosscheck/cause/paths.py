@@ -59,8 +59,8 @@ class _Through(Function):
 class Time:
     """How long a search may take."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._end = time.thread_time() + seconds
+    def __init__(self) -> None:
+        self._end = time.thread_time() + SECONDS
 
     @property
     def is_up(self) -> bool:
@@ -427,7 +427,9 @@ class Paths:
         calls = {n: partial(_in_place, call) if n in self._in_place else call for n, call in calls.items()}
         with suppress(Exception), torch.enable_grad(), Changed(calls):
             outs = self._forward(*self._xs)
-            return gradients_of(outs, self._grads_out, self._judged, materialize_grads=True)
+            pairs = [(y, o) for y, o in _pairs(outs, self._outs) if isinstance(y, Tensor)]
+            if all(y.shape == o.shape for y, o in pairs) and any(y.requires_grad for y, _ in pairs):
+                return gradients_of(outs, self._grads_out, self._judged, materialize_grads=True)
         return None
 
 

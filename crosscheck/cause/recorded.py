@@ -189,23 +189,24 @@ class Numbers(Mode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: set[float] = set()
+        self.written: set[float] = set()
+        self.counts: set[float] = set()  # of what a mean is taken
 
     def seen(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         out = func(*args, **kwargs)
         name = getattr(func, "__name__", "").strip("_")
         kinds = (int, float) if name in ARITHMETIC else (float,)
         written = (x for x in (*args, *kwargs.values()) if isinstance(x, kinds) and not isinstance(x, bool))
-        self.found |= {abs(float(x)) for x in written if x and math.isfinite(x)}
+        self.written |= {abs(float(x)) for x in written if x and math.isfinite(x)}
         of_many = name in MEANS or kwargs.get("reduction", "mean" if name.endswith("loss") else "") == "mean"
         if of_many and args and isinstance(args[0], Tensor) and isinstance(out, Tensor) and out.numel():
-            self.found.add(args[0].numel() / out.numel())
+            self.counts.add(args[0].numel() / out.numel())
         return out
 
     def has(self, number: float) -> bool:
-        """Whether it computes with this, or with one over it."""
+        """Whether it is written there, or one over it."""
         return any(
-            math.isclose(number, x, rel_tol=1e-9) or math.isclose(number * x, 1, rel_tol=1e-9) for x in self.found
+            math.isclose(number, x, rel_tol=1e-9) or math.isclose(number * x, 1, rel_tol=1e-9) for x in self.written
         )
 
 

@@ -46,7 +46,11 @@ MISTAKES = {
     "factor": (lambda x, w, b: (x, w / 5, b), "w", "off by the constant factor 1/5"),
     "constant": (lambda x, w, b: (x, w, b + 1e-5), "b", "off by the additive constant 1e-05"),
     "zero": (lambda x, w, b: (x, w * 0, b), "w", "zero where a gradient is due"),
-    "layout": (lambda x, w, b: (x, w.T.reshape(w.shape), b), "w", "the elements of the transposed in this shape"),
+    "layout": (
+        lambda x, w, b: (x, w.T.reshape(w.shape), b),
+        "w",
+        "transposed, and its numbers then read into this shape",
+    ),
     "some elements": (
         lambda x, w, b: (x, w + 1e-3 * torch.eye(4, 3).to(w), b),
         "w",

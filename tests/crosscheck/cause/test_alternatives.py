@@ -1,7 +1,8 @@
 """The alternatives on each gradient: what is known beside it, and what it would be under a mistake, in numbers."""
 
+import math
 from functools import partial
-from itertools import count
+from itertools import chain, count
 
 import pytest
 import torch
@@ -52,6 +53,11 @@ def gathering(forward, *grads_out, **xs) -> _Gatherer:
     return _Gatherer(candidate, args)
 
 
+def mistaken(gatherer: _Gatherer) -> dict:
+    """By a mistaken grad_out, and by mistaken inputs."""
+    return dict(chain(gatherer._grads_out_mistaken(), gatherer._inputs_mistaken()))
+
+
 def plain(*args, **xs) -> dict[str, Alternatives]:
     candidate, *args = given(*args, **xs)
     return gathered(candidate, False, *args)
@@ -91,24 +97,37 @@ def same(ours, theirs) -> None:
 
 
 def test_sizes_that_a_factor_can_come_from():
+    """Two of something there is always: it counts where the forward computes with it, as a root does."""
+
     def forward(x, w, index, p, n, flag, nothing):
         return (x @ w.mT)[index] * p
 
     xs = {"x": X, "w": W, "index": torch.tensor([3, 1, 0, 1, 2]), "p": 0.25, "n": 3, "flag": "on", "nothing": None}
     for of in plain(forward, normal(5, 2), **xs).values():
         assert of.sizes == {
-            "out.shape[0]": 5, "out.shape[1]": 2, "x.shape[0]": 4, "x.shape[1]": 3, "w.shape[0]": 2, "w.shape[1]": 3,
+            "out.shape[0]": 5, "x.shape[0]": 4, "x.shape[1]": 3, "w.shape[1]": 3,
             "index.shape[0]": 5, "out.numel()": 10, "x.numel()": 12, "w.numel()": 6, "index.numel()": 5,
             "p": 0.25, "n": 3, "(1 − p)": 0.75, "(1 − n)": -2,
         }  # fmt: skip
 
 
+def test_sizes_that_a_forward_computes_with():
+    def forward(x, w, scale):
+        return (x @ w.mT / math.sqrt(3)).mean(1) * scale
+
+    (of, *_) = plain(forward, normal(4), x=X, w=W, scale=torch.tensor(0.75).double()).values()
+    roots = {name: size for name, size in of.sizes.items() if name.startswith("√")}
+    assert roots == {"√x.shape[1]": math.sqrt(3), "√w.shape[1]": math.sqrt(3)}
+    assert of.sizes["w.shape[0]"] == 2  # of which it takes the mean
+    assert of.sizes["scale"] == 0.75
+
+
 def test_sizes_of_the_first_of_several_results():
     (of,) = plain(lambda x: (x @ W.mT, x.sin()), G, normal(4, 3), x=X).values()
     assert list(of.sizes) == [
-        "out[0].shape[0]", "out[0].shape[1]", "x.shape[0]", "x.shape[1]", "out[0].numel()", "x.numel()",
+        "out[0].shape[0]", "x.shape[0]", "x.shape[1]", "out[0].numel()", "x.numel()",
     ]  # fmt: skip
-    assert list(of.sizes.values()) == [4, 2, 4, 3, 8, 12]
+    assert list(of.sizes.values()) == [4, 4, 3, 8, 12]
     same(of.terms, {"x": X})
 
 
@@ -145,7 +164,7 @@ def test_what_is_given_is_taken_in_float64():
     equal(of.others["b"], autograd(layer, g, x, w, b)[2])
     equal(of.terms["out"], layer(x, w, b))
     equal(of.terms["grad_out"], g)
-    equal(dict(of.mistaken)["as if x were of the other sign"], autograd(layer, g, -x, w, b)[0])
+    equal(dict(of.inputs)["as if x were of the other sign"], autograd(layer, g, -x, w, b)[0])
 
 
 def test_terms_that_a_gradient_is_made_of():
@@ -177,13 +196,6 @@ ROWS = [text.replace("sample", "row of all samples") for text in SAMPLES]
 def test_mistaken_inputs():
     expected = {
         ABOVE[0]: autograd(layer, torch.ones(4, 2).double(), X, W, B),
-        f"as if x were {SIGN}": autograd(layer, G, -X, W, B),
-        f"as if x were {LAST}": autograd(layer, G, X[:, [2, 1, 0]], W, B),
-        f"as if x were {LAST_TWO}": autograd(layer, G, X[[3, 2, 1, 0]][:, [2, 1, 0]], W, B),
-        f"as if w were {SIGN}": autograd(layer, G, X, -W, B),
-        f"as if w were {LAST}": autograd(layer, G, X, W[:, [2, 1, 0]], B),
-        f"as if w were {LAST_TWO}": autograd(layer, G, X, W[[1, 0]][:, [2, 1, 0]], B),
-        f"as if b were {SIGN}": autograd(layer, G, X, W, -B),
     }
     for cause, places in zip(SAMPLES, ([3], [0, 1, 2], [0], [1, 2, 3]), strict=True):
         g = torch.zeros_like(G)
@@ -193,7 +205,16 @@ def test_mistaken_inputs():
         g = torch.zeros_like(G)
         g.view(8)[[*places]] = G.view(8)[[*places]]
         expected[cause] = autograd(layer, g, X, W, B)
-    found = dict(gathering(layer, G, **XS)._mistaken())
+    expected |= {
+        f"as if x were {SIGN}": autograd(layer, G, -X, W, B),
+        f"as if x were {LAST}": autograd(layer, G, X[:, [2, 1, 0]], W, B),
+        f"as if x were {LAST_TWO}": autograd(layer, G, X[[3, 2, 1, 0]][:, [2, 1, 0]], W, B),
+        f"as if w were {SIGN}": autograd(layer, G, X, -W, B),
+        f"as if w were {LAST}": autograd(layer, G, X, W[:, [2, 1, 0]], B),
+        f"as if w were {LAST_TWO}": autograd(layer, G, X, W[[1, 0]][:, [2, 1, 0]], B),
+        f"as if b were {SIGN}": autograd(layer, G, X, W, -B),
+    }
+    found = mistaken(gathering(layer, G, **XS))
     assert list(found) == list(expected)
     for cause, theirs in expected.items():
         same(found[cause], dict(zip("xwb", theirs, strict=True)))
@@ -213,7 +234,7 @@ def test_mistaken_inputs():
     ],
 )
 def test_samples_where_there_are_some(shape, causes):
-    found = dict(gathering(lambda x, n: x.sin(), normal(*shape, seed=9), x=normal(*shape), n=2)._mistaken())
+    found = mistaken(gathering(lambda x, n: x.sin(), normal(*shape, seed=9), x=normal(*shape), n=2))
     assert [cause for cause in found if cause not in ABOVE and not cause.startswith("as if x")] == causes
 
 
@@ -223,28 +244,31 @@ def test_one_of_several_results_is_left_out():
 
     g, none, h = normal(4, 3, seed=8), torch.zeros(4, dtype=torch.int64), normal(4, seed=9)
     w = normal(4, 3, seed=1)
-    found = dict(gathering(forward, g, none, h, x=X, w=w)._mistaken())
+    found = mistaken(gathering(forward, g, none, h, x=X, w=w))
     ones = X.cos() * w + w, X.sin() + X
     first, last = (g * w * X.cos(), g * X.sin()), (h.unsqueeze(-1) * w, h.unsqueeze(-1) * X)
     names = [f"as if {name} were {how}" for name in "xw" for how in (SIGN, LAST, LAST_TWO)]
-    left_out = [f"grad_out[{i}] is left out" for i in range(3)]
-    assert list(found) == [*ABOVE, *left_out, *names, *SAMPLES]
+    of_results = [f"grad_out[{i}] is {how}" for i in (0, 2) for how in ("left out", "counted twice")]
+    assert list(found) == [*ABOVE, *of_results, *SAMPLES, *names]
     both = first[0] + last[0], first[1] + last[1]
-    for cause, theirs in zip((*ABOVE, *left_out), (ones, last, both, first), strict=True):
+    twice = [[one + other for one, other in zip(both, more, strict=True)] for more in (first, last)]
+    for cause, theirs in zip((*ABOVE, *of_results), (ones, last, twice[0], first, twice[1]), strict=True):
         same(found[cause], dict(zip("xw", theirs, strict=True)))
     place = torch.tensor([[0.0], [0], [0], [1]])
     same(found["only the last sample counts"], {"x": both[0] * place, "w": both[1] * place})
 
 
 def test_one_of_two_results_is_left_out():
-    found = dict(gathering(lambda x: (x.sin(), x * x), X, 2 * X, x=X)._mistaken())
+    found = mistaken(gathering(lambda x: (x.sin(), x * x), X, 2 * X, x=X))
     equal(found["grad_out[0] is left out"]["x"], 4 * X * X)
     equal(found["grad_out[1] is left out"]["x"], X * X.cos())
+    equal(found["grad_out[1] is counted twice"]["x"], X * X.cos() + 8 * X * X)
+    equal(found["grad_out[0] and grad_out[1] are taken for each other"]["x"], 2 * X * X.cos() + 2 * X * X)
 
 
 def test_a_mask_is_taken_wrongly():
     mask = X > 0.3
-    found = dict(gathering(lambda x, mask: x.sin() * mask, normal(4, 3, seed=9), x=X, mask=mask)._mistaken())
+    found = mistaken(gathering(lambda x, mask: x.sin() * mask, normal(4, 3, seed=9), x=X, mask=mask))
     g = normal(4, 3, seed=9)
     equal(found["as if mask were inverted"]["x"], g * X.cos() * ~mask)
     equal(found["as if mask were True everywhere"]["x"], g * X.cos())
@@ -253,7 +277,7 @@ def test_a_mask_is_taken_wrongly():
 def test_an_input_that_cannot_be_is_passed_over():
     a = normal(3, 3)
     a = a @ a.mT + torch.eye(3)
-    found = dict(gathering(torch.linalg.cholesky, normal(3, 3, seed=9), x=a)._mistaken())
+    found = mistaken(gathering(torch.linalg.cholesky, normal(3, 3, seed=9), x=a))
     assert [cause for cause in found if "as if x were" in cause] == [
         f"as if x were {LAST_TWO}",
         "as if x were transposed",
@@ -383,6 +407,7 @@ def softmaxes(monkeypatch, forward, x, g) -> list[tuple]:
         yield "{} in part", lambda g: 2 * edge.back(g)
 
     monkeypatch.setattr(module, "slips", recorded)
+    monkeypatch.setattr(module, "of_itself", recorded)
     monkeypatch.setattr(module, "derivatives", lambda edge: iter([("{} at the end", lambda g: 3 * g)]))
     (back,) = autograd(forward, g, x)
     *found, last = gathering(forward, g, x=x)._at_forward(0)
@@ -451,7 +476,7 @@ def test_slips_at_the_forward_that_fail_are_passed_over(monkeypatch):
         yield "{} is tripled", lambda g: 3 * g
         raise IndexError
 
-    monkeypatch.setattr(module, "slips", fails_late)
+    monkeypatch.setattr(module, "of_itself", fails_late)
     monkeypatch.setattr(module, "derivatives", lambda edge: iter([("{} at the end", lambda g: 4 * g)]))
     g = normal(4, 3, seed=9)
     found = gathering(torch.sin, g, x=X)._at_forward(0)
@@ -471,7 +496,7 @@ def of_one(text: str, factor: float):
 
 
 def test_deep_alternatives_in_its_order(monkeypatch):
-    monkeypatch.setattr(module, "slips", of_one("slip at {}", 2))
+    monkeypatch.setattr(module, "of_itself", of_one("slip at {}", 2))
     monkeypatch.setattr(module, "derivatives", of_one("derivative at {}", 3))
     monkeypatch.setattr("crosscheck.cause.paths.slips", of_one("slip at {}", 4))
     monkeypatch.setattr("crosscheck.cause.paths.derivatives", of_one("derivative at {}", 5))
@@ -500,21 +525,27 @@ def test_deep_alternatives_in_its_order(monkeypatch):
     same(dict(of_x.slips), {
         "slip at the forward": 2 * x, "derivative at the forward": 3 * x, **dict.fromkeys(alone, x),
         f"slip at {by_2}": x, f"slip at {by_1}": 4 * x, f"slip at {every}": 16 * x,
-        f"derivative at {by_2}": x, f"derivative at {by_1}": 5 * x, f"derivative at {every}": 25 * x, left_out: g,
+        f"derivative at {by_2}": x, f"derivative at {by_1}": 5 * x, f"derivative at {every}": 25 * x,
+        f"slip at {add}": 4 * x,
     })  # fmt: skip
     same(dict(of_v.slips), {
         "slip at the forward": 2 * b, "derivative at the forward": 3 * b, **dict.fromkeys(alone, b),
         f"slip at {by_2}": 4 * b, f"slip at {by_1}": b, f"slip at {every}": b,
-        f"derivative at {by_2}": 5 * b, f"derivative at {by_1}": b, f"derivative at {every}": b, left_out: b,
+        f"derivative at {by_2}": 5 * b, f"derivative at {by_1}": b, f"derivative at {every}": b,
+        f"slip at {add}": 4 * b,
     })  # fmt: skip
+    same(dict(of_x.replaced), {left_out: g})
+    same(dict(of_v.replaced), {left_out: b})
     same(dict(of_x.substituted), {
-        "as if v were left out, a one": x, "as if v were left out, a zero": x,
         f"another value in {by_2}": x, f"another value in {by_1}": 6 * x, f"another value in {every}": 36 * x,
+        f"another value in {add}": 6 * x,
     })  # fmt: skip
     same(dict(of_v.substituted), {
-        "as if x were left out, a one": b, "as if x were left out, a zero": b,
         f"another value in {by_2}": 6 * b, f"another value in {by_1}": b, f"another value in {every}": b,
+        f"another value in {add}": 6 * b,
     })  # fmt: skip
+    same(dict(of_x.left_out), {"as if v were left out, a one": x, "as if v were left out, a zero": x})
+    same(dict(of_v.left_out), {"as if x were left out, a one": b, "as if x were left out, a zero": b})
     of_x, of_v = ({**of.__dict__, "mistaken": dict(of.mistaken)} for of in (of_x, of_v))
     sums = [cause for cause in of_v["mistaken"] if cause.startswith("as if it were the sum of grad_out")]
     assert len(sums) == 7
@@ -539,17 +570,17 @@ def test_alternatives_as_often_as_it_is_asked_for_comes_from_one_run():
 
     found = deep(counted, G, **XS)
     before = next(runs)
-    *_, _ = found["x"].mistaken
+    *_, _ = found["x"].inputs
     after = next(runs)
-    assert after > before + 10
-    *_, _ = found["w"].mistaken
+    assert after > before + 6
+    *_, _ = found["w"].inputs
     assert next(runs) == after + 1
 
 
 def test_alternatives_on_what_is_no_gradient():
     found = deep(layer, G, **XS, values=True)["out"]
-    assert "grad_out is ignored, as if it were ones" in dict(found.mistaken)
-    assert not [*found.slips, *found.substituted, *found.families, *found.shares]
+    assert found.is_value
+    assert not [*found.mistaken, *found.inputs, *found.slips, *found.substituted, *found.families, *found.shares]
     assert (found.unsummed, found.untried) == (None, "")
 
 
@@ -560,7 +591,7 @@ def test_operations_are_tried_with_few_numbers(small, is_tried, monkeypatch):
         said = "operations of the forward are tried with at most 16,384 numbers of input: give smaller ones"
         assert of.untried == ("" if is_tried else said)
         assert bool(of.shares) == is_tried
-        assert "as if x were of the other sign" in dict(of.mistaken)
+        assert "as if x were of the other sign" in dict([*of.mistaken, *of.inputs])
         assert bool(list(of.slips)) == bool(list(of.substituted)) == is_tried
 
 
@@ -572,14 +603,21 @@ def test_alternatives_where_operations_cannot_be_tried(monkeypatch):
     for of in deep(layer, G, **XS).values():
         assert of.untried == "operations of the forward cannot be tried, they raise IndexError"
         assert not of.shares
-        assert "as if x were of the other sign" in dict(of.mistaken)
-        assert list(of.slips)
+        assert "as if x were of the other sign" in dict(of.inputs)
+    assert list(deep(torch.tanh, X, x=X)["x"].slips)
 
 
 def test_why_operations_are_not_tried_is_said(monkeypatch):
-    monkeypatch.setattr("crosscheck.cause.paths.MAX_PATHS", 2)
-    said = "operations of the forward are tried where they are differentiated by at most 2 arguments in all: "
-    assert {of.untried for of in deep(layer, G, **XS).values()} == {said + "give fewer steps or layers"}
+    monkeypatch.setattr("crosscheck.cause.paths.MAX_NUMBERS", 2)
+    said = "operations of the forward are tried where they take and give at most 2 numbers in all: give smaller inputs"
+    assert {of.untried for of in deep(layer, G, **XS).values()} == {said}
+
+
+def test_what_there_was_no_time_for_is_said(monkeypatch):
+    monkeypatch.setattr("crosscheck.cause.paths.SECONDS", 0.0)
+    of = deep(layer, G, **XS)["x"]
+    assert not [*of.inputs, *of.left_out]
+    assert {"inputs taken wrongly", "inputs left out"} <= {*of.skipped}
 
 
 def test_alternatives_are_gathered_until_the_search_fails(monkeypatch):
@@ -587,13 +625,15 @@ def test_alternatives_are_gathered_until_the_search_fails(monkeypatch):
         yield "a cause", X
         raise IndexError
 
+    def nothing(*args):
+        raise IndexError
+
     for name in ("_sums", "_at_forward", "_left_out"):
         monkeypatch.setattr(_Gatherer, name, fails_late)
-    monkeypatch.setattr(_Gatherer, "_mistaken", lambda self: iter(()))
-    monkeypatch.setattr(module, "is_small", lambda xs: True)
-    monkeypatch.setattr(_Gatherer, "_by_paths", lambda self, found: found)
+    monkeypatch.setattr(_Gatherer, "_grads_out_mistaken", lambda self, *args: iter(()))
+    monkeypatch.setattr(module, "Paths", nothing)
     of = deep(layer, G, **XS)["x"]
-    for found in (of.mistaken, of.slips, of.substituted):
+    for found in (of.mistaken, of.slips, of.left_out):
         assert [cause for cause, _ in found] == ["a cause"]
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from crosscheck.cause.decompositions import DECOMPOSITIONS
 
@@ -42,6 +43,14 @@ CALLS = [
     (F.scaled_dot_product_attention, (Q, K, V), {"attn_mask": SEEN, "scale": 0.3}),
     (F.scaled_dot_product_attention, (Q, K, V, normal(5, 6, seed=3)), {}),
     (F.scaled_dot_product_attention, (Q, K, V, ONE_SEES_NOTHING), {}),
+    *((f, (X,), o) for f in (torch.var_mean, torch.std_mean) for o in ({}, {"dim": 1, "correction": 0})),
+    (torch.var_mean, (IMAGES, (0, 2, 3)), {"keepdim": True, "unbiased": False}),
+    *((f, (X, 3), {}) for f in (torch.chunk, Tensor.chunk, torch.split, Tensor.split)),
+    *((f, (IMAGES, [1, 3], 1), {}) for f in (torch.split, Tensor.split)),
+    (torch.chunk, (IMAGES, 2, -3), {}),
+    *((f, (IMAGES, dim), {}) for f in (torch.unbind, Tensor.unbind) for dim in (0, -1)),
+    (F.pixel_shuffle, (IMAGES, 2), {}),
+    (F.pixel_shuffle, (normal(12, 3, 5), 2), {}),
     (F.cross_entropy, (X, CLASSES), {}),
     (F.mse_loss, (X, normal(5, 4, seed=1)), {}),
     (F.binary_cross_entropy_with_logits, (X, normal(5, 4, seed=1).sigmoid()), {}),
@@ -60,8 +69,10 @@ def test_it_is_torchs_function(function, inputs, options):
     for f, found in ((DECOMPOSITIONS[function], ours), (function, theirs)):
         xs = [x.clone().requires_grad_() if torch.is_tensor(x) and x.is_floating_point() else x for x in inputs]
         out = f(*xs, **options)
+        outs = out if isinstance(out, tuple) else (out,)
         watched = [x for x in xs if torch.is_tensor(x) and x.requires_grad]
-        found += [out.detach(), *torch.autograd.grad(out, watched, normal(*out.shape, seed=9))]
+        grads = [normal(*out.shape, seed=9) for out in outs]
+        found += [*(out.detach() for out in outs), *torch.autograd.grad(outs, watched, grads)]
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
@@ -75,6 +86,9 @@ def test_each_is_called_here():
     [
         (F.batch_norm, (X, torch.zeros(4), torch.ones(4)), {}),
         (F.instance_norm, (IMAGES, torch.zeros(4), torch.ones(4)), {"use_input_stats": False}),
+        (torch.var_mean, (X, True), {}),
+        (torch.std_mean, (X, True), {}),
+        (F.pixel_shuffle, (X, 2), {}),
         (F.normalize, (X,), {"out": torch.empty(5, 4)}),
         (F.silu, (X,), {"inplace": True}),
         (F.scaled_dot_product_attention, (Q, K, V), {"dropout_p": 0.5}),

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crosscheck.candidate import Candidate
 from crosscheck.cause import paths as module
+from crosscheck.cause import recorded as operations
 from crosscheck.cause.decompositions import DECOMPOSITIONS
-from crosscheck.cause.paths import Paths, _Recorded
+from crosscheck.cause.paths import Paths
+from crosscheck.cause.recorded import Recorded
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -31,6 +32,18 @@ def paths(forward, *xs, **named) -> Paths:
     xs = inputs(xs or (X, W))
     g = normal(*forward(*xs).shape, seed=9)
     return Paths(forward, xs, [g], named)
+
+
+class Runs:
+    """A time that is up after so many looks at it."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    @property
+    def is_up(self) -> bool:
+        self.count -= 1
+        return self.count < 0
 
 
 def short(text: str) -> str:
@@ -142,7 +155,11 @@ NAMES = {
         "erf (F.gelu(x), there torch.erf(x / math.sqrt(2)))", "div (F.gelu(x), there x / math.sqrt(2))",
     ]),
     "a value and its place": (lambda x, w: x.max(-1).values, ["max (x.max(-1))"]),
-    "several tensors": (lambda x, w: x.chunk(2)[0].sin(), ["sin (x.chunk(2)[0].sin())"]),
+    "several tensors": (lambda x, w: x.chunk(2)[0].sin(), [
+        "sin (x.chunk(2)[0].sin())",
+        *(f"narrow (x.chunk(2), there x.narrow(dim, start, size)), time {i} of 2," for i in (1, 2)),
+        "every narrow (x.chunk(2), there x.narrow(dim, start, size))",
+    ]),
     "constants": (lambda x, w: x.detach().sin() * torch.ones(3, dtype=x.dtype) + w, [
         "add (x.detach().sin() * torch.ones(3, dtype=x.dtype) + w)",
     ]),
@@ -173,8 +190,7 @@ def test_what_calls_the_forward_is_not_said():
     def forward(x):
         return through(act(x).sin())
 
-    candidate = Candidate(forward, None, forward, names="x", judged=(0,), values=False, seed=0)
-    found = Paths(lambda: tuple(candidate.by_autograd(W, X.clone()).values()), {}).shares
+    found = paths(forward, X).shares
     assert list(map(short, found)) == [
         "tanh (torch.tanh(x), from act(x), from through(act(x).sin()))",
         "sin (act(x).sin())",
@@ -190,8 +206,7 @@ def compiled(source: str, file: str = "<nowhere>"):
 
 def test_operations_whose_source_is_not_there():
     forward = compiled("def forward(x, w):\n    x = torch.sin(x)\n    w = torch.sin(w)\n    return torch.sin(x * w)")
-    candidate = Candidate(forward, None, forward, names="xw", judged=(0, 1), values=False, seed=0)
-    found = Paths(lambda: tuple(candidate.by_autograd(normal(4, 3, seed=9), X.clone(), W.clone()).values()), {}).shares
+    found = paths(forward).shares
     assert list(found) == [
         "sin, time 1 of 3,", "sin, time 2 of 3,", "sin, time 3 of 3,", "every sin",
         "mul by its argument 2", "mul by its argument 1",
@@ -219,11 +234,11 @@ def test_a_function_is_written_out_where_it_is_called_as_that_is(monkeypatch):
 # What is remembered
 
 
-def recorded(forward, *xs) -> tuple[list, _Recorded]:
+def recorded(forward, *xs) -> tuple[list, Recorded]:
     xs = inputs(xs or (X, W))
-    with _Recorded() as found:
+    with Recorded() as found:
         forward(*xs)
-    edges = [edge for of in found.places().values() for edge in of]
+    edges = [edge for of in found.places(found.edges).values() for edge in of]
     return sorted(edges, key=lambda edge: (edge.number, edge.place)), found
 
 
@@ -359,7 +374,7 @@ def test_only_one_of_several_times_counts():
 
 
 def test_no_time_counts_alone_where_not_all_were_tried(monkeypatch):
-    monkeypatch.setattr(module, "MAX_OPERATIONS", 6)  # for two runs of two operations and their gradient
+    monkeypatch.setattr(module, "Time", lambda: Runs(2))
 
     def twice(x):
         for _ in range(2):
@@ -388,6 +403,12 @@ def another(words: str, factor: float):
     return lambda edge: only(f"{words} of {{}}", lambda g: factor * edge.back(g))()
 
 
+def all_mistakes(forward, *xs):
+    """In their order."""
+    found = paths(forward, *xs)
+    return [*found.mistaken(), *found.replaced(), *found.two_mistaken()]
+
+
 @pytest.fixture
 def few(monkeypatch) -> None:
     """Few mistakes, of other kinds than the real ones."""
@@ -398,7 +419,7 @@ def few(monkeypatch) -> None:
 
 
 def test_mistakes_in_their_order(few):
-    found = by_name(paths(lambda x, w: torch.tanh(x) * w).mistaken())
+    found = by_name(all_mistakes(lambda x, w: torch.tanh(x) * w))
     mul, tanh = "mul (torch.tanh(x) * w)", "tanh (torch.tanh(x))"
     by_1, by_2 = f"{mul} by its argument 1", f"{mul} by its argument 2"
     x, w = G * W * tanh_(X), G * X.tanh()
@@ -406,11 +427,12 @@ def test_mistakes_in_their_order(few):
         f"twice the derivative of {by_2}": (x, 2 * w),
         f"twice the derivative of {by_1}": (2 * x, w),
         f"twice the derivative of {tanh}": (2 * x, w),
-        f"the negative of {mul}": (-x, -w),
-        f"the negative of {tanh}": (-x, -w),
         f"half the derivative of {by_2}": (x, w / 2),
         f"half the derivative of {by_1}": (x / 2, w),
         f"half the derivative of {tanh}": (x / 2, w),
+        f"twice the derivative of {mul}": (2 * x, 2 * w),
+        f"the negative of {mul}": (-x, -w),
+        f"the negative of {tanh}": (-x, -w),
         f"the derivatives of {by_2} and of {by_1} are left out": (G * tanh_(X), G),
         f"the derivatives of {by_2} and of {tanh} are left out": (G * W, G),
         f"the derivatives of {by_1} and of {tanh} are left out": (G, w),
@@ -424,10 +446,10 @@ def test_mistakes_at_every_step(few):
             x = torch.exp(x) * w
         return x
 
-    found = by_name(paths(twice).mistaken())
+    found = by_name(all_mistakes(twice))
     exp, mul = "every exp (torch.exp(x))", "every mul (torch.exp(x) * w)"
     a = X.exp() * W
-    assert len(found) == 3 + 2 + 3 + 3
+    assert len(found) == 3 + 3 + 1 + 2 + 3
     x, w = G * a.exp() * W * a, G * a.exp()
     equal(found[f"twice the derivative of {exp}"], (4 * x, 2 * w * W * X.exp() + w))
     equal(found[f"twice the derivative of {mul} by its argument 2"], (x, 2 * w * W * X.exp() + 2 * w))
@@ -447,14 +469,14 @@ def test_only_what_is_alike_is_left_out():
         return torch.exp(z)
 
     exp, sin, tanh = "exp (torch.exp(z))", "sin (torch.sin(y))", "tanh (torch.tanh(x))"
-    found = by_name(paths(forward, X).mistaken())
+    found = by_name(all_mistakes(forward, X))
     assert [cause for cause in found if cause.endswith("are left out")] == [
         f"the derivatives of {one} and of {other} are left out" for one, other in ((exp, sin), (exp, tanh), (sin, tanh))
     ]
 
 
 def test_another_operation_in_place(few):
-    found = by_name(paths(in_place).mistaken())
+    found = by_name(all_mistakes(in_place))
     g = 3 * G * tanh_(2 * X + W)
     equal(found["the negative of tanh (y.tanh_())"], (-2 * g, -g))
     equal(found["the negative of add (y += w)"], (-2 * g, -g))
@@ -475,7 +497,7 @@ def test_another_operation_in_place_is_given_its_arguments(monkeypatch):
 
     cause = "scaled add (y.add_(w, alpha=5))"
     g = G * (12 * X + 10 * W).exp()
-    equal(by_name(paths(forward).mistaken())[cause], (12 * g, 10 * g))
+    equal(by_name(all_mistakes(forward))[cause], (12 * g, 10 * g))
 
 
 def test_what_cannot_be_is_no_mistake(monkeypatch):
@@ -484,7 +506,7 @@ def test_what_cannot_be_is_no_mistake(monkeypatch):
 
     for other in (fails, lambda func, x: func(x)[:2], lambda func, x: func(x).detach()):
         monkeypatch.setattr(module, "others_operation", only("another than {}", other))
-        assert not [cause for cause, _ in paths(lambda x: x.sin(), X).mistaken() if "another than" in cause]
+        assert not [cause for cause, _ in all_mistakes(lambda x: x.sin(), X) if "another than" in cause]
 
 
 def test_mistakes_are_sought_until_the_search_fails(monkeypatch):
@@ -537,7 +559,14 @@ def test_values_that_are_known_at_each_step(monkeypatch):
     last = "mul (x * y)"
     assert list(found) == [
         f"another value in {name}"
-        for name in (f"{last} by its argument 2", f"{last} by its argument 1", f"every {exp}", f"every {mul}", sin)
+        for name in (
+            f"{last} by its argument 2",
+            f"{last} by its argument 1",
+            f"every {exp}",
+            f"every {mul}",
+            sin,
+            last,
+        )
     ]
     a = (X / 2).exp()
     b = (a / 2).exp()
@@ -664,16 +693,6 @@ def test_an_input_is_updated_at_every_step_or_at_none():
 # How much is tried
 
 
-@pytest.mark.parametrize(("most", "is_tried"), [(4, True), (3, False)])
-def test_so_many_arguments_are_tried(most, is_tried, monkeypatch):
-    monkeypatch.setattr(module, "MAX_PATHS", most)
-    found = paths(lambda x, w: (x * w).sin() * 2.0)
-    said = f"operations of the forward are tried where they are differentiated by at most {most} arguments in all: "
-    assert found.untried == ("" if is_tried else said + "give fewer steps or layers")
-    assert len(found.shares) == (4 if is_tried else 0)
-    assert bool([*found.mistaken(), *found.families(), *found.substituted()]) == is_tried
-
-
 @pytest.mark.parametrize(("most", "is_tried"), [(73, True), (72, False), (36, False), (30, False)])
 def test_so_many_numbers_are_remembered(most, is_tried, monkeypatch):
     """Of a product of 12 numbers 36, of their sine 24, and of their sum 13."""
@@ -685,10 +704,11 @@ def test_so_many_numbers_are_remembered(most, is_tried, monkeypatch):
 
 
 def test_a_search_has_an_end(monkeypatch):
-    monkeypatch.setattr(module, "MAX_OPERATIONS", 3)
-    x = X.clone().requires_grad_()
-    found = Paths(lambda: torch.autograd.grad(x, x, W), {})
+    monkeypatch.setattr(module, "Time", lambda: Runs(3))
+    found = paths(lambda x: x.sin(), X)
     assert [found._with({}) is None for _ in range(5)] == [False, False, False, True, True]
+    assert not [*found.replaced(), *found.mistaken()]
+    assert found.skipped == ["other operations in its place"]
 
 
 def test_a_value_of_another_step_is_called_by_its_own_place():
@@ -696,10 +716,10 @@ def test_a_value_of_another_step_is_called_by_its_own_place():
     product = compiled("def forward(h, w):\n    return h * w + w * h.sin()")
     found = by_name(paths(lambda h: product(h, W), X).substituted())
     steps = {re.search(r"argument \d of the step \w+", cause)[0] for cause in found if " of the step " in cause}
-    assert steps == {"argument 2 of the step after", "argument 1 of the step before"}
+    assert steps == {f"argument {i} of the step {when}" for i in (1, 2) for when in ("before", "after")}
 
 
-@pytest.mark.parametrize("directory", [module.TORCHS, module.OURS])
+@pytest.mark.parametrize("directory", [operations.TORCHS, operations.OURS])
 def test_what_lies_beside_torch_or_beside_us_is_somebody_elses(directory, monkeypatch):
     """As torchvision beside torch."""
     file, source = (
