@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, combinations, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,9 +38,10 @@ from crosscheck.cause.slips import (
 )
 from crosscheck.verdict.precision import is_floating
 
-SECONDS = 0.5  # of the processor, for which a cause is searched
+SECONDS = 0.4  # of the processor, for which a cause is searched
 
 Gradients = Sequence[Tensor]
+T = TypeVar("T")
 
 
 class _Through(Function):
@@ -175,7 +176,8 @@ class Paths:
         """Those of which a multiple may be the error, or which two of may be in all."""
         if screen is None:
             return self.shares
-        found = {name: projection for name in self._groups if (projection := self._projection(name, screen))}
+        names = self._in_time(iter(self._groups))
+        found = {name: projection for name in names if (projection := self._projection(name, screen))}
         likely = [name for name, projection in found.items() if screen.factor(*projection) is not None]
         names = list(found)
         likely += [names[i] for pair in screen.pairs([found[name] for name in names]) for i in pair]
@@ -186,7 +188,7 @@ class Paths:
         """The gradients if of several times only one counts."""
         for (name, by), edges in self._places.items():
             *each, (every, _) = _each_and_all(f"{name}{by}", edges)
-            for one, _ in each:
+            for one, _ in self._in_time(iter(each)):
                 if screen:
                     of_all, of_one = self._projection(every, screen), self._projection(one, screen)
                     if of_all and of_one and not screen.comes_to(of_one[0] - of_all[0], of_one[1] + of_all[1]):
@@ -299,7 +301,10 @@ class Paths:
     ) -> Iterator[tuple[str, Gradients]]:  # fmt: skip
         """The gradients with each of these slips, where it is one of so many arguments at least."""
         for name, edges in every.items():
-            each = [dict(until_it_fails(of(edge))) for edge in edges]
+            each = [dict(until_it_fails(self._in_time(of(edge)))) for edge in edges]
+            if self._time.is_up:
+                self.skipped.append("other derivatives")
+                return
             if screen and len(edges) == 1:
                 fitting = self._fitting(screen, edges[0], each[0])
                 each = [{text: slip for text, slip in each[0].items() if text in fitting}]
@@ -311,6 +316,13 @@ class Paths:
                 found = self._with(those)
                 if found is not None:
                     yield text.format(name), found
+
+    def _in_time(self, found: Iterator[T]) -> Iterator[T]:
+        """What is found until the time is up."""
+        for each in found:
+            if self._time.is_up:
+                return
+            yield each
 
     def _may_be(self, screen: Screen, slipped: Mapping[Edge, Slip]) -> bool:
         """Whether the error may come of several slips: what they change adds up where none is behind another."""

@@ -180,7 +180,7 @@ class Values(Mode):
     def _remember(self, func: Any, args: Any) -> None:
         for place in self.places.get(self.count, ()):
             edge = self.edges[self.count, place]
-            if edge.func is func and place < len(args) and isinstance(args[place], Tensor):
+            if edge.func == func and place < len(args) and isinstance(args[place], Tensor):
                 self.values[edge] = args[place].detach()
 
 

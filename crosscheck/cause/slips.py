@@ -143,6 +143,7 @@ ARITHMETIC = (
     "add", "sub", "rsub", "mul", "rmul", "radd", "div", "truediv", "true_divide", "rtruediv", "rdiv", "pow",
     "iadd", "isub", "imul", "itruediv", "ipow",
 )  # fmt: skip
+JOINS = ("stack", "cat", "concat", "concatenate")
 SCANS = ("cumsum", "logcumsumexp", "cumprod")
 BENT = (
     "pow", "ipow", "div", "truediv", "true_divide", "rdiv", "rtruediv", "reciprocal", "sqrt", "rsqrt", "square", "exp",
@@ -159,8 +160,9 @@ ALONG = (  # what takes a dimension as its second argument
 def slips(edge: Edge) -> Iterator[tuple[str, Slip]]:
     """Wrong derivatives of the operation by this argument; its value is right."""
     yield from of_itself(edge)
-    yield from _of_matrices(edge)
-    yield from _of_masks(edge)
+    if edge.name not in JOINS:  # whose other arguments are none of its derivative
+        yield from _of_matrices(edge)
+        yield from _of_masks(edge)
     yield from _of_reductions(edge)
     yield from _in_other_places(edge)
     for dim, call in _dimensions(edge):
@@ -335,7 +337,7 @@ def _in_other_places(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield f"what comes back by {{}} is added up as if it were {other}", partial(edge.back, func=_repeated_otherwise)
     if edge.name == "pad":
         yield "the derivative of {} cuts off the other end", partial(edge.back, func=_padded_otherwise)
-    if edge.name in ("cat", "concat", "concatenate"):
+    if edge.name in JOINS[1:]:
         dim = edge.kwargs.get("dim", 0)
         starts = [sum(x.shape[dim] for x in edge.args[:i]) for i in range(len(edge.args))]
         length, whole = edge.x.shape[dim], edge.out.shape[dim]
@@ -548,7 +550,7 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
             f"in the derivative of {{}}, dimension {dim} is not summed over: each slice of it has a sum of its own",
             call,
         )
-    for place, how, mask in masks(edge):
+    for place, how, mask in masks(edge) if edge.name not in JOINS else ():
         yield f"as if the mask in argument {place + 1} of {{}} were {how}", partial(_with_argument_of, place, mask)
     if edge.name in ("repeat", "tile", "repeat_interleave"):
         other = "repeat_interleave" if edge.name != "repeat_interleave" else "repeat"
@@ -638,7 +640,7 @@ def substitutes(edge: Edge, known: Mapping[str, Tensor]) -> Iterator[tuple[str, 
                 f"in the derivative of {{}}, {escaped(name)} stands for its result",
                 Times(BY_RESULT[edge.name](other)),
             )
-    for place, value in enumerate(edge.args):
+    for place, value in enumerate(edge.args) if edge.name not in JOINS else ():
         if isinstance(value, Tensor):
             for name, other in known.items():
                 if other.shape == value.shape and other.dtype == value.dtype and not torch.equal(other, value):
