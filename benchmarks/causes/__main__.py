@@ -3,8 +3,9 @@
     python benchmarks/causes                each mistake with the cause that is found, and how many are named
     python benchmarks/causes window dice    those of the functions with such names
 
-The mistakes were collected by somebody who did not know what is looked for. What a person would call each is written
-beside it, with an expression that a right name has to match; a name that does not match counts as wrong.
+The mistakes were collected by somebody who did not know what is looked for, the last 40 when the search was there: at
+first it named 83 of 120, and 29 of those 40. What a person would call each is written beside it, with an expression
+that a right name has to match, widened by hand where one was right in other words; any other name counts as wrong.
 """
 
 import argparse

@@ -451,7 +451,8 @@ MISTAKES = [
         "(blocks == largest)",
         "(blocks != largest)",
         "the mask of the maximum is inverted",
-        r"invert|complement|not the (max|larg)|mask|wrong (elements|places)|argm(ax|in)",
+        r"invert|complement|not the (max|larg)|mask|wrong (elements|places)|argm(ax|in)"
+        r"|all but the largest",
     ),
     (
         "mixed_pool",
@@ -675,7 +676,8 @@ MISTAKES = [
         "(student / 3)",
         "student",
         "the student's softmax is without the temperature",
-        r"without (the |a )?temperature|(student|logits?|softmax).*temperature|not (softened|divided)",
+        r"without (the |a )?temperature|(student|logits?|softmax).*temperature|not (softened|divided)"
+        r"|student stands for|student / 3.* were not there",
     ),
     (
         "distillation",
@@ -724,7 +726,8 @@ MISTAKES = [
         "(grad_gram + grad_gram.mT)",
         "grad_gram",
         "xᵀx depends on x twice, only one of these is counted",
-        r"one (of|term|path|factor|use)|twice|both|symmetr|product rule|transpos|half|two (terms|factors|uses)",
+        r"one (of|term|path|factor|use)|twice|both|symmetr|product rule|transpos|half|two (terms|factors|uses)"
+        r"|x.mT.* left out",
     ),
     (
         "ridge",
@@ -745,14 +748,16 @@ MISTAKES = [
         "2 * grad_precision - grad_precision.diag().diag()",
         "grad_precision",
         "the elements off the diagonal are not doubled",
-        r"(off|outside|beside|besides|below|not on)[- ]?(the )?diagonal|not doubled|halved|half|once",
+        r"(off|outside|beside|besides|below|not on)[- ]?(the )?diagonal|not doubled|halved|half|once"
+        r"|tril.* left out",
     ),
     (
         "packed_gaussian",
         " - grad_precision.diag().diag()",
         "",
         "the diagonal is doubled, too",
-        r"(?<!off )(?<!off-)(?<!off the )\bdiagonal\b.*(doubl|twice|two|2)|(doubl|twice).* on the diagonal",
+        r"(?<!off )(?<!off-)(?<!off the )\bdiagonal\b.*(doubl|twice|two|2)|(doubl|twice).* on the diagonal"
+        r"|derivative of tril",
     ),
     (
         "packed_gaussian",
@@ -773,7 +778,8 @@ MISTAKES = [
         "(grad_out / total[:, None])[segment]",
         "grad_out[segment]",
         "the division by the sum of the segment's weights is forgotten",
-        r"divi|each (row|segment)|per[- ](row|segment)|factor|scal|normali[sz]",
+        r"divi|each (row|segment)|per[- ](row|segment)|factor|scal|normali[sz]"
+        r"|derivative of div .*left out",
     ),
     (
         "segment_mean",
@@ -794,14 +800,16 @@ MISTAKES = [
         "2 * grad_out * real",
         "2 * grad_out",
         "the mask of the padding is forgotten",
-        r"mask|padding|index 0|row 0|first row|\breal\b",
+        r"mask|padding|index 0|row 0|first row|\breal\b"
+        r"|index != 0.*left out",
     ),
     (
         "mixture_of_experts",
         "grad_x +=",
         "grad_x =",
         "only the last expert counts in the gradient of x, the sum is forgotten",
-        r"last (expert|one|write)|overwrit|accumulat|the sum\b|not (added|summed)|wins|in place of add|only one|assign",
+        r"last (expert|one|write)|overwrit|accumulat|the sum\b|not (added|summed)|wins|in place of add|only one|assign"
+        r"|slices 0 to 1 of dimension 0 is lost",
     ),
     (
         "mixture_of_experts",

@@ -525,7 +525,8 @@ MISTAKES = [
         "x.square().mT @ g",
         "x.mT @ g",
         "the square of x is forgotten in the gradient of v",
-        r"\bsquare of|squared|x(²|\^2|\*\*2)|\bpower|saved value|x in place|x instead|exponent",
+        r"\bsquare of|squared|x(²|\^2|\*\*2)|\bpower|saved value|x in place|x instead|exponent"
+        r"|x stands for",
     ),
     (
         "graph_conv",
@@ -605,7 +606,8 @@ MISTAKES = [
         "(grad_out * hat.flatten(1))",
         "(grad_out * x)",
         "the input in place of the normalized one in the gradient of the weight",
-        r"input|normali[sz]|saved|x (in place|instead|for)|scal|raw|divi|\bhat\b|(by|of) the (rms|root)",
+        r"input|normali[sz]|saved|x (in place|instead|for)|scal|raw|divi|\bhat\b|(by|of) the (rms|root)"
+        r"|grad_out·x",
     ),
     (
         "sharp_pool",
@@ -650,7 +652,8 @@ MISTAKES = [
         "before[:, t].mT @",
         "out[:, t].mT @",
         "the state after the step in place of the one before it",
-        r"after|before|previous|earlier|later|saved|wrong (state|step|time|value)|off[- ]by[- ]one|shift|one step",
+        r"after|before|previous|earlier|later|saved|wrong (state|step|time|value)|off[- ]by[- ]one|shift|one step"
+        r"|the result of add .* stands for",
     ),
     (
         "minimal_rnn",

@@ -676,6 +676,7 @@ MISTAKES = [
         "weights.mT @ result\n",
         "the output stands in place of its gradient in the gradient of the values",
         r"in place of|instead of|for its gradient|output itself|does not depend on grad|independent of|not linear"
+        r"|stands for grad_out"
         r"|value.*gradient|ignores",
     ),
     (
@@ -684,6 +685,7 @@ MISTAKES = [
         "grad_keys[::group]",
         "only the first head of each group counts for the keys",
         r"only the first|first (head|of|member)|(others?|second|rest|heads?) .*(lost|left out|missing|forgot|dropped)"
+        r"|of every 2 in dimension 0"
         r"|not summed|(lost|left out|missing|dropped) .*(heads?|group|members?|sum)|part of the sum",
     ),
     (
@@ -692,6 +694,7 @@ MISTAKES = [
         "grad_values.unflatten(0, (group, heads)).sum(0)",
         "the values' gradient is summed over the wrong heads, as if repeat had been used for repeat_interleave",
         r"summed over|sum .*wrong|wrong (members?|sum|axis)|over the wrong|unflatten|permut|mixed up|layout|stride"
+        r"|as if it were repeat"
         r"|reshap|rows .*(swapped|moved|exchanged)|transpos",
     ),
     (
@@ -707,6 +710,7 @@ MISTAKES = [
         "k.repeat(group, 1, 1)",
         "the keys are repeated in the wrong order: repeat in place of repeat_interleave",
         r"repeated|\brepeat\b in place|\bin the wrong order|permut|swap|wrong keys?|mixed up|another head|layout"
+        r"|were repeat"
         r"|stride|tile",
     ),
     (
@@ -715,6 +719,7 @@ MISTAKES = [
         "grad_scores2 @ k1",
         "the second block is multiplied by the keys of the first (stale block)",
         r"stale|keys? of the first|first (half|block).*(in place|instead|twice|for)"
+        r"|of the step before"
         r"|(wrong|other) (block|half|rows|keys|operand)|k1|in place of|instead of|moved|shift",
     ),
     (
@@ -943,6 +948,7 @@ MISTAKES = [
         "correction=1",
         "the variance is the unbiased one",
         r"varian|unbiased|bessel|correction|n - 1|\beps|sigma|standard dev|normalized by"
+        r"|n − 1"
         r"|normalization's (scale|factor)|scal|factor",
     ),
     (
@@ -958,6 +964,7 @@ MISTAKES = [
         "grad_bias = grad[:-2].sum(0)",
         "the last two rows are lost from the sum for the bias",
         r"last|rows?\b.*(lost|left|miss|drop|not)|(lost|left out|missing|dropped).*rows?\b|two rows"
+        r"|slices 5 to 6 of dimension 0"
         r"|(rows?|positions?) 5|part of the sum|tail|end of",
     ),
     (
@@ -1017,6 +1024,7 @@ MISTAKES = [
         "grad_padded[tap : tap + length] = grad_inner",
         "overlapping windows overwrite one another: the last tap wins",
         r"overwr|overlap|last (tap|one|write|window)|accumul|wins|lost|left out|missing|added up|not summed|dropped"
+        r"|to one place stays"
         r"|part of the sum",
     ),
     (
@@ -1032,6 +1040,7 @@ MISTAKES = [
         "range(frames.shape[1] - 1)",
         "the last window is lost",
         r"last|lost|(window|frame|position|row|element|block)s?\b.*(left out|missing|dropped|forgot)|dropped|end\b|tail"
+        r"|slice 4 of dimension 1"
         r"|(left out|missing|forgot).*(window|frame|position|row|element|block)|one (window|frame) too|part of the sum",
     ),
     (

@@ -39,6 +39,7 @@ def _without_failing(of: Alternatives) -> Alternatives:
         slips=until_it_fails(of.slips),
         inputs=until_it_fails(of.inputs),
         substituted=until_it_fails(of.substituted),
+        bent=until_it_fails(of.bent),
         replaced=until_it_fails(of.replaced),
         left_out=until_it_fails(of.left_out),
         families=until_it_fails(of.families),
@@ -127,6 +128,7 @@ class _Gatherer:
                 return alternatives
             slipped = self._by_name(chain(paths.alone(screen), paths.mistaken(screen)))
             other_values = self._by_name(paths.substituted(screen))
+            bent = self._by_name(paths.bent(screen))
             return replace(
                 alternatives,
                 shares=_Late(lambda: {op: share[place] for op, share in paths.fitting_shares(screen).items()}),
@@ -136,6 +138,7 @@ class _Gatherer:
                     _of_one(family, place) for family in chain(families, paths.updated(self._of_the_cost(), screen))
                 ),
                 substituted=_column(other_values, name),
+                bent=_column(bent, name),
                 untried=paths.untried,
             )
 

@@ -45,11 +45,12 @@ class Alternatives:
     others: the oracles of the other tensors. terms: what may be added, or left out. sizes: numbers that a factor can
     come from. unsummed: the gradient before it is summed over what it was broadcast to. By its cause, what the value
     would be under a mistake, the likely ones first: mistaken, with another grad_out; slips, with another derivative;
-    inputs, where one of these is taken wrongly; left_out, without one of them; substituted, with another value in a
-    derivative; replaced, with another operation. shares: what comes back through each operation of the forward.
-    families: the value by a number that may be another one, in which {} is that number. untried: what was not looked
-    for, and why; skipped: for what there was no time, once all is looked for. is_value: it is a result, no gradient.
-    near: from an error, where the value is wrong, and the budget, those of them that it may come of.
+    substituted, with another value in a derivative; bent, with another function for one; inputs, where one of these
+    is taken wrongly; left_out, without one of them; replaced, with another operation. shares: what comes back through
+    each operation of the forward. families: the value by a number that may be another one, in which {} is that number.
+    untried: what was not looked for, and why; skipped: for what there was no time, once all is looked for. is_value: it
+    is a result, no gradient. near: from an error, where the value is wrong, and the budget, those of them that it may
+    come of.
     """
 
     others: Mapping[str, Tensor] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Alternatives:
     inputs: Iterable[tuple[str, Tensor]] = ()
     families: Iterable[Family] = ()
     substituted: Iterable[tuple[str, Tensor]] = ()
+    bent: Iterable[tuple[str, Tensor]] = ()
     replaced: Iterable[tuple[str, Tensor]] = ()
     left_out: Iterable[tuple[str, Tensor]] = ()
     untried: str = ""
@@ -246,11 +248,12 @@ def _deep(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hy
         yield from as_(_other_axes(alternatives.unsummed, o))
     yield from _by_operation(m, o, budget, alternatives.shares)
     yield from as_(alternatives.slips)
+    yield from as_(alternatives.substituted)
+    yield from as_(alternatives.bent)
     yield from as_(alternatives.inputs)
     yield from _by_two_operations(m, budget, alternatives.shares)
     yield from _by_factor(m, o, wrong, alternatives.terms)
     yield from as_(_other_derivatives(m, alternatives.terms))
-    yield from as_(alternatives.substituted)
     yield from as_(alternatives.replaced)
     yield from _by_number(m, o, alternatives.families)
     yield from as_(alternatives.left_out)

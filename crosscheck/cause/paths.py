@@ -204,6 +204,10 @@ class Paths:
         yield from self._tried(whole, slips, screen)
         yield from self._tried(self._every, slips, screen)
         yield from self._blocks(screen)
+
+    def bent(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
+        """The gradients with another function for a derivative, by several arguments alike, or with a part lost."""
+        whole = {_every(operation + by, edges): edges for (operation, by), edges in self._wholes.items()}
         yield from self._tried(whole, derivatives, screen)
         yield from self._tried(self._every, derivatives, screen)
         yield from self._tried(self._by_all_arguments, slips, screen, least=2)

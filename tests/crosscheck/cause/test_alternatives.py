@@ -525,12 +525,16 @@ def test_deep_alternatives_in_its_order(monkeypatch):
     same(dict(of_x.slips), {
         "slip at the forward": 2 * x, "derivative at the forward": 3 * x, **dict.fromkeys(alone, x),
         f"slip at {by_2}": x, f"slip at {by_1}": 4 * x, f"slip at {every}": 16 * x,
+    })  # fmt: skip
+    same(dict(of_x.bent), {
         f"derivative at {by_2}": x, f"derivative at {by_1}": 5 * x, f"derivative at {every}": 25 * x,
         f"slip at {add}": 4 * x,
     })  # fmt: skip
     same(dict(of_v.slips), {
         "slip at the forward": 2 * b, "derivative at the forward": 3 * b, **dict.fromkeys(alone, b),
         f"slip at {by_2}": 4 * b, f"slip at {by_1}": b, f"slip at {every}": b,
+    })  # fmt: skip
+    same(dict(of_v.bent), {
         f"derivative at {by_2}": 5 * b, f"derivative at {by_1}": b, f"derivative at {every}": b,
         f"slip at {add}": 4 * b,
     })  # fmt: skip

@@ -406,7 +406,7 @@ def another(words: str, factor: float):
 def all_mistakes(forward, *xs):
     """In their order."""
     found = paths(forward, *xs)
-    return [*found.mistaken(), *found.replaced(), *found.two_mistaken()]
+    return [*found.mistaken(), *found.bent(), *found.replaced(), *found.two_mistaken()]
 
 
 @pytest.fixture
@@ -520,7 +520,7 @@ def test_mistakes_are_sought_until_the_search_fails(monkeypatch):
     monkeypatch.setattr(module, "slips", fails_late)
     monkeypatch.setattr(module, "others_operation", nothing)
     monkeypatch.setattr(module, "derivatives", fails_late)
-    found = [short(cause) for cause, _ in paths(lambda x: x.exp().sum(-1), X).mistaken()]
+    found = [short(cause) for cause, _ in all_mistakes(lambda x: x.exp().sum(-1), X)]
     assert found == ["twice the derivative of sum (x.exp().sum(-1))", "twice the derivative of exp (x.exp())"] * 2
 
 
@@ -708,7 +708,7 @@ def test_a_search_has_an_end(monkeypatch):
     found = paths(lambda x: x.sin(), X)
     assert [found._with({}) is None for _ in range(5)] == [False, False, False, True, True]
     assert not [*found.replaced(), *found.mistaken()]
-    assert found.skipped == ["other operations in its place"]
+    assert found.skipped == ["other operations in its place", "other derivatives"]
 
 
 def test_a_value_of_another_step_is_called_by_its_own_place():
