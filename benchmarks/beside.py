@@ -67,7 +67,8 @@ def build(tree: Path) -> "subprocess.Popen[str]":
 
 
 def ask(process: "subprocess.Popen[str]", number: int) -> list[dict[str, Any]]:
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     print(number, file=process.stdin, flush=True)
     found: list[dict[str, Any]] = json.loads(process.stdout.readline())
     return found
@@ -86,11 +87,17 @@ def main() -> None:
     args = parser.parse_args()
     if args.serve:
         return serve()
+    beside(args.commit, args.times, args.causes)
+    return None
+
+
+def beside(commit: str, times: int = 1, causes: bool = False) -> None:
+    """Both builds, in turns."""
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "other"
-        subprocess.run(["git", "worktree", "add", "-q", "--detach", str(other), args.commit], cwd=HERE, check=True)
+        subprocess.run(["git", "worktree", "add", "-q", "--detach", str(other), commit], cwd=HERE, check=True)
         try:
-            compare({args.commit: build(other), "this": build(HERE)}, args.times, args.causes)
+            compare({commit: build(other), "this": build(HERE)}, times, causes)
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(other)], cwd=HERE, check=True)
 

@@ -2,6 +2,7 @@
 
     python benchmarks/detection.py             all of it, 20 seeds: about 20 minutes on two cores
     python benchmarks/detection.py --seeds 1   in a minute
+    python benchmarks/detection.py --beside COMMIT   how long a conviction takes, by this build and by another one
 
 A false alarm is a right gradient that is called wrong, a miss a mistake that passes. Mistakes that change nothing for
 the inputs of a seed, as a mask that hits no element, are left out. In the second table the judge has every case once
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from beside import beside
 from rich.progress import track
 from torch import Tensor
 from torch.autograd import Function, gradcheck
@@ -339,7 +341,11 @@ def seconds(function: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20, help="draws of the inputs of each case (20)")
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--beside", metavar="COMMIT", help="show how long a conviction takes beside another build")
+    args = parser.parse_args()
+    if args.beside:
+        return beside(args.beside)
+    seeds = args.seeds
     found, names, odd = scores(seeds)
     headings = (
         "way",
@@ -363,6 +369,7 @@ def main() -> None:
     headings = ("elements", "a pass, ms", "the judge, ms", "passes")
     cost = aligned(headings, list(growth()), right=headings)
     print(f"\nThe judge's cost, in passes forward and backward of autograd at float64\n\n{cost}")
+    return None
 
 
 if __name__ == "__main__":
