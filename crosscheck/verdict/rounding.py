@@ -95,7 +95,7 @@ class Rounding:
     def is_smooth(self, name: str) -> bool:
         """Whether the error stays what it is where the inputs are moved, by little and by more: no rounding does."""
         return all(
-            (shares := self._shares(name, relative, count=2)) is not None and shares.error >= least
+            (shares := self._shares(name, relative, count=1)) is not None and shares.error >= least
             for relative, least in ((FINE, SAME), (COARSE, ALIKE))
         )
 
@@ -153,9 +153,11 @@ class Rounding:
     ) -> Shares | None:
         if count is None:
             count = K if self.sides.oracle[name].numel() >= K else 2 * K  # of few numbers more are seen
-        draws = [*self._draws(relative, count)]
+        draws = self._draws(relative, count)
+        if count == 1:  # beside what there is where nothing is moved
+            draws = [(self.sides.manual, self.sides.oracle), *draws]
         values = [(m[name], o[name]) for m, o in draws if comparable(m.get(name), o.get(name))]
-        if len(values) < min(count, K // 2):
+        if len(values) < min(count + 1, K // 2):
             return None
         pairs = [[x.flatten()[block].nan_to_num(0, 0, 0).double() for x in (apart(m, o), o)] for m, o in values]
         errors, oracles = (Sums(max(norm(x) for x in column) or 1.0) for column in zip(*pairs, strict=True))
