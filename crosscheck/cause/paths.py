@@ -176,11 +176,14 @@ class Paths:
         """Those of which a multiple may be the error, or which two of may be in all."""
         if screen is None:
             return self.shares
-        names = self._in_time(iter(self._groups))
-        found = {name: projection for name in names if (projection := self._projection(name, screen))}
+        found = {
+            name: projection
+            for name in self._in_time(iter(self._groups))
+            if (projection := self._projection(name, screen))
+        }
         likely = [name for name, projection in found.items() if screen.factor(*projection) is not None]
         names = list(found)
-        likely += [names[i] for pair in screen.pairs([found[name] for name in names]) for i in pair]
+        likely += [names[i] for pair in screen.pairs(list(found.values())) for i in pair]
         shares = {name: self._share(name) for name in dict.fromkeys(likely)}
         return {name: share for name, share in shares.items() if share is not None}
 

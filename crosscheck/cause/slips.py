@@ -55,7 +55,10 @@ class Edge:
 
     @property
     def name(self) -> str:
-        return getattr(self.func, "__name__", str(self.func)).strip("_")
+        name: str = getattr(self.func, "__name__", str(self.func))
+        if name == "__get__":  # of a property, as x.mT
+            name = getattr(getattr(self.func, "__self__", None), "__name__", name)
+        return name.strip("_")
 
     @property
     def is_alike(self) -> bool:

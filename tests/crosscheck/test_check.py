@@ -709,3 +709,21 @@ def test_a_difference_too_large_for_a_number_is_no_agreement():
     huge = {"x": torch.tensor([1.5e308, 1.0], dtype=torch.float64)}
     assert compare(huge, huge).ok
     assert not compare({"x": -huge["x"]}, huge).ok
+
+
+@pytest.mark.parametrize(("size", "expected"), [(10, 1), (2**15, 3)])
+def test_small_work_is_on_one_thread(size, expected):
+    threads, seen = torch.get_num_threads(), set()
+
+    def forward(x):
+        seen.add(torch.get_num_threads())
+        return x * 2
+
+    torch.set_num_threads(3)
+    try:
+        crosscheck(forward, lambda g, out, x: (2 * g,), (torch.ones(size),), dtypes=[torch.float32])
+        assert torch.get_num_threads() == 3
+        assert expected in seen
+        assert seen <= {1, 3}
+    finally:
+        torch.set_num_threads(threads)

@@ -136,3 +136,18 @@ def test_bad_training_is_refused_and_changes_nothing(wrong, says):
     with pytest.raises((ValueError, TypeError), match=says):
         net.fit(**{"X": X, "Z": Z, "eta": 0.1, "epochs": 1, "batch_size": 5} | wrong)
     assert torch.equal(net.weights[0], before)
+
+
+def test_a_small_network_is_trained_on_one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with training.threads_for([64, 32, 10], 64):
+            assert torch.get_num_threads() == 1
+        with pytest.raises(KeyError), training.threads_for([2, 2], 1):
+            raise KeyError
+        assert torch.get_num_threads() == 3
+        with training.threads_for([4096, 4096], 64):
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
