@@ -59,6 +59,7 @@ from crosscheck.row import (
     got_and_expected,
 )
 from crosscheck.verdict.differences import Differences
+from crosscheck.verdict.filters import MOVED, Filters
 from crosscheck.verdict.kinks import Kink, Kinks
 from crosscheck.verdict.precision import (
     DTYPES,
@@ -293,8 +294,12 @@ def _judge_within_budget(
         return True, f"{ZERO}, where no wrong factor shows", ""
     if (share := distance(m, o) / norm(o)) > LAX:
         return right, f"{NOT_JUDGED}: off by {share:.0%} of it, and autograd's own rounding is no smaller", ""
-    if again and again.is_first and not again.below and (block := _wrong_block(name, m, a, o, again)):
-        return False, WRONG, block
+    if again and again.is_first and not again.below:
+        if block := _wrong_block(name, m, a, o, again):
+            return False, WRONG, block
+        if cause := again.bias(name, o):
+            again.known.causes[name] = cause
+            return False, WRONG, cause
     return True, "agrees", ""
 
 
@@ -361,9 +366,20 @@ class Again:
     ) -> None:
         self.sides, self.below, self.is_first, self.known = sides, below, is_first, known
         self._explained = explained
-        self.differences, self.kinks = Differences(sides), Kinks(sides)
+        self.differences, self.kinks, self.filters = Differences(sides), Kinks(sides), Filters(sides)
         self._rounding = Rounding(sides, below)
         self.inside: dict[str, tuple[float, float]] = {}  # the roundoff that it computes with inside, and its budget
+
+    def bias(self, name: str, o: Tensor) -> str:
+        """What is no rounding in many draws of the lowest precision alone, if anything."""
+        if self.sides.dtype == torch.float64 or (found := self.filters.bias(name)) is None:
+            return ""
+        if found.factor is not None:
+            return f"off by the factor {found.factor:.4g}{found.where}, {found.said}"
+        # The inputs of the draws are others, by some hundredths.
+        budget = 4 * found.scatter + 2 * MOVED * norm(found.common)
+        cause, _, place = self.explain(name, o + found.common, o, budget).partition("\n")
+        return f"{cause}, {found.said}\n{place}"
 
     def explain(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
         """Which mistake it is."""

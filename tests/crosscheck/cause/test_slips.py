@@ -61,7 +61,7 @@ SQUARE, ITS = normal(3, 3, seed=7), normal(3, 3, seed=8)
 LEFT_OUT, TWICE = "the derivative of {} is left out", "the derivative of {} is applied twice"
 ITSELF = "{} is applied to the gradient, as if it were its own transposed"
 NOT_TRANSPOSED = "in the derivative of {}, the other matrix is not transposed: "
-BRESULTSIT, TO_IT = (f"what comes back {how} {{}} is transposed in dimensions 0 and 1" for how in ("by", "to"))
+BY_IT, TO_IT = (f"what comes back {how} {{}} is transposed in dimensions 0 and 1" for how in ("by", "to"))
 EXCLUSIVE = "{} is taken for the exclusive one, without the element itself"
 
 
@@ -222,10 +222,22 @@ def test_what_is_its_own_comes_first():
     it = edge(torch.where, SQUARE > 0, SQUARE, ITS, place=1)
     own, every = [text for text, _ in of_itself(it)], [text for text, _ in slips(it)]
     assert own == [LEFT_OUT, TWICE, "in {}, the other branch is taken", ITSELF]
-    kinds = [stands(3, "transposed"), "in the derivative of {}, the mask in argument 1 is inverted", BRESULTSIT, TO_IT]
+    kinds = [stands(3, "transposed"), "in the derivative of {}, the mask in argument 1 is inverted", BY_IT, TO_IT]
     assert every[:4] == own
     assert [text for text in every[4:] if text in kinds] == kinds
     assert [text for text, _ in of_itself(edge(torch.sum, SQUARE, 1))] == []
+
+
+def test_masks_come_before_other_places():
+    def total(x, mask):
+        return (x * mask).sum(1, keepdim=True)
+
+    kinds = [
+        "in the derivative of {}, the mask in argument 2 is inverted",
+        "what comes back to {} is broadcast along dimension 0, not along 1",
+        BY_IT,
+    ]
+    assert [text for text, _ in slips(edge(total, SQUARE, SQUARE > 0)) if text in kinds] == kinds
 
 
 def test_at_a_function_number_by_number():
@@ -236,7 +248,7 @@ def test_at_a_function_number_by_number():
             LEFT_OUT: ITS,
             TWICE: ITS * SQUARE.cos() ** 2,
             ITSELF: ITS.sin(),
-            BRESULTSIT: ITS.T * SQUARE.T.cos(),
+            BY_IT: ITS.T * SQUARE.T.cos(),
             TO_IT: ITS.T * SQUARE.cos(),
         },
     )
@@ -309,7 +321,7 @@ def test_at_a_maximum(func):
         # Of which dimension it is the maximum the shape does not tell: the first of these two is right.
         "what comes back to {} is broadcast along dimension 1, not along 0": g[:, None] * is_it,
         "what comes back to {} is broadcast along dimension 0, not along 1": g * is_it,
-        BRESULTSIT: (g[:, None] * is_it).T,
+        BY_IT: (g[:, None] * is_it).T,
         along(0): g * torch.eq(x, x.amax(0)),
     }
     agree(values(slips(Edge(0, 0, func, (x, 1), {}, out)), g), theirs)
@@ -543,7 +555,7 @@ def test_at_what_is_broadcast_along_rows_or_columns(is_column):
         stands(2, "reversed along its last dimension"): ITS * right.flip(1),
         stands(2, "reversed along its last two dimensions"): ITS * right.flip(0, 1),
         stands(2, "broadcast along the other dimension"): ITS * other,
-        BRESULTSIT: (ITS * right).T,
+        BY_IT: (ITS * right).T,
         TO_IT: ITS.T * right,
     }
     agree(values(slips(edge(torch.mul, SQUARE, v.view(3, 1) if is_column else v.view(1, 3))), ITS), theirs)
@@ -742,7 +754,8 @@ def test_transposed_in_dimensions_that_are_alike():
         (edge(torch.sum, normal(3, 2, 3), 2), ["0 and 2"], []),
         (edge(torch.matmul, W.T, W), [], ["0 and 1"]),
         (edge(torch.sin, normal(2, 2, 2)), ["0 and 1", "0 and 2", "1 and 2"], ["0 and 1", "0 and 2", "1 and 2"]),
-        (edge(torch.sin, normal(2, 2, 2, 2, 2)), [], []),  # these are too many
+        (edge(torch.sum, normal(2, 2, 2, 2)), ["0 and 1", "0 and 2", "0 and 3", "1 and 2", "1 and 3", "2 and 3"], []),
+        (edge(torch.sum, normal(2, 2, 2, 2, 3, 3)), [], []),  # these are too many
         (edge(torch.sin, normal(1, 1)), [], []),
         (edge(torch.sin, X), [], []),
     ],
@@ -815,6 +828,19 @@ def test_at_tensors_in_a_row(place, starts, right, dim):
 
 def test_at_one_tensor_in_a_row():
     assert not named("slices", slips(edge(cat, X)), G)
+
+
+def stack(*tensors: Tensor, dim: int = 0) -> Tensor:
+    return torch.stack(tensors, dim)
+
+
+@pytest.mark.parametrize("other", [ITS, torch.eye(3, dtype=torch.float64)])
+@pytest.mark.parametrize("func", [cat, stack])
+def test_what_stands_beside_it_is_none_of_its_derivative(func, other):
+    it = edge(func, SQUARE, other)
+    assert not [text for text, _ in slips(it) if "argument" in text]
+    assert not [text for text, _ in others_operation(it) if "argument" in text]
+    assert [*substitutes(it, {"w": normal(3, 3)})] == []
 
 
 @pytest.mark.parametrize("it", [edge(torch.narrow, X, 0, 1, 2), edge(Tensor.__getitem__, X, slice(1, 3))])
@@ -1218,7 +1244,7 @@ def test_another_result_in_a_derivative_that_is_written_by_it(func, inverse):
 
 
 def test_another_result_of_a_relu():
-    it, y = edge(torch.relu, X), normal(4, 3, seed=2)
+    it, y = edge(torch.relu, X), normal(4, 3, seed=2).relu()
     agree(
         named("its result", substitutes(it, {"y": y}), G),
         {"in the derivative of {}, y stands for its result": G * (y > 0)},
