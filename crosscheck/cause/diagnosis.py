@@ -452,7 +452,8 @@ def _slice_by_slice(m: Tensor, o: Tensor, terms: Mapping[str, Tensor]) -> Hypoth
                 continue
             factor = _ratio(m, o, dims)
             if factor is not None and bool((factor != 0).all()):
-                between = f"from {float(factor.min()):.6g} to {float(factor.max()):.6g}"
+                there = factor[(o != 0).any(dims, keepdim=True)]
+                between = f"from {float(there.min()):.6g} to {float(there.max()):.6g}"
                 yield f"off by another factor {kept}, {between}", m / factor
             yield f"off by another constant {kept}", m - (m - o).mean(dims, keepdim=True)
             for name, term in terms.items():
@@ -496,11 +497,13 @@ def _short(factor: float, known: float = KNOWN) -> str:
     """A fraction of small numbers where it is one, else with the digits that are known, six at most."""
     if not math.isfinite(factor):
         return str(factor)
-    simple = Fraction(factor).limit_denominator(LARGEST)
-    numbers = sorted((abs(simple.numerator), simple.denominator))
-    is_small = numbers[1] <= 16 or (numbers[0] == 1 and numbers[1] <= LARGEST)
-    digits = min(6, max(1, math.floor(-math.log10(known))))
-    return str(simple) if is_small and _same(factor, float(simple), known) else f"{factor:.{digits}g}"
+    for largest in (16, LARGEST) if known < 1e-3 else (4,) if known < 0.05 else ():  # what is little known is many
+        simple = Fraction(factor).limit_denominator(largest)
+        numbers = sorted((abs(simple.numerator), simple.denominator))
+        is_small = numbers[1] <= 16 or (numbers[0] == 1 and numbers[1] <= LARGEST)
+        if is_small and _same(factor, float(simple), known):
+            return str(simple)
+    return f"{factor:.{min(6, max(1, math.floor(-math.log10(known))))}g}"
 
 
 def _same(x: float, y: float, known: float = KNOWN) -> bool:

@@ -190,10 +190,12 @@ def of_itself(edge: Edge) -> Iterator[tuple[str, Slip]]:
     if edge.name == "sigmoid" and edge.x.dim():
         yield "the derivative of softmax is taken for that of {}", partial(_softmax_back, edge.out, -1)
     if edge.name in ("cumsum", "logcumsumexp"):
-        yield "{} is taken for the exclusive one, without the element itself", lambda g: edge.back(g) - g
+        own = (edge.x - edge.out).exp() if edge.name == "logcumsumexp" else 1.0
+        yield "{} is taken for the exclusive one, without the element itself", lambda g: edge.back(g) - g * own
     if edge.name in ("amax", "amin", "max", "min"):
-        yield "in {}, what comes back goes to all but the largest", partial(_to_the_others, edge)
-        yield "in {}, what comes back goes to all, not to the largest alone", partial(_to_all, edge)
+        which = "largest" if "max" in edge.name else "smallest"
+        yield f"in {{}}, what comes back goes to all but the {which}", partial(_to_the_others, edge)
+        yield f"in {{}}, what comes back goes to all, not to the {which} alone", partial(_to_all, edge)
     if edge.name in ("triu", "tril"):
         other = torch.triu if edge.name == "tril" else torch.tril
         yield f"the derivative of {{}} is that of {other.__name__}, the other triangle", partial(edge.back, func=other)
@@ -210,8 +212,9 @@ def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
         factor = functions(edge.words[0], edge.out)[f"{name}({edge.words[0]})"]
         yield f"in the derivative of {{}}, the factor {name} is there once too much", partial(_times, edge, factor)
     for name, t in zip(edge.words, (edge.out, edge.x), strict=True) if edge.is_bent else ():
-        yield f"in the derivative of {{}}, the factor {name} is there once too much", partial(_times, edge, t)
-        yield f"in the derivative of {{}}, the factor {name} is left out", partial(_times, edge, 1 / t)
+        which = f"in the derivative of {{}}, the factor {escaped(name)}"
+        yield f"{which} is there once too much", partial(_times, edge, t)
+        yield f"{which} is left out", partial(_times, edge, 1 / t)
     if not edge.is_of_one:
         return
     for name, t in zip(edge.words, (edge.out, edge.x), strict=True):
@@ -302,11 +305,12 @@ def _softmax_back(p: Tensor, dim: int, g: Tensor) -> Tensor:
 
 def _overwritten(edge: Edge, g: Tensor, *, first: bool = False) -> Tensor:
     """What comes back through a selection, if of all that comes to one place a single one stays."""
-    numbers = torch.arange(edge.x.numel(), device=edge.x.device, dtype=edge.x.dtype).view(edge.x.shape)
-    places = edge.of(edge.having(edge.place, numbers)).flatten().long()
+    numbers = torch.arange(1, edge.x.numel() + 1, device=edge.x.device, dtype=edge.x.dtype).view(edge.x.shape)
+    places = edge.of(edge.having(edge.place, numbers)).flatten().long() - 1  # of what is padded −1
     order = places.argsort(stable=True)
-    places, nowhere = places[order], places.new_tensor([-1])
+    places, nowhere = places[order], places.new_tensor([-2])
     stays = (places.diff(prepend=nowhere) if first else places.diff(append=nowhere)) != 0
+    stays &= places >= 0
     back = g.new_zeros(edge.x.numel())
     back[places[stays]] = g.flatten()[order[stays]]
     return back.view(edge.x.shape)
@@ -335,9 +339,9 @@ def _in_other_places(edge: Edge) -> Iterator[tuple[str, Slip]]:
     for i, j in _alike_dims(edge.out):
         text = f"what comes back to {{}} is transposed in dimensions {i} and {j}"
         yield text, partial(_transposed_before, edge, i, j)
-    if edge.name in ("repeat", "tile", "repeat_interleave"):
-        other = "repeat_interleave" if edge.name != "repeat_interleave" else "repeat"
-        yield f"what comes back by {{}} is added up as if it were {other}", partial(edge.back, func=_repeated_otherwise)
+    if edge.name in REPEATS:
+        other, function = REPEATS[edge.name]
+        yield f"what comes back by {{}} is added up as if it were {other}", partial(edge.back, func=function)
     if edge.name == "pad":
         yield "the derivative of {} cuts off the other end", partial(edge.back, func=_padded_otherwise)
     if edge.name in JOINS[1:]:
@@ -398,15 +402,26 @@ def _narrowed(dim: int, start: int, length: int, g: Tensor) -> Tensor:
     return g.narrow(dim, start, length)
 
 
-def _repeated_otherwise(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """repeat for repeat_interleave along one dimension, and the other way round."""
-    if "dim" in kwargs or len(args) == 2:
-        n, dim = args[0] if args else kwargs["repeats"], kwargs.get("dim", args[-1])
-        return x.repeat(*(n if d == dim % x.dim() else 1 for d in range(x.dim())))
-    times = list(args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args)
-    for dim, n in enumerate(times[-x.dim() :]):
+def _interleaved(x: Tensor, *times: Any, dims: Any = None) -> Tensor:
+    """repeat_interleave along each dimension for repeat or tile."""
+    counts = list(dims or (times[0] if isinstance(times[0], tuple | list) else times))
+    for dim, n in enumerate(counts[-x.dim() :], x.dim() - len(counts[-x.dim() :])):
         x = x.repeat_interleave(n, dim)
     return x
+
+
+def _repeated(x: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+    """repeat for repeat_interleave."""
+    if dim is None:
+        return x.flatten().repeat(repeats)
+    return x.repeat(*(repeats if d == dim % x.dim() else 1 for d in range(x.dim())))
+
+
+REPEATS = {
+    "repeat": ("repeat_interleave", _interleaved),
+    "tile": ("repeat_interleave", _interleaved),
+    "repeat_interleave": ("repeat", _repeated),
+}
 
 
 def _padded_otherwise(x: Tensor, pad: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -436,7 +451,8 @@ def masks(edge: Edge) -> Iterator[tuple[int, str, Tensor]]:
 
 def _other_masks(mask: Tensor) -> Iterator[tuple[str, Tensor]]:
     yield "inverted", _inverted(mask)
-    for value in (mask.max().item(), mask.min().item()):
+    ends = mask.min().item(), mask.max().item()
+    for value in reversed(ends):
         yield f"{value} everywhere", torch.full_like(mask, value)
     for dim in range(max(0, mask.dim() - 2), mask.dim()):
         n = mask.shape[dim]
@@ -445,23 +461,20 @@ def _other_masks(mask: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield f"reversed along dimension {dim}", mask.flip(dim)
         for shift in (1, -1):
             moved, at_border = mask.roll(shift, dim), 0 if shift > 0 else n - 1
-            by = f"moved by {shift} along dimension {dim}"
             as_is = mask.select(dim, at_border)
-            for border in (
-                as_is,
-                torch.full_like(as_is, mask.min().item()),
-                torch.full_like(as_is, mask.max().item()),
-            ):
+            borders = {"": as_is} | {f", {end} coming in": torch.full_like(as_is, end) for end in ends}
+            for coming, border in borders.items():
                 moved = moved.clone()
                 moved.select(dim, at_border).copy_(border)
-                yield by, moved
-                yield f"one narrower along dimension {dim}", torch.minimum(mask, moved)
-                yield f"one wider along dimension {dim}", torch.maximum(mask, moved)
+                yield f"moved by {shift} along dimension {dim}{coming}", moved
+                at = f"at the {'start' if shift > 0 else 'end'} of dimension {dim}{coming}"
+                yield f"one narrower {at}", torch.minimum(mask, moved)
+                yield f"one wider {at}", torch.maximum(mask, moved)
     if mask.dim() > 1 and mask.shape[-1] != mask.shape[-2]:
         apart = mask.shape[-1] - mask.shape[-2]
-        for fill in (mask.min().item(), mask.max().item()):
+        for end in ends:
             for shift in (apart, -apart):
-                yield "aligned to the other corner", _shifted(mask, shift, fill)
+                yield f"aligned to the other corner, moved by {shift}, {end} coming in", _shifted(mask, shift, end)
 
 
 def _is_mask(x: Tensor) -> bool:
@@ -555,9 +568,9 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
         )
     for place, how, mask in masks(edge) if edge.name not in JOINS else ():
         yield f"as if the mask in argument {place + 1} of {{}} were {how}", partial(_with_argument_of, place, mask)
-    if edge.name in ("repeat", "tile", "repeat_interleave"):
-        other = "repeat_interleave" if edge.name != "repeat_interleave" else "repeat"
-        yield f"as if {{}} were {other}", _otherwise
+    if edge.name in REPEATS:
+        name, repeated = REPEATS[edge.name]
+        yield f"as if {{}} were {name}", partial(_instead, repeated)
     n = edge.x.numel() / max(1, edge.out.numel())
     if edge.name == "mean" and n > 1:
         yield f"as if {{}} divided by n − 1 = {n - 1:g} in place of n", partial(_scaled, n / (n - 1))
@@ -575,7 +588,8 @@ def others_operation(edge: Edge) -> Iterator[tuple[str, Any]]:
 def _kept_dims(edge: Edge) -> Iterator[tuple[int, Any]]:
     """A reduction of several dimensions, in whose derivative one of these is not summed over."""
     dims = edge.kwargs.get("dim", edge.args[1] if len(edge.args) > 1 else None)
-    if isinstance(dims, tuple | list) and len(dims) > 1 and edge.out.dim() == edge.x.dim():
+    is_reduction = edge.name in ("sum", "nansum", "mean", "nanmean", "var", "std") and edge.out.dim() == edge.x.dim()
+    if is_reduction and isinstance(dims, tuple | list) and len(dims) > 1:
         for dim in dims:
             if edge.x.shape[dim] > 1:
                 yield dim, partial(_unsummed, edge, dim)
@@ -601,7 +615,7 @@ class _Unsummed(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
         edge: Edge = ctx.edge
         of_each = edge.back(torch.ones_like(edge.out)) * g
-        return of_each * (edge.x.shape[ctx.dim] if edge.name != "sum" else 1), None, None
+        return of_each * (1 if "sum" in edge.name else edge.x.shape[ctx.dim]), None, None
 
 
 def _instead_of_one(other: Any, func: Any, x: Tensor, /, *args: Any, **kwargs: Any) -> Any:
@@ -614,10 +628,6 @@ def _on_condition(change: Any, func: Any, condition: Tensor, /, *args: Any, **kw
 
 def _with_argument_of(place: int, value: Tensor, func: Any, /, *args: Any, **kwargs: Any) -> Any:
     return func(*args[:place], value, *args[place + 1 :], **kwargs)
-
-
-def _otherwise(func: Any, /, *args: Any, **kwargs: Any) -> Any:
-    return _repeated_otherwise(*args, **kwargs)
 
 
 def _scaled(factor: float, func: Any, /, *args: Any, **kwargs: Any) -> Any:

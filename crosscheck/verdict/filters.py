@@ -38,10 +38,10 @@ K, FEWER = 16, 6  # draws; of large inputs fewer, for their numbers are many
 MOVED = 2.0**-4  # the share of themselves by which inputs are moved, at most: by half of that on average
 ALARM = 1e-7  # the chance of a false one, of a tensor
 ALIKE = 0.75  # of the largest z there is: so much alike are the errors of a formula
-COMMON = 1.5  # roundoffs of the gradient that rounding leaves in common at most; measured: 0.9
+COMMON, FEW = 1.2, 6.0  # roundoffs, and over √n, of the gradient that rounding leaves in common at most; measured: 0.9
 CONSTANT = 0.6  # roundoffs along a direction, which a constant that is rounded once leaves at most
 STAYS = 2.0  # roundoffs over √n of the gradient, which rounding that stays as it is leaves at most
-MANY = 64  # rows, or columns, that are looked at each by itself
+MANY, LEAST = 64, 16  # rows, or columns, that are looked at each by itself; and the numbers of each
 
 
 class Bias(NamedTuple):
@@ -103,7 +103,7 @@ class Filters:
                 said = f"in {len(e)} draws, where its mean is {t:.3g} times its standard error"
                 return Bias(1 + factor, where, common, scatter, said)
         z = _alike(e)
-        if z >= self._alike_at_least(len(e)) and size >= COMMON * unit + 2 * _common(f):
+        if z >= self._alike_at_least(len(e)) and size >= _left(o) * unit + 2 * _common(f):
             said = f"in {len(e)} draws, which have an error of {size / unit:.2g} roundoffs in common"
             return Bias(None, "", common, scatter, said)
         return None
@@ -131,10 +131,16 @@ class Filters:
         """o itself, and each of its slices along its first dimension and its last, as masks."""
         yield "", torch.ones_like(o[0])
         for dim in dict.fromkeys((0, o.dim() - 2)) if o.dim() > 2 else ():
-            for i in range(o.shape[dim + 1]) if o.shape[dim + 1] <= MANY else ():
+            length = o.shape[dim + 1]
+            for i in range(length) if length <= MANY and o[0].numel() >= LEAST * length else ():
                 mask = torch.zeros_like(o[0])
                 mask.select(dim, i).fill_(1)
                 yield f", in slice {i} of dimension {dim}", mask
+
+
+def _left(o: Tensor) -> float:
+    """The roundoffs that rounding leaves in common."""
+    return COMMON + FEW / math.sqrt(o[0].numel())
 
 
 def _alike(e: Tensor) -> float:

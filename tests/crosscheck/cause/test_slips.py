@@ -630,32 +630,55 @@ def mask_of(text: str) -> Tensor:
     return rows if " " in text else rows[0]
 
 
-DOWN, UP, RIGHT, LEFT = (f"moved by {by} along dimension {dim}" for dim in (0, 1) for by in (1, -1))
 # Of each the others in their order, each of them once; T is True
 OTHER_MASKS = {
     "TFF": [
-        ("inverted", "FTT"), ("True everywhere", "TTT"), ("False everywhere", "FFF"),
-        ("reversed along dimension 0", "FFT"), (DOWN, "TTF"), (DOWN, "FTF"), ("one wider along dimension 0", "TFT"),
+        ("inverted", "FTT"),
+        ("True everywhere", "TTT"),
+        ("False everywhere", "FFF"),
+        ("reversed along dimension 0", "FFT"),
+        ("moved by 1 along dimension 0", "TTF"),
+        ("moved by 1 along dimension 0, False coming in", "FTF"),
+        ("one wider at the end of dimension 0, True coming in", "TFT"),
     ],
     "TFFF TTFF": [
-        ("inverted", "FTTT FFTT"), ("True everywhere", "TTTT TTTT"), ("False everywhere", "FFFF FFFF"),
+        ("inverted", "FTTT FFTT"),
+        ("True everywhere", "TTTT TTTT"),
+        ("False everywhere", "FFFF FFFF"),
         ("reversed along dimension 0", "TTFF TFFF"),
-        (DOWN, "TFFF TFFF"), (DOWN, "FFFF TFFF"), (DOWN, "TTTT TFFF"),
-        ("one wider along dimension 0", "TTTT TTFF"),
-        (UP, "TTFF TTFF"), (UP, "TTFF FFFF"), ("one narrower along dimension 0", "TFFF FFFF"), (UP, "TTFF TTTT"),
+        ("moved by 1 along dimension 0", "TFFF TFFF"),
+        ("moved by 1 along dimension 0, False coming in", "FFFF TFFF"),
+        ("moved by 1 along dimension 0, True coming in", "TTTT TFFF"),
+        ("one wider at the start of dimension 0, True coming in", "TTTT TTFF"),
+        ("moved by -1 along dimension 0", "TTFF TTFF"),
+        ("moved by -1 along dimension 0, False coming in", "TTFF FFFF"),
+        ("one narrower at the end of dimension 0, False coming in", "TFFF FFFF"),
+        ("moved by -1 along dimension 0, True coming in", "TTFF TTTT"),
         ("reversed along dimension 1", "FFFT FFTT"),
-        (RIGHT, "TTFF TTTF"), (RIGHT, "FTFF FTTF"), ("one narrower along dimension 1", "FFFF FTFF"),
-        (LEFT, "FFFT TFFT"), ("one wider along dimension 1", "TFFT TTFT"),
-        *(("aligned to the other corner", other) for other in ("FFTF FFTT", "TTTF TTTT", "FFTT FFTT")),
+        ("moved by 1 along dimension 1", "TTFF TTTF"),
+        ("moved by 1 along dimension 1, False coming in", "FTFF FTTF"),
+        ("one narrower at the start of dimension 1, False coming in", "FFFF FTFF"),
+        ("moved by -1 along dimension 1, True coming in", "FFFT TFFT"),
+        ("one wider at the end of dimension 1, True coming in", "TFFT TTFT"),
+        ("aligned to the other corner, moved by 2, False coming in", "FFTF FFTT"),
+        ("aligned to the other corner, moved by 2, True coming in", "TTTF TTTT"),
+        ("aligned to the other corner, moved by -2, True coming in", "FFTT FFTT"),
     ],
     "TF TT": [
-        ("inverted", "FT FF"), ("True everywhere", "TT TT"), ("False everywhere", "FF FF"),
+        ("inverted", "FT FF"),
+        ("True everywhere", "TT TT"),
+        ("False everywhere", "FF FF"),
         ("reversed along dimension 0", "TT TF"),
-        (DOWN, "TF TF"), (DOWN, "FF TF"), (UP, "TT FF"), ("one narrower along dimension 0", "TF FF"),
-        ("reversed along dimension 1", "FT TT"), (RIGHT, "FT FT"), ("one narrower along dimension 1", "FF FT"),
-        (LEFT, "FF TT"),
+        ("moved by 1 along dimension 0", "TF TF"),
+        ("moved by 1 along dimension 0, False coming in", "FF TF"),
+        ("moved by -1 along dimension 0, False coming in", "TT FF"),
+        ("one narrower at the end of dimension 0, False coming in", "TF FF"),
+        ("reversed along dimension 1", "FT TT"),
+        ("moved by 1 along dimension 1, False coming in", "FT FT"),
+        ("one narrower at the start of dimension 1, False coming in", "FF FT"),
+        ("moved by -1 along dimension 1", "FF TT"),
     ],
-}  # fmt: skip
+}
 
 
 def masked(mask: Tensor) -> Edge:
