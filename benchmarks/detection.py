@@ -207,13 +207,16 @@ WAYS = (
 
 # What a name may say of a mistake of the kind; another name is a wrong one
 NAMES = {
-    "sign": "sign",
-    "factor": "factor|twice|mean|of its own|halved",
+    "sign": "sign|transposed",
+    "factor": "factor|twice|mean|another constant|halved",
     "axis": "axis|dimension",
     "transpose": "transposed",
-    "term": "left out|as if|factor|gradient of|in place of|counts|stands for|softmax|symmetric|applied|sign|without",
+    "term": (
+        "left out|lost|mask|as if|factor|gradient of|in place of|counts|stands for|softmax|symmetric|applied|sign|"
+        "without"
+    ),
     "sample": "sample",
-    "place": "moved|dimension|stands for|shape|halves",
+    "place": "moved|slice|dimension|stands for|shape|halves",
     "zero": "zero|left out",
     "flip": "reversed",
     "element": "zero|wrong at|slice",
@@ -224,8 +227,8 @@ NAMES = {
     "mask": "zero|mask|inverted|sign|condition|as if|branch|left out|factor",
     "approximate": "GELU",
     "swapped": "gradient of|sign",
-    "eps": "factor of its own|were",
-    "variance": "factor of its own|n − 1",
+    "eps": "another factor|were",
+    "variance": "another factor|n − 1",
     "stale": "stands for|updated|were its argument|derivative",
 }
 

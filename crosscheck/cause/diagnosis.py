@@ -307,10 +307,11 @@ def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tens
         if bool((share.abs() > budget).any()):
             factor = float(((m - o) * share).sum() / (share * share).sum())
             said = {-1.0: "is left out", -2.0: "has the wrong sign"}
-            what = next((text for value, text in said.items() if _same(factor, value)), None)
+            known = max(KNOWN, 2 * budget / norm(share))
+            what = next((text for value, text in said.items() if _same(factor, value, known)), None)
             if what is None and m.numel() == 1:
                 continue  # one number is explained by any factor
-            what = what or f"is off by the factor {_short(1 + factor)}"
+            what = what or f"is off by the factor {_short(1 + factor, known)}"
             yield f"what comes back through {name} {what}", m - factor * share
 
 

@@ -47,7 +47,8 @@ MANY, LEAST = 64, 16  # rows, or columns, that are looked at each by itself; and
 class Bias(NamedTuple):
     """An error that is no rounding: what it is along, by which factor; else the error that the draws have in common.
 
-    scatter: of the mean of the errors, element by element. said: how sure it is.
+    scatter: of the mean of the errors, element by element. said: how sure it is. is_sure: else it may be rounding that
+    stays as it is, unless a mistake explains it.
     """
 
     factor: float | None
@@ -55,6 +56,7 @@ class Bias(NamedTuple):
     common: Tensor
     scatter: float
     said: str
+    is_sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,10 @@ class Filters:
                 said = f"in {len(e)} draws, where its mean is {t:.3g} times its standard error"
                 return Bias(1 + factor, where, common, scatter, said)
         z = _alike(e)
-        if z >= self._alike_at_least(len(e)) and size >= _left(o) * unit + 2 * _common(f):
-            said = f"in {len(e)} draws, which have an error of {size / unit:.2g} roundoffs in common"
-            return Bias(None, "", common, scatter, said)
-        return None
+        if z < self._alike_at_least(len(e)) or size < 2 * _common(f):
+            return None
+        said = f"in {len(e)} draws, which have an error of {size / unit:.2g} roundoffs in common"
+        return Bias(None, "", common, scatter, said, is_sure=size >= _left(o) * unit + 2 * _common(f))
 
     @staticmethod
     def _alike_at_least(count: int) -> float:

@@ -85,6 +85,7 @@ BLOCK = 64  # elements
 HALF = 2.0**-11  # the roundoff of float16
 LAX = 1 / 10  # of the gradient's own size: a budget that allows for so large an error proves nothing
 MANY = 8  # numbers
+TIGHT = 4  # times less than the budget: of right gradients errors are below a third of it
 LARGE = 1 / 32  # of the gradient's own size: what is as large is rounding hardly ever
 LUCK = 64  # times as much as one sample of autograd's error others hardly are
 SMALLEST_NUMBER = math.ulp(0.0)
@@ -330,6 +331,7 @@ def _judge_beyond_budget(
         return False, WRONG, explain(name, value, o, budget)
     if not m.any() and again.sides.is_below_rounding(o):
         return False, f"{INACCURATE}, {less}: it is smaller than the rounding of what comes back", ""
+    budget = again.tight(budget)
     diagnosis = explain(name, value, o, budget, deep=False)
     may_round = diagnosis.startswith(UNKNOWN) and not is_small and not again.is_formula(name, error, o)
     if may_round and (found := again.rounding(name, m, o, error, less)):
@@ -370,6 +372,10 @@ class Again:
         self._rounding = Rounding(sides, below)
         self.inside: dict[str, tuple[float, float]] = {}  # the roundoff that it computes with inside, and its budget
 
+    def tight(self, budget: float) -> float:
+        """The budget of an explanation: in low precision alone too many agree within that of the verdict."""
+        return budget if self.below or self.sides.dtype == torch.float64 else budget / TIGHT
+
     def bias(self, name: str, o: Tensor) -> str:
         """What is no rounding in many draws of the lowest precision alone, if anything."""
         if self.sides.dtype == torch.float64 or (found := self.filters.bias(name)) is None:
@@ -377,8 +383,10 @@ class Again:
         if found.factor is not None:
             return f"off by the factor {found.factor:.4g}{found.where}, {found.said}"
         # The inputs of the draws are others, by some hundredths.
-        budget = 4 * found.scatter + 2 * MOVED * norm(found.common)
+        budget = 4 * found.scatter + MOVED * norm(found.common)
         cause, _, place = self.explain(name, o + found.common, o, budget).partition("\n")
+        if not found.is_sure and (cause.startswith(UNKNOWN) or "alone" in cause or " elements" in cause):
+            return ""
         return f"{cause}, {found.said}\n{place}"
 
     def explain(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
