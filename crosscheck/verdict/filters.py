@@ -13,7 +13,7 @@ Autograd's own errors in the same dtype are the yardstick: what it has itself al
 what a constant that is rounded once leaves, half a roundoff along d; nor what stays of rounding where a number does not
 change its rounding, as behind a saturated neuron, some u/√n.
 
-The chance of a false alarm is that of t, for all directions of a tensor together: ALARM.
+The chance of a false alarm is that of t, for all directions of all tensors together: ALARM.
 
 Sources: North, An analysis of the factors which determine signal/noise discrimination (1943), the matched filter;
 Student, The probable error of a mean (1908); Bonferroni (1936) for many tests at once; Higham, Mary, A new approach to
@@ -36,7 +36,7 @@ from crosscheck.verdict.sides import Sides
 
 K, FEWER = 16, 6  # draws; of large inputs fewer, for their numbers are many
 MOVED = 2.0**-4  # the share of themselves by which inputs are moved, at most: by half of that on average
-ALARM = 1e-7  # the chance of a false one, of a tensor
+ALARM = 1e-6  # the chance of a false one, in all of a report
 ALIKE = 0.75  # of the largest z there is: so much alike are the errors of a formula
 COMMON, FEW = 1.2, 6.0  # roundoffs, and over √n, of the gradient that rounding leaves in common at most; measured: 0.9
 CONSTANT = 0.6  # roundoffs along a direction, which a constant that is rounded once leaves at most
@@ -95,20 +95,20 @@ class Filters:
         unit = unit_roundoff(self.sides.dtype) * float(o.square().mean().sqrt())
         common, size = e.mean(0), _common(e)
         scatter = float((e - common).abs().max()) / math.sqrt(len(e))
+        is_sure = False
         for where, each in self._directions(o):
             found = self._along(each * o, e, f, unit)
-            if found is not None:
-                factor, t = found
-                rest = e - factor * each * o
-                if not where and _alike(rest) >= self._alike_at_least(len(e)) and _common(rest) > size / 4:
-                    break  # along the gradient there is only a part of it
+            if found is None:
+                continue
+            factor, t = found
+            rest, is_sure = e - factor * each * o, True  # what else there is would be named wrongly by it
+            if _alike(rest) < self._alike_at_least(len(e)) or _common(rest) <= size / 4:
                 said = f"in {len(e)} draws, where its mean is {t:.3g} times its standard error"
                 return Bias(1 + factor, where, common, scatter, said)
-        z = _alike(e)
-        if z < self._alike_at_least(len(e)) or size < 2 * _common(f):
+        if not is_sure and (_alike(e) < self._alike_at_least(len(e)) or size < 2 * _common(f)):
             return None
         said = f"in {len(e)} draws, which have an error of {size / unit:.2g} roundoffs in common"
-        return Bias(None, "", common, scatter, said, is_sure=size >= _left(o) * unit + 2 * _common(f))
+        return Bias(None, "", common, scatter, said, is_sure or size >= _left(o) * unit + 2 * _common(f))
 
     @staticmethod
     def _alike_at_least(count: int) -> float:
@@ -126,7 +126,11 @@ class Filters:
         least = unit_roundoff(self.sides.dtype) * CONSTANT + STAYS * unit / (rms * math.sqrt(n)) + abs(float(b.mean()))
         mean, error = float(c.mean()), float(c.std()) / math.sqrt(len(c))
         t = abs(mean) / error if error else math.inf
-        return (mean, t) if abs(mean) >= least and t >= _student(len(c) - 1, ALARM / (1 + 2 * MANY)) else None
+        return (
+            (mean, t)
+            if abs(mean) >= least and t >= _student(len(c) - 1, ALARM / (len(self.sides.oracle) * (1 + 2 * MANY)))
+            else None
+        )
 
     @staticmethod
     def _directions(o: Tensor) -> Iterator[tuple[str, Tensor]]:

@@ -59,7 +59,7 @@ from crosscheck.row import (
     got_and_expected,
 )
 from crosscheck.verdict.differences import Differences
-from crosscheck.verdict.filters import MOVED, Filters
+from crosscheck.verdict.filters import ALARM, MOVED, Filters
 from crosscheck.verdict.kinks import Kink, Kinks
 from crosscheck.verdict.precision import (
     DTYPES,
@@ -155,7 +155,7 @@ def judge(
     failures: dict[torch.dtype, Exception] = {}
     lacks: dict[torch.dtype, Exception] = {}
     known = Known() if known is None else known
-    repeats = ""
+    repeats, alone = "", list[str]()
     for dtype in sorted_dtypes(dtypes, device):
         sides = kept.pop(dtype, None) or Sides(of, dtype)
         if sides.failure:
@@ -176,9 +176,11 @@ def judge(
             rows_of(dtype, sides.manual, sides.autograd, sides.oracle, budgets, device, known, again.explain, again)
         )
         repeats = repeats or _repeats(sides, budgets, again)
+        if again.is_alone and (power := again.power([row.name for row in rows if row.verdict == "agrees"])):
+            alone = power
     if failures and not rows:
         raise failures.get(floating[-1].dtype, next(iter(failures.values())))  # that in the dtype they were given in
-    notes = (*raised(failures), *raised(lacks, "autograd"), *known.notes)
+    notes = (*raised(failures), *raised(lacks, "autograd"), *known.notes, *alone)
     return Report(title, tuple(rows), notes, repeats)
 
 
@@ -376,9 +378,25 @@ class Again:
         """The budget of an explanation: in low precision alone too many agree within that of the verdict."""
         return budget if self.below or self.sides.dtype == torch.float64 else budget / TIGHT
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no higher dtype says anything of the formula."""
+        return self.is_first and self.below is None and self.sides.dtype != torch.float64
+
+    def power(self, names: Sequence[str]) -> list[str]:
+        """What would have been seen, with the chance of a false alarm."""
+        seen = [f"{self.filters.seen(name):.1g} in {name}" for name in names if self.sides.oracle[name].any()]
+        if not seen:
+            return []
+        in_draws = f"{dtype_name(self.sides.dtype)} alone, {self.filters.count} draws"
+        return [
+            f"{in_draws}: a factor off by {', '.join(seen)} would be seen; a false alarm has a chance of {ALARM:.0e}"
+        ]
+
     def bias(self, name: str, o: Tensor) -> str:
         """What is no rounding in many draws of the lowest precision alone, if anything."""
-        if self.sides.dtype == torch.float64 or (found := self.filters.bias(name)) is None:
+        found = self.filters.bias(name) if self.is_alone else None
+        if found is None:
             return ""
         if found.factor is not None:
             return f"off by the factor {found.factor:.4g}{found.where}, {found.said}"
