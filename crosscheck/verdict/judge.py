@@ -398,8 +398,8 @@ class Again:
         found = self.filters.bias(name) if self.is_alone else None
         if found is None:
             return ""
-        if found.factor is not None:
-            return f"off by the factor {found.factor:.4g}{found.where}, {found.said}"
+        if found.factor:
+            return f"off by {found.factor}, {found.said}"
         # The inputs of the draws are others, by some hundredths.
         budget = 4 * found.scatter + MOVED * norm(found.common)
         cause, _, place = self.explain(name, o + found.common, o, budget).partition("\n")

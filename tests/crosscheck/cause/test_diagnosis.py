@@ -510,7 +510,9 @@ def test_a_search_has_an_end_that_is_said(device, monkeypatch):
     monkeypatch.setattr("crosscheck.cause.paths.SECONDS", 0.0)
     report = crosscheck(weighted, lambda g, out, *xs: tuple(x.exp() for x in xs), at_home((normal(5, 2),) * 3, device))
     said = report.mismatches[0].diagnosis.partition("\n")[0]
-    assert said.startswith(f"{UNKNOWN}: there was no time for other derivatives, inputs taken wrongly, other operations")
+    assert said.startswith(
+        f"{UNKNOWN}: there was no time for other derivatives, inputs taken wrongly, other operations"
+    )
 
 
 def test_a_crop_of_large_inputs_shows_the_cause(device):
