@@ -42,14 +42,16 @@ COMMON, FEW = 1.0, 3.0  # roundoffs, and over √n, of the gradient that roundin
 SURE = 9.0  # roundoffs that it leaves even there: the largest seen was 7.4
 CONSTANT = 0.6  # roundoffs along a direction, which a constant that is rounded once leaves at most
 STAYS = 2.0  # roundoffs over √n of the gradient, which rounding that stays as it is leaves at most
+CLEARLY = 0.1  # roundoffs of a number
 MANY, LEAST = 64, 16  # rows, or columns, that are looked at each by itself; and the numbers of each
 
 
 class Bias(NamedTuple):
     """An error that is no rounding: the factor that it comes to, and where, in words, if it does.
 
-    common: the error that the draws have in common; scatter: of that, element by element. said: how sure it is. is_sure:
-    else it may be rounding that stays as it is, unless a mistake explains it.
+    common: the error that the draws have in common; scatter: of that, element by element. said: how sure it is.
+    is_sure: else it may be rounding that stays as it is, unless a mistake explains it. is_cut_off: it is what is left
+    where numbers are cut off, and not rounded.
     """
 
     factor: str
@@ -57,6 +59,7 @@ class Bias(NamedTuple):
     scatter: float
     said: str
     is_sure: bool = True
+    is_cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,10 @@ class Filters:
         common, size = e.mean(0), _common(e)
         scatter = float((e - common).abs().max()) / math.sqrt(len(e))
         left = unit * (COMMON + FEW / math.sqrt(o[0].numel())) + 2 * _common(f)
+        if _are_cut_off(e, o, unit_roundoff(self.sides.dtype)) and not _are_cut_off(
+            f, o, unit_roundoff(self.sides.dtype)
+        ):
+            return Bias("", common, scatter, "", is_cut_off=True)
         along = []
         for where, each in self._directions(o):
             if found := self._along(each * o, e, f, unit):
@@ -142,6 +149,19 @@ class Filters:
                 mask = torch.zeros_like(o[0])
                 mask.select(dim, i).fill_(1)
                 yield f", in slice {i} of dimension {dim}", mask
+
+
+def _are_cut_off(e: Tensor, o: Tensor, u: float) -> bool:
+    """Whether errors lie all to the side of zero, and within the two roundoffs of a number that cutting off takes away.
+
+    Of a factor they lie to both sides of what it takes away.
+    """
+    toward_zero = -e * o.sign()
+    takes_away = toward_zero[o != 0] / (u * o[o != 0].abs())
+    is_one_sided = bool(len(takes_away)) and float((takes_away < -CLEARLY).double().mean()) <= 1 / 50
+    return (
+        is_one_sided and float((takes_away > 2 + CLEARLY).double().mean()) <= 1 / 50 and float(takes_away.mean()) > 0.4
+    )
 
 
 def _alike(e: Tensor) -> float:

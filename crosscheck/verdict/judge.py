@@ -300,9 +300,8 @@ def _judge_within_budget(
     if again and again.is_first and not again.below:
         if block := _wrong_block(name, m, a, o, again):
             return False, WRONG, block
-        if cause := again.bias(name, o):
-            again.known.causes[name] = cause
-            return False, WRONG, cause
+        if found := again.bias(name, o):
+            return found
     return True, "agrees", ""
 
 
@@ -393,19 +392,23 @@ class Again:
             f"{in_draws}: a factor off by {', '.join(seen)} would be seen; a false alarm has a chance of {ALARM:.0e}"
         ]
 
-    def bias(self, name: str, o: Tensor) -> str:
-        """What is no rounding in many draws of the lowest precision alone, if anything."""
+    def bias(self, name: str, o: Tensor) -> Found | None:
+        """What is said of an error that is no rounding, as many draws show it in low precision alone."""
         found = self.filters.bias(name) if self.is_alone else None
         if found is None:
-            return ""
-        if found.factor:
-            return f"off by {found.factor}, {found.said}"
-        # The inputs of the draws are others, by some hundredths.
-        budget = 4 * found.scatter + MOVED * norm(found.common)
-        cause, _, place = self.explain(name, o + found.common, o, budget).partition("\n")
-        if not found.is_sure and (cause.startswith(UNKNOWN) or "alone" in cause or " elements" in cause):
-            return ""
-        return f"{cause}, {found.said}\n{place}"
+            return None
+        if found.is_cut_off:
+            return True, "agrees, and cuts off where others round", ""
+        cause = f"off by {found.factor}, {found.said}"
+        if not found.factor:
+            # The inputs of the draws are others, by some hundredths.
+            budget = 4 * found.scatter + MOVED * norm(found.common)
+            mistake, _, place = self.explain(name, o + found.common, o, budget).partition("\n")
+            if not found.is_sure and (mistake.startswith(UNKNOWN) or "alone" in mistake or " elements" in mistake):
+                return None
+            cause = f"{mistake}, {found.said}\n{place}"
+        self.known.causes[name] = cause
+        return False, WRONG, cause
 
     def explain(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
         """Which mistake it is."""

@@ -93,6 +93,17 @@ def test_the_same_at_other_dtypes_needs_no_draws():
     assert seen == {torch.float32, torch.bfloat16}
 
 
+def test_what_cuts_off_is_told_as_what_it_is():
+    """Numbers of 8 bits, from float32 by dropping the rest of the bits."""
+
+    def backward(g, out, x, w):
+        cut_off = (g.float() * x.float()).contiguous().view(torch.int32) & ~0xFFFF
+        return (g.float() * w.float()).to(x.dtype), cut_off.view(torch.float32).to(x.dtype)
+
+    report = crosscheck(torch.mul, backward, (X, normal(40, 30, seed=1)), dtypes=[torch.bfloat16])
+    assert [row.verdict for row in report.rows] == ["agrees", "agrees, and cuts off where others round"]
+
+
 def by_pairs(terms):
     while len(terms) > 1:
         terms = torch.cat([terms, torch.zeros_like(terms[:1])]) if len(terms) % 2 else terms
