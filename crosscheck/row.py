@@ -19,6 +19,7 @@ NOT_JUDGED = "not judged"
 ZERO = "agrees, but it is zero everywhere"
 KINK = "agrees, but for a convention at a kink"
 OFF = "agrees with differences of the forward"
+AROUND = "agrees with the gradient all around, autograd's is another one here alone"
 
 # How a diagnosis begins that found nothing
 UNKNOWN = "unknown cause"

@@ -84,9 +84,21 @@ class Kinks:
         changes = self._changes.get(name)
         return changes is not None and not bool(((changes >= error / 16) & (error > budget)).any())
 
+    def is_that_all_around(self, name: str, m: Tensor, o: Tensor, budget: float) -> bool:
+        """Whether autograd has this gradient to all sides, and another one at the inputs alone."""
+        around = self._around.get(name)
+        value = m.to(o.device).to(o.dtype)
+        return around is not None and all(bool(((value - side).abs() <= budget).all()) for side in around)
+
     @cached_property
     def _changes(self) -> Mapping[str, Tensor]:
         """By how much each gradient changes there: one of the two lies beyond the kink, if there is one."""
+        oracle = self.sides.oracle
+        return {n: torch.maximum((a - oracle[n]).abs(), (b - oracle[n]).abs()) for n, (a, b) in self._around.items()}
+
+    @cached_property
+    def _around(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """The gradients where all inputs are moved a little, to one side and the other."""
         wide, generator = widened(self.sides.inputs), torch.Generator().manual_seed(self.sides.of.seed)
         steps = {i: _random(wide[i], generator) * room(wide[i]) for i in self.sides.of.judged}
         try:
@@ -96,7 +108,7 @@ class Kinks:
             )
         except Exception:  # what raises where it is only moved has to be looked at in each direction by itself
             return {}
-        return {n: torch.maximum((ahead[n] - o).abs(), (behind[n] - o).abs()) for n, o in self.sides.oracle.items()}
+        return {name: (ahead[name], behind[name]) for name in self.sides.oracle}
 
     def is_lone(self, name: str, o: Tensor) -> bool:
         """Whether autograd's value is a lone one: all around it has another. So it is at a singular matrix."""

@@ -351,3 +351,19 @@ def test_none_for_data_where_nothing_requires_grad(twin):
     report = crosscheck(F.linear, by_hand, [x.clone().requires_grad_() for x in inputs], **options)
     assert report.formula == "wrong in data", report
     assert not crosscheck(F.linear, lambda *args: (None, None, None), inputs, **options).ok
+
+
+def test_a_case_of_its_own_is_autograds_word_alone():
+    """In bfloat16 1 − z is 0 exactly for some z: there `where` hands autograd nothing back, and all around it has more."""
+
+    def forward(z, y):
+        p = 1 - z
+        return torch.where(p == 0, 0.0, p * y)
+
+    z = torch.tensor([0.25, 1.0, 0.5, 1.0]).double()
+    report = crosscheck(forward, lambda g, out, z, y: (-g * y, g * (1 - z)), (z, normal(4)), dtypes=[torch.bfloat16])
+    assert report.ok, report
+    assert report.rows[0].verdict.startswith("agrees with the gradient all around")
+    assert not crosscheck(
+        forward, lambda g, out, z, y: (g * y, g * (1 - z)), (z, normal(4)), dtypes=[torch.bfloat16]
+    ).ok

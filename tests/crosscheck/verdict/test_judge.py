@@ -220,7 +220,9 @@ def test_where_it_raises_is_said(works):
     report = judged(m)
     assert {row.dtype for row in report.rows} == set(works)
     others = [str(t).removeprefix("torch.") for t in sorted(DTYPES, key=unit_roundoff) if t not in works]
-    assert list(report.notes) == [f"{t}: not judged, for it raises RuntimeError: no torch.{t}" for t in others]
+    *of_dtypes, power = [*report.notes, ""][: len(others) + 1]
+    assert of_dtypes == [f"{t}: not judged, for it raises RuntimeError: no torch.{t}" for t in others]
+    assert power.startswith("float32 alone, 16 draws: a factor off by ") == (works == (torch.float32,))
 
 
 def test_of_several_failures_that_of_the_last_inputs_dtype_is_raised():
