@@ -145,8 +145,15 @@ def crosscheck(
                 report = judge_forward_mode(candidate, form.leaves, dtypes, form.title, seed)
             else:
                 known = Known()
-                report = _judged(candidate, (*grad_outs, *form.leaves), form.title, dtypes, seed, digits, known)
-                report = _with_rows_as_given(report, candidate, (*grad_outs, *form.leaves), seed, digits, known)
+                given = (*grad_outs, *form.leaves)
+                try:
+                    report = _judged(candidate, given, form.title, dtypes, seed, digits, known)
+                except Exception:
+                    if (alone := _as_given_alone(candidate, given, form.title, seed, digits)) is None:
+                        raise
+                    report = alone
+                else:
+                    report = _with_rows_as_given(report, candidate, given, seed, digits, known)
         if method != "forward" and report.rows:
             report = _with_contract(report, candidate, form, seed, full=contract == "full")
         if order == 2:
@@ -243,12 +250,30 @@ def _with_rows_as_given(
     as_given = AsGiven(candidate, given[candidate.outs :])
     if not as_given.are_several:
         return report
+    if as_given.coarsest not in DTYPES:
+        note = (
+            f"as given, in several dtypes: {NOT_JUDGED}, {dtype_name(as_given.coarsest)} itself is none that is judged"
+        )
+        return replace(report, notes=(*report.notes, note))
     try:
         found = _judged(candidate, given, "", [as_given.coarsest], seed, digits, known, as_given)
     except Exception as error:
         note = f"as given, in several dtypes: {NOT_JUDGED}, it raises {type(error).__name__}: {error}"
         return replace(report, notes=(*report.notes, note))
     return replace(report, rows=(*report.rows, *as_given.rows(found.rows)))
+
+
+def _as_given_alone(
+    candidate: Candidate, given: Sequence[Any], title: str, seed: int, digits: int | None
+) -> Report | None:
+    """The verdict on what takes inputs of several dtypes as they were given, and no others."""
+    as_given = AsGiven(candidate, given[candidate.outs :])
+    if not as_given.are_several or as_given.coarsest not in DTYPES:
+        return None
+    with suppress(Exception):  # then it raises for another reason, which the caller says
+        found = _judged(candidate, given, title, [as_given.coarsest], seed, digits, Known(), as_given)
+        return replace(found, rows=tuple(as_given.rows(found.rows)))
+    return None
 
 
 def _with_second_order(

@@ -299,10 +299,10 @@ def _judge_within_budget(
     if (share := distance(m, o) / norm(o)) > LAX:
         return right, f"{NOT_JUDGED}: off by {share:.0%} of it, and autograd's own rounding is no smaller", ""
     if again and again.is_first and not again.below:
-        if block := _wrong_block(name, m, a, o, again):
-            return False, WRONG, block
         if found := again.bias(name, o):
             return found
+        if block := _wrong_block(name, m, a, o, again):
+            return False, WRONG, block
     return True, "agrees", ""
 
 

@@ -354,7 +354,7 @@ def test_none_for_data_where_nothing_requires_grad(twin):
 
 
 def test_a_case_of_its_own_is_autograds_word_alone():
-    """In bfloat16 1 − z is 0 exactly for some z: there `where` hands autograd nothing back, and all around it has more."""
+    """At z = 1 exactly `where` hands autograd nothing back; all around there is a gradient."""
 
     def forward(z, y):
         p = 1 - z

@@ -93,6 +93,27 @@ def test_the_same_at_other_dtypes_needs_no_draws():
     assert seen == {torch.float32, torch.bfloat16}
 
 
+@pytest.mark.parametrize("k", [1, 1.02])
+def test_what_takes_several_dtypes_as_given_alone(k):
+    """Activations in bfloat16 and weights in float32, and nothing else."""
+
+    def backward(g, out, x, w):
+        if (x.dtype, w.dtype) != (torch.bfloat16, torch.float32):
+            raise RuntimeError("no kernel for these")
+        d = g * (1 - out * out)
+        return (d @ w).to(x.dtype), k * (d.T @ x.to(w.dtype))
+
+    def forward(x, w):
+        return torch.tanh(x.to(w.dtype) @ w.T)
+
+    report = crosscheck(forward, backward, (X.bfloat16(), W))
+    assert [row.dtype for row in report.rows] == [torch.bfloat16, torch.float32]
+    assert report.formula == ("right, judged at bfloat16" if k == 1 else "wrong in w")
+    assert k == 1 or report.mismatches[0].diagnosis.startswith("off by about the factor 1.02")
+    with pytest.raises(RuntimeError, match="no kernel for these"):
+        crosscheck(forward, backward, (X, W))
+
+
 def test_what_cuts_off_is_told_as_what_it_is():
     """Numbers of 8 bits, from float32 by dropping the rest of the bits."""
 
