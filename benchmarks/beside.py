@@ -2,6 +2,7 @@
 
     python benchmarks/beside.py COMMIT              each mistake by both builds, on one thread: some minutes
     python benchmarks/beside.py COMMIT --times 3    the shortest of three times
+    python benchmarks/beside.py COMMIT --plain      without the contract, which a build may not have
 
 The other build is checked out into a temporary folder. A process of each build stays up; a mistake goes to one of them
 and then to the other, so that what else the machine does meets both.
@@ -16,14 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parents[1]
 
 
-def serve() -> None:
+def serve(plain: bool) -> None:
     """Judge the mistakes whose numbers come in, one a line; what is found of each goes out as a line of JSON."""
     import torch
 
@@ -35,12 +35,8 @@ def serve() -> None:
     has_own = Path("crosscheck").is_dir()  # before, it was no package of its own
     crosscheck = importlib.import_module("crosscheck" if has_own else "reference").crosscheck
 
-    def halves(case: Any, inputs: Any) -> bool:
-        with suppress(RuntimeError), torch.no_grad():  # 'not implemented for' it
-            for dtype in (torch.bfloat16, torch.float16):
-                case.forward(*(x.to(dtype) if x.is_floating_point() else x for x in inputs))
-            return True
-        return False
+    if plain and has_own:
+        importlib.import_module("crosscheck.check")._with_contract = lambda report, *args, **options: report
 
     for case in cases("Sigmoid"):  # what is loaded when it is first asked for
         crosscheck(case.forward, case.backward, case.draw(0))
@@ -58,9 +54,9 @@ def serve() -> None:
         print(json.dumps(found), flush=True)
 
 
-def build(tree: Path) -> "subprocess.Popen[str]":
+def build(tree: Path, plain: bool) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--serve"]
+    command = [sys.executable, __file__, "--serve", *["--plain"] * plain]
     return subprocess.Popen(
         command, cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -83,21 +79,22 @@ def main() -> None:
     parser.add_argument("commit", nargs="?", help="the other build")
     parser.add_argument("--times", type=int, default=1, help="the shortest of so many (1)")
     parser.add_argument("--causes", action="store_true", help="print every distinct line of cause")
+    parser.add_argument("--plain", action="store_true", help="without the contract")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        return serve()
-    beside(args.commit, args.times, args.causes)
+        return serve(args.plain)
+    beside(args.commit, args.times, args.causes, args.plain)
     return None
 
 
-def beside(commit: str, times: int = 1, causes: bool = False) -> None:
+def beside(commit: str, times: int = 1, causes: bool = False, plain: bool = False) -> None:
     """Both builds, in turns."""
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "other"
         subprocess.run(["git", "worktree", "add", "-q", "--detach", str(other), commit], cwd=HERE, check=True)
         try:
-            compare({commit: build(other), "this": build(HERE)}, times, causes)
+            compare({commit: build(other, plain), "this": build(HERE, plain)}, times, causes)
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(other)], cwd=HERE, check=True)
 
