@@ -224,16 +224,17 @@ def _with_contract(report: Report, candidate: Candidate, form: Form, seed: int, 
         return report  # what is another thing each time keeps nothing
     dtype = report.rows[0].dtype
 
-    def on(leaves: Sequence[Any]) -> Contract:
+    def on(leaves: Sequence[Any], only: str = "") -> Contract:
         outs = candidate.outs_of(candidate.truth, rounded(leaves, dtype))
-        return judge_contract(candidate, _drawn_like(outs, form.device, seed), leaves, report, dtype, full=full)
+        grad_outs = _drawn_like(outs, form.device, seed)
+        return judge_contract(candidate, grad_outs, leaves, report, dtype, full=full, only=only)
 
     crop = None if is_small(form.leaves) else cropped(form.leaves)
     if crop is not None:
         with suppress(Exception):
-            duties = on(crop)
-            if not duties.breaches and not duties.refusals:  # else it may be one of the crop alone
-                said = f"contract: on a crop, {words(crop, candidate.names)}"
+            duties, whole = on(crop), on(form.leaves, only="transposed")  # the way that large ones alone may take
+            if not any((duties.breaches, duties.refusals, whole.breaches, whole.refusals)):
+                said = f"contract: on a crop, {words(crop, candidate.names)}, and transposed on the whole"
                 return replace(report, duties=duties, notes=(*report.notes, *duties.notes, said))
     try:
         duties = on(form.leaves)

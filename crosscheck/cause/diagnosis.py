@@ -427,9 +427,10 @@ def _fitted_derivatives(m: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -
             columns = torch.stack([g.expand_as(m) * function, g.expand_as(m)], -1)
             if bool(torch.isfinite(columns).all()):
                 factor, constant = torch.linalg.lstsq(columns[wrong], m[wrong]).solution.tolist()
+                is_none = abs(constant) <= KNOWN * abs(factor)
                 sign, times = "−" if constant < 0 else "+", f"{_short(factor)}·" * (not _same(factor, 1.0))
                 yield (
-                    f"as if the derivative were {times}{text} {sign} {_short(abs(constant))}",
+                    f"as if the derivative were {times}{text}" + f" {sign} {_short(abs(constant))}" * (not is_none),
                     factor * columns[..., 0] + constant * columns[..., 1],
                 )
 

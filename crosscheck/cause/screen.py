@@ -138,6 +138,7 @@ class Screen:
                 # From each slice to each: what is lost has the other sign
                 lost = until[:, :, None] - until[:, None, :] - self.target[:, None, None]
                 near = CLOSE * (size[:, None, :] - size[:, :, None]) + self.slack[:, None, None]
-                for start, stop in torch.nonzero((lost.abs() <= near).all(0)).tolist():
+                found = torch.nonzero((lost.abs() <= near).all(0)).tolist()
+                for start, stop in sorted(found, key=lambda ends: ends[1] - ends[0]):  # without what counts for nothing
                     if start < stop and stop - start < length:
                         yield dim, length, start, stop - 1

@@ -50,16 +50,17 @@ COARSE = 2.0**-5  # of a gradient, by which it may differ under autocast, beside
 
 def judge_contract(
     candidate: Candidate, grad_outs: Sequence[Any], leaves: Sequence[Any], report: Report, dtype: torch.dtype, *,
-    full: bool,
+    full: bool, only: str = "",
 ) -> Contract:  # fmt: skip
     """What the candidate owes beside its numbers. report: of these, by which it is told what rounding is.
 
     A duty is not kept where other numbers come silently, or where it crashes. What it refuses, by a clear error, is
-    noted and not wrong.
+    noted and not wrong. only: the one duty of this name.
     """
     duties = Duties(candidate, rounded(grad_outs, dtype), rounded(leaves, dtype), dtype, report)
     for name, duty in duties.all(full):
-        duties.look(name, duty)
+        if only in ("", name):
+            duties.look(name, duty)
     return Contract(
         tuple(duties.checked), tuple(duties.breaches), tuple(duties.refusals), tuple(dict.fromkeys(duties.told))
     )

@@ -42,6 +42,7 @@ COMMON, FEW = 1.0, 3.0  # roundoffs, and over √n, of the gradient that roundin
 SURE = 9.0  # roundoffs that it leaves even there: the largest seen was 7.4
 CONSTANT = 0.6  # roundoffs along a direction, which a constant that is rounded once leaves at most
 STAYS = 2.0  # roundoffs over √n of the gradient, which rounding that stays as it is leaves at most
+LARGE = 1 / 2  # of the numbers of the whole: in rows that are small digits are lost by cancelling, each time the same
 CLEARLY = 0.1  # roundoffs of a number
 MANY, LEAST = 64, 16  # rows, or columns, that are looked at each by itself; and the numbers of each
 
@@ -105,7 +106,8 @@ class Filters:
             return Bias("", common, scatter, "", is_cut_off=True)
         along = []
         for where, each in self._directions(o):
-            if found := self._along(each * o, e, f, unit):
+            is_large = float((each * o).square().sum()) >= LARGE**2 * float(each.mean()) * float(o.square().sum())
+            if is_large and (found := self._along(each * o, e, f, unit)):
                 along.append((_common(e - found[0] * each * o), *found, where))
         if along and (best := min(along))[0] <= max(size / 4, left):
             _, factor, t, where = best

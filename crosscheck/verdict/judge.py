@@ -322,7 +322,7 @@ def _judge_beyond_budget(
         # What is within the rounding of float32 is looked at for it first: that is what most kernels compute in.
         is_small = not right and again.is_within_float32(name, error)
         found = again.rounding(name, m, o, error, less) if is_small else None
-        if not found and again.kinks.is_that_all_around(name, m, o, budget):
+        if not found and again.is_first and again.kinks.is_that_all_around(name, m, o, budget):
             again.known.off.add(name)
             return True, AROUND, ""
         if found := found or again.kink(name, m, o, budget, right):

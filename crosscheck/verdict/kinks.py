@@ -35,6 +35,7 @@ FEW, MANY = 6, 24  # directions, each tried both ways
 NEAR, FAR = 4, 16  # roundoffs: so far from the inputs rounding steps over a kink, and where the formula is right above
 AT = 2.0**-44  # the share of themselves by which inputs are moved to see what lies at them
 STEP = 2.0**-22  # of a one-sided difference
+JUMP = 2.0**-30  # of a result: it changes by no more than that where inputs are moved to see what lies at them
 LONE = 2.0**-10  # of a gradient, by which that at the inputs is another one than all around
 TIGHT = 2.0**-8  # of a derivative, up to which the one-sided ones agree
 
@@ -85,10 +86,28 @@ class Kinks:
         return changes is not None and not bool(((changes >= error / 16) & (error > budget)).any())
 
     def is_that_all_around(self, name: str, m: Tensor, o: Tensor, budget: float) -> bool:
-        """Whether autograd has this gradient to all sides, and another one at the inputs alone."""
-        around = self._around.get(name)
-        value = m.to(o.device).to(o.dtype)
-        return around is not None and all(bool(((value - side).abs() <= budget).all()) for side in around)
+        """Whether autograd has this gradient to both sides, and another one at the inputs alone, a case of its own.
+
+        Where what the truth returns jumps there, as by a mask that is one of the inputs, autograd's is the right one.
+        """
+        value, own, values = m.to(o.device).to(o.dtype), self.sides.of.places.get(name), self.sides.of.values
+
+        def is_it(sides: Sequence[Tensor]) -> bool:
+            return all(bool(((value - side).abs() <= budget).all()) for side in sides)
+
+        if own is None or values is None or not is_it(self._around.get(name, (o, o))):
+            return False
+        wide, generator = widened(self.sides.inputs), torch.Generator().manual_seed(self.sides.of.seed)
+        d = _random(wide[own], generator) * room(wide[own])
+        moved = [[*wide[:own], wide[own] + h * d, *wide[own + 1 :]] for h in (AT, -AT)]
+        try:
+            outs, *others = (list(filter(is_floating, values(*xs))) for xs in (wide, *moved))
+            pairs = [(x, y) for each in others for x, y in zip(outs, each, strict=True)]
+            if any(not comparable(x, y) or norm(y - x) > JUMP * norm(x) for x, y in pairs):
+                return False
+            return is_it([self.sides.by_autograd(xs)[name] for xs in moved])
+        except Exception:  # what raises where it is only moved is no proof
+            return False
 
     @cached_property
     def _changes(self) -> Mapping[str, Tensor]:

@@ -380,3 +380,31 @@ def test_what_cannot_be_judged_in_these_ways_is_refused_by_name():
         crosscheck(torch.sin, lambda g, out, x: (g,), (normal(3).to("meta"),), names=["x"])
     with pytest.raises(ValueError, match="^digits: expected a whole number from 1, without a method, got True$"):
         crosscheck(torch.sin, lambda g, out, x: (g,), (normal(3),), digits=True)
+
+
+def sines(x, m):
+    return torch.where(m == 1, x.sin(), x)
+
+
+ASIDE = torch.tensor([1.0, 1, 0, 0, 1, 1], dtype=torch.float64)
+JUMPS = {
+    "a mask of numbers": (sines, lambda g, out, x, m: (g, torch.zeros_like(m)), (normal(6), ASIDE)),
+    "a target that is left out": (
+        lambda x, t: ((x - t) ** 2 * (t != 1)).sum(), lambda g, out, x, t: (2 * g * (x - t), -2 * g * (x - t)),
+        (normal(6), ASIDE),
+    ),
+    "how many are not zero": (
+        lambda x: x.sum() / (x != 0).sum(), lambda g, out, x: ((g / x.numel()).expand_as(x).clone(),),
+        (normal(6) * ASIDE,),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtypes", [None, [torch.bfloat16]])
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_function_that_jumps_at_its_inputs_has_autograds_gradient(jump, dtypes):
+    """All around there is another function: its gradient is no excuse."""
+    forward, backward, inputs = JUMPS[jump]
+    report = crosscheck(forward, backward, inputs, dtypes=dtypes)
+    assert not any("all around" in row.verdict for row in report.rows if row.ok), report
+    assert not report.ok or (jump == "how many are not zero" and dtypes is None)

@@ -636,3 +636,18 @@ def test_vmap_beside_a_mask():
     report = crosscheck(Masked, inputs=(X, normal(5, 3, seed=2) > 0), twin=lambda x, mask: x**3 * mask)
     assert broken(report) == set()
     assert "vmap" in report.duties.checked
+
+
+def test_a_way_that_large_inputs_alone_take_is_looked_at():
+    """The rest of the contract is looked at on a crop of them."""
+
+    def backward(g, out, x):
+        large = g.numel() > 2**14 and not g.is_contiguous()
+        return (torch.zeros_like(x) if large else g * x.cos(),)
+
+    x = torch.randn((300, 100), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    report = crosscheck(torch.sin, backward, (x,), dtypes=[torch.float64])
+    assert not report.ok
+    assert report.contract.startswith("broken")
+    right = crosscheck(torch.sin, lambda g, out, x: (g * x.cos(),), (x,), dtypes=[torch.float64])
+    assert "contract: on a crop, input 0 [150, 100], and transposed on the whole" in right.notes

@@ -150,6 +150,16 @@ def test_what_adds_up_in_low_precision_is_no_formula(add, seed):
     assert not [r for r in report.rows if r.verdict.startswith("wrong")], report
 
 
+@pytest.mark.parametrize(("dtype", "seed"), [(torch.bfloat16, 2), (torch.float16, 0)])
+def test_rows_whose_digits_cancel_are_no_formula(dtype, seed):
+    """Of a softmax that is one at one place: the same digits are lost in every draw."""
+    x = 10 * normal(8, 64, seed=seed)
+    report = crosscheck(
+        lambda x: x.softmax(-1), lambda g, out, x: (out * (g - (g * out).sum(-1, keepdim=True)),), (x,), dtypes=[dtype]
+    )
+    assert report.ok, report
+
+
 def test_errors_that_are_alike():
     same, other = torch.ones(16, 5).double(), normal(16, 500).double()
     assert _alike(same) == pytest.approx(math.sqrt(16 * 15 / 2))
