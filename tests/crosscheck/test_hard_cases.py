@@ -609,9 +609,9 @@ def test_few_calls_of_the_forward_however_large_the_inputs(device):
     calls = []
 
     def forward(x):
-        calls.append(x.dtype)
+        calls.append(x.numel())
         return torch.tanh(x)
 
     x = torch.randn(10_000_000, device=device)
     assert_crosscheck(forward, lambda g, out, x: (g * (1 - out * out),), (x,), dtypes=dtypes_of(device)[:2])
-    assert len(calls) <= 12 + 13  # of the contract
+    assert calls.count(x.numel()) <= 12 + 4  # of the contract, which is looked at on a crop but for one call
