@@ -34,7 +34,7 @@ from torch import Tensor
 from crosscheck.verdict.precision import comparable, is_small, rounded, unit_roundoff
 from crosscheck.verdict.sides import Sides
 
-K, FEWER = 16, 6  # draws; of large inputs fewer, for their numbers are many
+K, FEWER = 16, 4  # draws; of large inputs fewer, for their numbers are many
 MOVED = 2.0**-4  # the share of themselves by which inputs are moved, at most: by half of that on average
 ALARM = 1e-6  # the chance of a false one, in all of a report
 ALIKE = 0.75  # of the largest z there is: so much alike are the errors of a formula
@@ -105,10 +105,9 @@ class Filters:
         ):
             return Bias("", common, scatter, "", is_cut_off=True)
         along = []
-        for where, each in self._directions(o):
-            is_large = float((each * o).square().sum()) >= LARGE**2 * float(each.mean()) * float(o.square().sum())
-            if is_large and (found := self._along(each * o, e, f, unit)):
-                along.append((_common(e - found[0] * each * o), *found, where))
+        for where, d in self._directions(o):
+            if found := self._along(d, e, f, unit):
+                along.append((_common(e - found[0] * d), *found, where))
         if along and (best := min(along))[0] <= max(size / 4, left):
             _, factor, t, where = best
             said = f"in {len(e)} draws, where its mean is {t:.3g} times its standard error"
@@ -143,14 +142,16 @@ class Filters:
 
     @staticmethod
     def _directions(o: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """o itself, and each of its slices along its first dimension and its last, as masks."""
-        yield "", torch.ones_like(o[0])
+        """o itself, and each of its slices along its first dimension and its last that is not small."""
+        yield "", o
+        square = float(o.square().mean()) if o.dim() > 2 else 0.0
         for dim in dict.fromkeys((0, o.dim() - 2)) if o.dim() > 2 else ():
             length = o.shape[dim + 1]
             for i in range(length) if length <= MANY and o[0].numel() >= LEAST * length else ():
-                mask = torch.zeros_like(o[0])
-                mask.select(dim, i).fill_(1)
-                yield f", in slice {i} of dimension {dim}", mask
+                if float(o.select(dim + 1, i).square().mean()) >= LARGE**2 * square:
+                    d = torch.zeros_like(o)
+                    d.select(dim + 1, i).copy_(o.select(dim + 1, i))
+                    yield f", in slice {i} of dimension {dim}", d
 
 
 def _are_cut_off(e: Tensor, o: Tensor, u: float) -> bool:
