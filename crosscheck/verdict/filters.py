@@ -43,7 +43,7 @@ SURE = 9.0  # roundoffs that it leaves even there: the largest seen was 7.4
 CONSTANT = 0.6  # roundoffs along a direction, which a constant that is rounded once leaves at most
 STAYS = 2.0  # roundoffs over √n of the gradient, which rounding that stays as it is leaves at most
 LARGE = 1 / 2  # of the numbers of the whole: in rows that are small digits are lost by cancelling, each time the same
-CLEARLY = 0.1  # roundoffs of a number
+CLEARLY = 0.02  # of a unit in the last place; and the share of the numbers that may lie beyond
 MANY, LEAST = 64, 16  # rows, or columns, that are looked at each by itself; and the numbers of each
 
 
@@ -102,9 +102,8 @@ class Filters:
         common, size = e.mean(0), _common(e)
         scatter = float((e - common).abs().max()) / math.sqrt(len(e))
         left = unit * (COMMON + FEW / math.sqrt(o[0].numel())) + 2 * _common(f)
-        if _are_cut_off(e, o, unit_roundoff(self.sides.dtype)) and not _are_cut_off(
-            f, o, unit_roundoff(self.sides.dtype)
-        ):
+        u = unit_roundoff(self.sides.dtype)
+        if _are_cut_off(e, o, u) and not _are_cut_off(f, o, u):
             return Bias("", common, scatter, "", is_cut_off=True)
         along = []
         for where, d in self._directions(o):
@@ -157,16 +156,17 @@ class Filters:
 
 
 def _are_cut_off(e: Tensor, o: Tensor, u: float) -> bool:
-    """Whether errors lie all to the side of zero, and within the two roundoffs of a number that cutting off takes away.
+    """Whether errors are evenly from 0 to 1, in units of each number's last place, to the side of zero.
 
-    Of a factor they lie to both sides of what it takes away.
+    Of a factor that is rounded they reach beyond, at one end or the other, for in these units it is another one for
+    numbers of other leading digits.
     """
-    toward_zero = -e * o.sign()
-    takes_away = toward_zero[o != 0] / (u * o[o != 0].abs())
-    is_one_sided = bool(len(takes_away)) and float((takes_away < -CLEARLY).double().mean()) <= 1 / 50
-    return (
-        is_one_sided and float((takes_away > 2 + CLEARLY).double().mean()) <= 1 / 50 and float(takes_away.mean()) > 0.4
-    )
+    unit = torch.ldexp(torch.full_like(o, u), torch.frexp(o).exponent)
+    takes_away = (-e * o.sign() / unit)[o != 0]
+    if not takes_away.numel():
+        return False
+    beyond = (takes_away < -CLEARLY) | (takes_away > 1 + CLEARLY)
+    return float(beyond.double().mean()) <= CLEARLY and abs(float(takes_away.mean()) - 0.5) <= 0.1
 
 
 def _alike(e: Tensor) -> float:

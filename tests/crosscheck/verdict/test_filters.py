@@ -125,6 +125,17 @@ def test_what_cuts_off_is_told_as_what_it_is():
     assert [row.verdict for row in report.rows] == ["agrees", "agrees, and cuts off where others round"]
 
 
+@pytest.mark.parametrize("k", [0.993, 0.994, 0.995, 0.996])
+def test_a_factor_below_one_is_not_taken_for_cutting_off(k):
+    """About a roundoff below: rounded, the errors lie to one side as well."""
+
+    def backward(g, out, x, w):
+        return (g.float() * w.float()).to(x.dtype), (k * (g.float() * x.float())).to(x.dtype)
+
+    report = crosscheck(lambda x, w: x * w, backward, (X, normal(40, 30, seed=1)), dtypes=[torch.bfloat16])
+    assert report.formula == "wrong in w", report
+
+
 def by_pairs(terms):
     while len(terms) > 1:
         terms = torch.cat([terms, torch.zeros_like(terms[:1])]) if len(terms) % 2 else terms
