@@ -118,7 +118,6 @@ class _Gatherer:
                 unsummed=self._unsummed(i),
                 mistaken=chain(mistaken, self._sums(name)),
                 slips=self._at_forward(i),
-                others=found[name].others,
                 inputs=_column(inputs, name),
                 left_out=self._left_out(name),
                 untried=why,

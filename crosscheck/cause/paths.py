@@ -143,6 +143,11 @@ class Paths:
         return {_every(operation + by, edges): edges for (operation, by), edges in self._places.items()}
 
     @cached_property
+    def _every_whole(self) -> dict[str, list[Edge]]:
+        """The same of those that are many operations in one."""
+        return {_every(operation + by, edges): edges for (operation, by), edges in self._wholes.items()}
+
+    @cached_property
     def _groups(self) -> dict[str, list[Edge]]:
         """The edges, the last ones first; of what runs several times, as in a loop, each time by itself, then all."""
         return {k: v for (name, by), edges in self._places.items() for k, v in _each_and_all(f"{name}{by}", edges)}
@@ -203,15 +208,13 @@ class Paths:
 
     def mistaken(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients with a derivative taken wrongly, by the cause."""
-        whole = {_every(operation + by, edges): edges for (operation, by), edges in self._wholes.items()}
-        yield from self._tried(whole, slips, screen)
+        yield from self._tried(self._every_whole, slips, screen)
         yield from self._tried(self._every, slips, screen)
         yield from self._blocks(screen)
 
     def bent(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients with another function for a derivative, by several arguments alike, or with a part lost."""
-        whole = {_every(operation + by, edges): edges for (operation, by), edges in self._wholes.items()}
-        yield from self._tried(whole, derivatives, screen)
+        yield from self._tried(self._every_whole, derivatives, screen)
         yield from self._tried(self._every, derivatives, screen)
         yield from self._tried(self._by_all_arguments, slips, screen, least=2)
         yield from self._tried_in_part(screen)
