@@ -103,9 +103,3 @@ def test_a_rule_is_added_as_told(mistake, tmp_path):
         }
         assert done.returncode != 0
         assert says[mistake] in done.stdout + done.stderr
-
-
-def test_every_form_goes_in_as_the_page_says():
-    names: dict[str, object] = {"__name__": "forms"}
-    for block in blocks(ROOT / "docs" / "forms.md", "python"):
-        exec(block, names)

@@ -1,6 +1,7 @@
 """The README's examples run, its commands exist, and its test command is the one that guards the project."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -10,24 +11,43 @@ from manual_bp.__main__ import parser
 from manual_bp.mistakes import MISTAKES
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+WITH_EXAMPLES = [README, *(ROOT / "docs" / f"{page}.md" for page in ("start", "forms", "low_precision", "networks"))]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def test_examples_run(capsys):
-    examples = blocks("python")
-    assert len(examples) >= 4
-    names: dict[str, object] = {}
-    exec(examples[0], names)
-    assert "backward: agrees" in capsys.readouterr().out
-    for example in examples[1:]:
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_first_example_prints_what_the_readme_says(tmp_path, capsys):
+    """But for errors and budgets, which are another processor's rounding."""
+    example = tmp_path / "example.py"
+    example.write_text(blocks(README, "python")[0], encoding="utf-8")
+    runpy.run_path(str(example))
+    rounding = r" +[\d.e+]+ +[\d.e+]+(?=  (wrong|agrees))"
+    printed, said = (re.sub(rounding, "", text) for text in (capsys.readouterr().out, blocks(README, "text")[0]))
+    assert printed == said
+
+
+@pytest.mark.parametrize("document", WITH_EXAMPLES, ids=lambda document: document.stem)
+def test_examples_run(document, capsys):
+    examples = blocks(document, "python")
+    assert examples
+    names: dict[str, object] = {"__name__": document.stem}
+    for example in examples:
         exec(example, names)
+    for name in [name for name in names if name.startswith("test_")]:
+        names[name]()  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
+COMMANDS = [line for document in WITH_EXAMPLES for block in blocks(document, "sh") for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
 def test_commands_exist(line):
     *set_up, command = line.split(" && ")
     if set_up:
@@ -44,7 +64,7 @@ def test_commands_exist(line):
 
 
 def test_the_two_commands_come_first_and_are_one_line_each():
-    first, second = blocks("sh")[:2]
+    first, second = blocks(README, "sh")[:2]
     assert first.count("\n") == second.count("\n") == 1
     assert first.endswith(".venv/bin/manual-bp verify\n")
     assert second.endswith(".venv/bin/tox\n")
@@ -52,5 +72,6 @@ def test_the_two_commands_come_first_and_are_one_line_each():
 
 
 def test_every_mistake_is_named():
+    start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
     for mistake in MISTAKES:
-        assert f"`{mistake}`" in README
+        assert f"`{mistake}`" in start

@@ -59,7 +59,7 @@ def _explain(lines: Any, name: str) -> list[Report]:
     _, _, notation = (inspect.getdoc(catalogue) or "").partition("\n\n")
     lines.print(f"{notation}\n", style="dim")
     lines.print(f"The code, in {shown.__module__}:", style="bold")
-    for function in _code(shown):
+    for function in code_of(shown):
         lines.print(textwrap.indent(textwrap.dedent(inspect.getsource(function)), "    "))
     reports = {place: rule(name, place, dtypes_of(place), seed=0) for place in devices.available()}
     lines.print("Judged now, by autograd", style="bold")
@@ -73,7 +73,7 @@ def _explain(lines: Any, name: str) -> list[Report]:
     return list(reports.values())
 
 
-def _code(shown: type[Rule]) -> list[Callable[..., Any]]:
+def code_of(shown: type[Rule]) -> list[Callable[..., Any]]:
     """The rule's two functions, and the private ones of its class and module that they call."""
     functions: list[Callable[..., Any]] = [shown.forward, shown.backward]
     for function in functions:
