@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from manual_bp.network import Gradients, Network, Trace
 
 __all__ = ["Gradients", "Network", "Trace", "article", "rules"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,12 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
-PAGES = {"README.md": "index.md", "DEVELOPERS.md": "developers.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md",
+    "DEVELOPERS.md": "developers.md",
+    "CHANGELOG.md": "changelog.md",
+    "manual_bp/rules": "rules/index.md",
+}
 SCHEMES: dict[str, Any] = {"http": None, "https": None, "code": "{{path}}", "line": "{{path}}#{{fragment}}"}
 LINK = re.compile(r"\]\((?P<path>[\w./-]+)(?P<anchor>#[\w-]+)?\)")
 

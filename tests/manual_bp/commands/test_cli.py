@@ -336,7 +336,7 @@ def test_a_closed_pipe_is_no_crash():
 
 
 def test_version(capsys):
-    assert run(capsys, "--version")[1] == "manual-bp 0.1.0\n"
+    assert run(capsys, "--version")[1] == "manual-bp 0.2.0\n"
 
 
 def test_available_devices_are_there():
