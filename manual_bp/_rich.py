@@ -1,7 +1,11 @@
 """The console, with colours and a bar of progress."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from manual_bp._console import NotebookLine
 
 
 class Lines(Console):
@@ -13,7 +17,11 @@ class Lines(Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
-    def progress(self) -> Progress:
-        """A bar below the lines, on a terminal only, that goes when the work is done."""
+    def progress(self) -> Any:
+        """A bar below the lines, on a terminal only, that goes when the work is done; in a notebook one line."""
+        if self.is_jupyter:
+            return NotebookLine()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        return Progress(*columns, console=self, transient=True, disable=not self.is_terminal)
+        # FORCE_COLOR makes a pipe a terminal for rich, but not one that a bar can be drawn on.
+        is_drawn = self.is_terminal and self.file.isatty()
+        return Progress(*columns, console=self, transient=True, disable=not is_drawn)

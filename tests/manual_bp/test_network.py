@@ -297,17 +297,9 @@ X = torch.ones(5, 3)
             ValueError,
             "^z: expected a tensor on cpu, ",
         ),
-        *(
-            (
-                "softmax_cross_entropy",
-                X,
-                z,
-                0.1,
-                TypeError,
-                f"^z: expected a torch tensor of class indices, got {type(z).__name__}$",
-            )
-            for z in (None, [0, 1])
-        ),
+        ("softmax_cross_entropy", X, None, 0.1, TypeError, "^z: expected a tensor, an array or .* got NoneType "),
+        ("softmax_cross_entropy", X, [0, 1], 0.1, ValueError, r"^z: expected shape \[5\] .* got \[2\]$"),
+        ("softmax_cross_entropy", X, [0.0] * 5, 0.1, TypeError, "^z: expected class .* got torch.float64$"),
         (
             "softmax_cross_entropy",
             X,
@@ -340,10 +332,10 @@ def test_bad_input_is_refused_and_changes_nothing(cost, x, z, eta, error, says, 
 @pytest.mark.parametrize(
     ("cost", "z", "says"),
     [
-        ("cross_entropy", torch.full((5, 2), 1.5), r"z: expected targets from 0 to 1, got 1.5 at \[0, 0\]"),
-        ("cross_entropy", torch.full((5, 2), math.nan), "z: expected targets from 0 to 1, got nan"),
-        ("softmax_cross_entropy", torch.tensor([0, 1, 2, 0, 0]), r"z: .* from 0 to 1, got 2 at \[2\]"),
-        ("softmax_cross_entropy", torch.tensor([0, 1, -1, 0, 0]), r"z: .* got -1 at \[2\]"),
+        ("cross_entropy", torch.full((5, 2), 1.5), r"^[zZ]: expected targets from 0 to 1, got 1.5 at \[0, 0\]"),
+        ("cross_entropy", torch.full((5, 2), math.nan), "^[zZ]: expected targets from 0 to 1, got nan"),
+        ("softmax_cross_entropy", torch.tensor([0, 1, 2, 0, 0]), r"^[zZ]: .* from 0 to 1, got 2 at \[2\]"),
+        ("softmax_cross_entropy", torch.tensor([0, 1, -1, 0, 0]), r"^[zZ]: .* got -1 at \[2\]"),
     ],
 )
 def test_targets_out_of_range_are_refused_and_change_nothing(cost, z, says, device):

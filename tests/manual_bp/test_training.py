@@ -41,7 +41,7 @@ def test_fit_is_the_steps_on_its_batches(device):
         x, z = X[batch.to(device)], Z[batch.to(device)]
         costs[epoch] += float(stepped.cost(x, z)) * len(batch) / 50
         stepped.step(x, z, 0.5)
-    assert history == pytest.approx(costs)
+    assert history.cost == pytest.approx(costs)
     for ours, theirs in zip(fitted.weights, stepped.weights, strict=True):
         assert torch.equal(ours, theirs)
 
@@ -50,7 +50,7 @@ def test_fit_learns(device):
     X, Z = data(device)
     net = Network.random([3, 5, 2], activation="tanh", cost="softmax_cross_entropy", device=device)
     history = net.fit(X, Z, eta=0.5, epochs=20, batch_size=7)
-    assert history[-1] < 0.2 < history[0]
+    assert history.cost[-1] < 0.2 < history.cost[0]
     assert (net.forward(X).n_out[-1].argmax(1) == Z).double().mean() > 0.95
 
 
@@ -59,7 +59,7 @@ def test_fit_online_as_the_article_trains(device):
     Z = torch.tensor([[0.0], [1.0], [1.0], [1.0]], device=device)
     net = Network.random([2, 2, 1], device=device)
     history = net.fit(X, Z, eta=2.0, epochs=200, batch_size=1)
-    assert history[-1] < 0.05
+    assert history.cost[-1] < 0.05
 
 
 def test_fit_shows_how_far_it_is(monkeypatch):
@@ -91,15 +91,15 @@ def test_fit_shows_how_far_it_is(monkeypatch):
     X, Z = data(torch.device("cpu"))
     monkeypatch.setattr(training, "console", Bar)
     history = fit(seconds=1.0)
-    then = f", cost {history[0]:.4g}"
+    then = f", cost {history.cost[0]:.4g}"
     assert shown == [
         True, ("training", 100),
         ("epoch 1 of 2", 30), (f"epoch 1 of 2{then}", 50),
-        (f"epoch 2 of 2{then}", 80), (f"epoch 2 of 2, cost {history[1]:.4g}", 100),
+        (f"epoch 2 of 2{then}", 80), (f"epoch 2 of 2, cost {history.cost[1]:.4g}", 100),
     ]  # fmt: skip
     clock = count()
-    assert fit(seconds=0.06, seed=0) == history  # every other step
-    assert len(shown) == 2 + 2
+    assert fit(seconds=0.06, seed=0) == history  # every other step, and the last
+    assert len(shown) == 2 + 3
     assert fit(seconds=1.0, progress=False) == history
     assert shown == []
 
@@ -121,10 +121,11 @@ def test_costs_are_added_up_in_float64(device, monkeypatch):
         ({"epochs": 1.5}, "epochs: expected a whole number, got 1.5"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, got 0"),
         ({"eta": float("nan")}, "eta: expected a finite number, got nan"),
-        ({"Z": torch.zeros(49).long()}, r"^z: expected shape \[50\] .* got \[49\]"),
-        ({"X": torch.zeros(0, 3), "Z": torch.zeros(0).long()}, "^x: expected at least one sample, got an empty batch$"),
+        ({"Z": torch.zeros(49).long()}, r"^Z: expected shape \[50\] .* got \[49\]"),
+        ({"X": torch.zeros(0, 3), "Z": torch.zeros(0).long()}, "^X: expected at least one sample, got an empty batch$"),
         ({"X": torch.zeros(3), "Z": torch.tensor(1)}, r"^X: expected shape \[samples, 3\], got .* one sample, \[3\]$"),
-        ({"X": [[1.0, 2.0, 3.0]]}, "^x: expected a torch tensor, got list$"),
+        ({"X": [[1.0, 2.0], [3.0]]}, "^X: expected a tensor, an array or nested lists of numbers, .* got list "),
+        ({"X": {1: 2.0}}, r"^X: expected a tensor, .* got dict \(dtype object\)$"),
         ({"eta": torch.ones(2)}, "^eta: expected a number, got Tensor$"),
         ({"eta": 10**400}, "^eta: expected a finite number, got 1000"),
     ],
