@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from typing import Any
 
 
@@ -33,35 +32,6 @@ class Plain:
     def update(self, task: None, *, description: str = "", completed: int = 0) -> None: ...
 
     def advance(self, task: None) -> None: ...
-
-
-class NotebookLine:
-    """Progress in a notebook: one output, a line of text that is updated, and stays."""
-
-    def __init__(self) -> None:
-        self.display: Any = None
-        self.description = ""
-        self.total = self.completed = 0
-
-    def __enter__(self) -> "NotebookLine":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def add_task(self, description: str, *, total: int) -> None:
-        self.description, self.total = description, total
-
-    def update(self, task: None, *, description: str = "", completed: int | None = None) -> None:
-        self.description = description or self.description
-        self.completed = self.completed if completed is None else completed
-        text = {"text/plain": f"{self.description} ({self.completed}/{self.total})"}
-        if self.display:
-            self.display.update(text, raw=True)
-        else:
-            self.display = import_module("IPython.display").display(text, raw=True, display_id=True)
-
-    def advance(self, task: None) -> None:
-        self.update(task, completed=self.completed + 1)
 
 
 class Silent(Plain):

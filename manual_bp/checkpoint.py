@@ -1,6 +1,7 @@
 """Networks and trainings in files: written whole or not at all, and read without executing anything."""
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
@@ -136,6 +137,9 @@ def _in_a_directory(path: Path) -> None:
 
 
 def _read(path: Path, kind: str) -> dict[str, Any]:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise _torn(path, kind, ValueError("torch.save did not write it, or not to its end"))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = next((of for of, parts in PARTS.items() if parts == {*state}), "something else")

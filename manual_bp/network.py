@@ -409,8 +409,8 @@ class Network:
         holds count. Raises CheckpointError, a ValueError, for a file that is torn, none, or of another training or
         other data; FileNotFoundError where its directory is missing.
 
-        Raises as `cost` for X and Z; DivergedError, an ArithmeticError, where the cost or a weight is not finite after
-        an epoch, or the cost has grown a million times: the network is then as it was after the epoch before.
+        Raises as `cost` for X and Z; DivergedError, an ArithmeticError, where after an epoch the cost or a weight is
+        not finite, or the cost 10,000 times that before training: the network is then as it was before the epoch.
         """
         _checks.count("epochs", epochs)
         _checks.count("batch_size", batch_size)
@@ -426,13 +426,13 @@ class Network:
             history = checkpoint.resume(file, run, self._take_checked)
         cost = torch.zeros((), dtype=torch.float32 if X.device.type == "mps" else torch.float64, device=X.device)
         step = self._step_on(X, Z, eta, batch_size, cost)
-        before = self._now()
+        untrained, before = float(self.cost(X[:batch_size], Z[:batch_size])), self._now()
         with training.threads_for(self.sizes, batch_size):
             for _ in training.epochs_of(
                 step, len(X), cost, history, epochs=epochs, batch_size=batch_size, seed=seed, progress=progress
             ):
                 try:
-                    training.refuse_divergence(history.cost, (*self.weights, *self.biases), eta)
+                    training.refuse_divergence(history.cost, untrained, (*self.weights, *self.biases), eta)
                 except DivergedError:
                     self._take(*before)
                     raise

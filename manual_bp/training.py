@@ -35,12 +35,12 @@ class DivergedError(ArithmeticError):
     """The cost of a training grows without bound."""
 
 
-GROWN = 1e6  # times the cost of the first epoch: then it diverges, even if it is finite still
+GROWN = 1e4  # times the untrained cost: then it diverges, even where it is finite still
 
 
-def refuse_divergence(costs: Sequence[float], parameters: Iterable[Tensor], eta: float) -> None:
+def refuse_divergence(costs: Sequence[float], untrained: float, parameters: Iterable[Tensor], eta: float) -> None:
     """Raises DivergedError where the last epoch's cost, or a parameter after it, shows that the training diverges."""
-    if not costs[-1] <= GROWN * max(1.0, costs[0]):  # nan is not, either
+    if not costs[-1] <= GROWN * max(1.0, untrained):  # nan is not, either
         sign = f"the cost is {costs[-1]:.4g}"
     elif not all(bool(parameter.isfinite().all()) for parameter in parameters):
         sign = "a weight or bias is not finite any more"

@@ -27,14 +27,17 @@ X = np.ones((3, 2))
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"Y": X}, ": expected arrays X and Z, got no X and no Z"),
-        ({"X": X}, ": expected arrays X and Z, got no Z"),
+        ({"Y": X}, ": expected an array X and an array Z, got Y: name them, as with numpy.savez(file, X=X, Z=Z)"),
+        ({"X": X}, ": expected an array X and an array Z, got X: name them, as with numpy.savez(file, X=X, Z=Z)"),
         ({"X": X, "Z": np.array([1, -2, 3])}, ": Z: expected class indices from 0, below 2^63, got -2"),
         (
             {"X": X, "Z": np.array([0, 1, 2**63], np.uint64)},
             f": Z: expected class indices from 0, below 2^63, got {2**63}",
         ),
-        ({"X": X, "Z": np.array([[1.0], [np.nan], [np.inf]])}, ": Z: expected finite numbers in float64, got nan"),
+        (
+            {"X": X, "Z": np.array([[1.0], [np.nan], [np.inf]])},
+            ": Z: expected finite numbers in float64, got nan at [1, 0]",
+        ),
         ({"X": X.astype(str), "Z": X}, ": X: expected numbers, got dtype <U32"),
         ({"X": X == 1, "Z": X}, ": X: expected numbers, got dtype bool"),
     ],
