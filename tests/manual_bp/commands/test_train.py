@@ -482,3 +482,31 @@ def test_the_figure_is_of_what_was_printed(lines, asked, monkeypatch, tmp_path):
         assert [f"{share:.1%}" for share in accuracies] == [row[3] for row in rows if row[3] != "-"]
         assert (setting, to) == (lines.printed[0][0], file)
         assert lines.printed[-2][0] == f"figure: {file}"
+
+
+def test_a_training_that_cannot_be_judged_is_no_mismatch(lines, asked, monkeypatch):
+    """Where eta is so large that rounding alone takes the two trainings apart."""
+    report = SimpleNamespace(ok=False, is_mismatch=False, rows=(), not_judged=())
+    monkeypatch.setattr(_Run, "distance", lambda run: report)
+    monkeypatch.setattr(train_module, "shown", lambda rows: "")
+    assert train(**asked()) == 2
+    text, style = lines.printed[-1]
+    assert text.endswith(": not judged, rounding alone takes them so far apart: try a smaller --eta")
+    assert style == "bold yellow"
+
+
+def test_the_classes_of_a_table_are_told(lines, asked, tmp_path):
+    (tmp_path / "mine.csv").write_text("x,y\n" + "".join(f"{i / 30},{i}\n" for i in range(30)))
+    for classes, told in (("", "30 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."), ("no", "2 classes: no, yes")):
+        if classes:
+            (tmp_path / "mine.csv").write_text("x,y\n" + "".join(f"{i},{('no', 'yes')[i % 2]}\n" for i in range(30)))
+        lines.printed.clear()
+        assert train(**asked(data=str(tmp_path / "mine.csv"), eta=0.01, target="y")) == 0
+        assert lines.printed[1][0] == told
+
+
+def test_the_trained_network_is_kept(lines, asked, tmp_path):
+    assert train(**asked(save=str(tmp_path / "net.pt"))) == 0
+    assert f"network: {tmp_path / 'net.pt'}" in [text for text, _ in lines.printed]
+    net, (twin, _) = Network.load(tmp_path / "net.pt"), by_autograd("softmax_cross_entropy")
+    torch.testing.assert_close(list(net.weights), [twin.parameters_of(layer)[0].detach() for layer in (0, 1)])
