@@ -303,7 +303,7 @@ class Network:
                 right = ((n_out > 0.5) == (z > 0.5)).all(-1)
             case _:
                 return J, None
-        return J, float(right.float().mean())
+        return J, int(right.sum()) / right.numel()
 
     def backward(self, trace: Trace, z: Values, ready: Callable[[Tensor, Tensor], object] | None = None) -> Gradients:
         """Run the backward phase: every delta and every gradient of J, from the weights of the forward phase.
