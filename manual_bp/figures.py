@@ -423,8 +423,8 @@ def _legend(figure: Figure) -> None:
     )
     for line, (text, colour, alpha) in enumerate(told):
         height = y + 2.4 - 1.6 * line
-        ends = ((13.5, height), (10.5, height))[:: 1 if colour == BACKWARD else -1]
-        axes.add_patch(_arrow(*ends, colour, 1.8, alpha=alpha))
+        start, end = (13.5, 10.5) if colour == BACKWARD else (10.5, 13.5)
+        axes.add_patch(_arrow((start, height), (end, height), colour, 1.8, alpha=alpha))
         axes.text(14.5, height, text, color=colour, alpha=alpha, va="center")
 
 
