@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from crosscheck.row import Row, dtype_name, highest
@@ -19,7 +20,7 @@ from crosscheck.verdict.precision import FACTOR, unit_roundoff
 Heights = NDArray[np.float64]
 
 # Of Okabe and Ito's colours, which colour-blind people can tell apart.
-RIGHT, WRONG, QUIET, WITHIN = "#0072B2", "#D55E00", "#666666", "#dddddd"
+RIGHT, WRONG, QUIET, WITHIN = "#0072B2", "#D55E00", "#666666", "#80808040"
 # What the colours of an SVG become where the page is dark; black text takes the colour of the whole.
 INK = "#e6e6e3"
 DARK = {"#ffffff": "#16181c", QUIET: "#b4b8c0", "#000000": INK, RIGHT: "#4da3ec", WRONG: "#ff8a45"}
@@ -34,11 +35,15 @@ class Theme(Artist):
 
     def draw(self, renderer: Any) -> None:
         if writer := getattr(renderer, "writer", None):
-            changed = "".join(
-                f'#report [style*="{what}: {light.lower()}"] {{ {what}: {dark} !important }}\n'
-                for light, dark in DARK.items() for what in ("fill", "stroke")
+            dark = {f"--dark-{light[1:].lower()}": (light.lower(), instead) for light, instead in DARK.items()}
+            values = "; ".join(f"{name}: {instead}" for name, (_, instead) in dark.items())
+            # By variables that are this figure's alone, so that no other picture of the page changes; and they reach
+            # what is drawn by <use>.
+            rules = "".join(
+                f'[style*="{what}: {light}"] {{ {what}: var({name}, {light}) !important }}\n'
+                for name, (light, _) in dark.items() for what in ("fill", "stroke")
             )  # fmt: skip
-            style = f"@media (prefers-color-scheme: dark) {{\n#report {{ fill: {INK} }}\n{changed}}}"
+            style = f"@media (prefers-color-scheme: dark) {{\n#report {{ fill: {INK}; {values} }}\n{rules}}}"
             writer.element("style", style, type="text/css")
 
 
@@ -127,7 +132,12 @@ def _errors_by_precision(axes: Axes, rows: Sequence[Row], beside: float, gap: fl
         )  # fmt: skip
     axes.set(ylabel="error / largest number", title="error by precision")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(handles=[budget], fontsize=7, frameon=False, loc="lower right")
+    told = [
+        Line2D([], [], color=colour, marker="o", markersize=4, label=label)
+        for label, colour, names in (("right", RIGHT, starts.keys() - wrong), ("wrong", WRONG, starts.keys() & wrong))
+        if names
+    ]
+    axes.legend(handles=[budget, *told], fontsize=8, frameon=False, loc="lower right")
 
 
 def _apart(wanted: Heights, gap: float) -> Heights:
@@ -139,7 +149,7 @@ def _apart(wanted: Heights, gap: float) -> Heights:
 
 
 def _map(figure: Figure, axes: Axes, row: Row) -> None:
-    """Error over budget of a tensor, from 1, where it is within, in grey."""
+    """Error over budget of a tensor, from 1; what is within is grey."""
     assert row.shares is not None
     values = row.shares.numpy()
     values = np.where(np.isfinite(values), values, np.finfo(np.float32).max)

@@ -60,11 +60,15 @@ class Theme(Artist):
 
     def draw(self, renderer: Any) -> None:
         if writer := getattr(renderer, "writer", None):
-            changed = "".join(
-                f'#theme [style*="{what}: {light.lower()}"] {{ {what}: {dark} !important }}\n'
-                for light, dark in DARK.items() for what in ("fill", "stroke")
+            dark = {f"--dark-{light[1:].lower()}": (light.lower(), instead) for light, instead in DARK.items()}
+            values = "; ".join(f"{name}: {instead}" for name, (_, instead) in dark.items())
+            # By variables that are this figure's alone, so that no other picture of the page changes; and they reach
+            # what is drawn by <use>.
+            rules = "".join(
+                f'[style*="{what}: {light}"] {{ {what}: var({name}, {light}) !important }}\n'
+                for name, (light, _) in dark.items() for what in ("fill", "stroke")
             )  # fmt: skip
-            style = f"@media (prefers-color-scheme: dark) {{\n#theme {{ fill: {INK} }}\n{changed}}}"
+            style = f"@media (prefers-color-scheme: dark) {{\n#theme {{ fill: {INK}; {values} }}\n{rules}}}"
             writer.element("style", style, type="text/css")
 
 
@@ -450,8 +454,8 @@ def _drawn(scene: Scene, told: list[Frame], only: int | None = None) -> Figure:
         width, height = scene.extent
         each = height + 2 * LINE + HEAD
         figure = _figure(width, each * len(told))
-        for row, frame in enumerate(reversed(told)):
-            axes = _axes(figure, FOOT + row * each, width, height)
+        for row, frame in enumerate(told, start=1):
+            axes = _axes(figure, FOOT + (len(told) - row) * each, width, height)
             _titled(axes, frame.title, scene.formulas(frame, only or 0))
             _Drawing(axes, scene, frame, only=only)
     return figure
