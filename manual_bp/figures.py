@@ -43,9 +43,9 @@ WIDEST, DEEPEST = 3, 4  # neurons in a layer, and layers: more would not be legi
 KINDS = (".gif", ".html", ".png", ".svg")
 DPI = 160
 
-# Lengths are in ems, of this many points. The article's network is 44 ems wide: 400 pixels show its text at 9 a letter.
+# Lengths are in ems, of this many points. The article's network is 46 ems wide, so that on 400 pixels an em has 8.7.
 EM = 9
-WIDTH = 44.0
+WIDTH = 46.0
 RADIUS, INPUT_RADIUS, BIAS_RADIUS = 4.6, 2.7, 1.2
 GAP, DOWN = 10.5, 18.0  # between the circles of two layers, and from neuron to neuron
 HEAD, LINE, FOOT = 2.4, 1.6, 7.6  # the title, a line of formulas, the legend
@@ -236,7 +236,7 @@ class Scene:
     @property
     def extent(self) -> tuple[float, float]:
         """Width and height of the network, in ems."""
-        return self.place(len(self.sizes) - 1, 0)[0] + RADIUS + 0.5, DOWN * (max(self.sizes) - 1) + 2 * RADIUS + 8.0
+        return self.place(len(self.sizes) - 1, 0)[0] + RADIUS + 0.6, DOWN * (max(self.sizes) - 1) + 2 * RADIUS + 8.0
 
     def place(self, layer: int, index: int | None) -> tuple[float, float]:
         """The centre of a neuron; of None of the bias node, on the right below its layer."""
@@ -339,7 +339,7 @@ class _Drawing:
         if layer == len(scene.sizes) - 1:
             target = f"{notation.text(scene.target(index))} = {number(scene.z[index])}"
             ink = FORWARD if phase == "inputs" else QUIET
-            self._text(x - 0.4, y - RADIUS - 0.9, target, ink, alpha, align="left")  # where no edge comes in
+            self._text(x - 1.1, y - RADIUS - 0.9, target, ink, alpha, align="left")  # where no edge comes in
 
     def _node(self, x: float, y: float, radius: float, text: str, active: bool) -> None:
         """A circle alone: an input or the bias."""
