@@ -178,7 +178,7 @@ class Scene:
             end = notation.text(self.neuron(last, 0))
             return (
                 f"{told[0]} is the weight on the way from {told[1]} into {end}",
-                "a bias b is the weight of an input 1",
+                "a bias b is the weight of an input that is always 1",
             )
         if frame.phase == "descent":
             return "w ← w′ = w − η·∂J/∂w", "for each weight, once, after all the deltas"
@@ -330,7 +330,8 @@ class _Drawing:
 
         def halves(height: float, ins: tuple[Tensor, ...], outs: tuple[Tensor, ...], ink: str) -> None:
             for side, of_layers in ((-1, ins), (1, outs)):
-                self._text(x + side * RADIUS * 0.48, y + height, number(of_layers[layer - 1][index]), ink, alpha)
+                value = number(of_layers[layer - 1][index])
+                self._text(x + side * RADIUS * 0.48, y + height, value, ink, alpha, size=0.92)
 
         if self.backward or (phase == "forward" and layer <= now):
             halves(1.25, scene.trace.n_in, scene.trace.n_out, FORWARD if colour == FORWARD else QUIET)
@@ -347,8 +348,12 @@ class _Drawing:
         _circle(self.axes, x, y, radius, colour)
         self._text(x, y, text, colour, 1.0)
 
-    def _text(self, x: float, y: float, text: str, colour: str, alpha: float, *, align: str = "center") -> None:
-        self.axes.text(x, y, text, color=colour, alpha=alpha, ha=align, va="center", linespacing=1.1, zorder=6)
+    def _text(
+        self, x: float, y: float, text: str, colour: str, alpha: float, *, size: float = 1, align: str = "center"
+    ) -> None:
+        self.axes.text(
+            x, y, text, color=colour, alpha=alpha, fontsize=size * EM, ha=align, va="center", linespacing=1.1, zorder=6
+        )
 
     def _edges(self, layer: int) -> None:
         """The weights of the forward phase until the descent; those of which there are new ones wait."""

@@ -303,7 +303,7 @@ def test_one_neuron_alone_collects_its_delta_over_its_own_edges():
 def test_a_frame_has_its_formulas():
     drawn = of_article("two_by_two")
     assert [seen_in(drawn, frame).formulas for frame in frames(2)] == [
-        ["w21,11 is the weight on the way from n11 into n21", "a bias b is the weight of an input 1"],
+        ["w21,11 is the weight on the way from n11 into n21", "a bias b is the weight of an input that is always 1"],
         ["n11(in) = w11,x·x + w11,y·y + w11,b", "n11(out) = σ(n11(in))"],
         ["n21(in) = w21,11·n11(out) + w21,12·n12(out) + w21,b", "n21(out) = σ(n21(in))"],
         ["δ21(out) = ∂J/∂n21(out)", "δ21(in) = δ21(out)·n21(out)·(1 − n21(out)) = n21(out) − z1"],
@@ -314,7 +314,7 @@ def test_a_frame_has_its_formulas():
     ]
     neuron = of_article("neuron")
     assert [neuron.formulas(frame) for frame in frames(1)[:3]] == [
-        ("w1 is the weight on the way from x1 into n", "a bias b is the weight of an input 1"),
+        ("w1 is the weight on the way from x1 into n", "a bias b is the weight of an input that is always 1"),
         ("n(in) = w1·x1 + w2·x2 + wb", "n(out) = σ(n(in))"),
         ("δ(out) = ∂J/∂n(out)", "δ(in) = δ(out)·n(out)·(1 − n(out)) = n(out) − y"),
     ]
