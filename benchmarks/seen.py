@@ -1,21 +1,23 @@
 """The smallest factor that is seen in low precision alone, by the number of elements: drawn beside u/√n.
 
-    python benchmarks/seen.py docs/seen.svg    some minutes
+    python benchmarks/seen.py docs/seen.svg    half a minute
 
 The gradient of x·w by w, times a factor, judged in one dtype alone; the factor is halved until it is seen no more.
 """
 
 import argparse
 import math
+from pathlib import Path
 
-import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from crosscheck import crosscheck
+from manual_bp.figures import BLUE, GREEN, VERMILION, save, themed
 
 SIZES = [2**k for k in range(4, 15, 2)]
-DTYPES = {torch.bfloat16: "C0", torch.float16: "C1", torch.float32: "C2"}
+DTYPES = {torch.bfloat16: BLUE, torch.float16: VERMILION, torch.float32: GREEN}
 
 
 def is_seen(n: int, dtype: torch.dtype, share: float, seed: int) -> bool:
@@ -43,10 +45,11 @@ def smallest(n: int, dtype: torch.dtype) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", help="of the picture")
+    parser.add_argument("file", help="of the picture: .svg, .png or .pdf")
     file = parser.parse_args().file
     torch.set_num_threads(1)
-    figure, axes = plt.subplots(figsize=(7, 4.6), layout="constrained")
+    figure = Figure(figsize=(5.4, 5), layout="constrained")
+    axes = figure.subplots()
     for dtype, color in DTYPES.items():
         u, name = torch.finfo(dtype).eps / 2, str(dtype).removeprefix("torch.")
         seen = [smallest(n, dtype) for n in SIZES]
@@ -56,10 +59,10 @@ def main() -> None:
         axes.loglog(SIZES, [u / math.sqrt(n) for n in SIZES], "--", color=color, alpha=0.6, label="u/√n")
     axes.set(xlabel="elements", ylabel="factor, less one")
     axes.set_xscale("log", base=2)
-    figure.legend(fontsize=7, ncols=3, loc="outside lower center")
+    figure.legend(fontsize=8, ncols=3, frameon=False, columnspacing=1, loc="outside lower center")
     axes.set_title("The smallest factor that is called wrong", fontsize=10)
-    plt.rcParams["svg.hashsalt"] = "seen"
-    figure.savefig(file, metadata={"Date": None})
+    axes.spines[["top", "right"]].set_visible(False)
+    save(themed(figure), Path(file))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from crosscheck.row import Row, dtype_name, highest
@@ -17,14 +20,42 @@ from crosscheck.verdict.precision import FACTOR, unit_roundoff
 Heights = NDArray[np.float64]
 
 # Of Okabe and Ito's colours, which colour-blind people can tell apart.
-RIGHT, WRONG, QUIET = "#0072B2", "#D55E00", "#666666"
+RIGHT, WRONG, QUIET, WITHIN = "#0072B2", "#D55E00", "#666666", "#80808040"
+# What the colours of an SVG become where the page is dark; black text takes the colour of the whole.
+INK = "#e6e6e3"
+DARK = {"#ffffff": "#16181c", QUIET: "#b4b8c0", "#000000": INK, RIGHT: "#4da3ec", WRONG: "#ff8a45"}
 MAPS = 4  # of heat, at most
+WIDTH, LADDER, MAP = 5.4, 3.4, 2.5  # inches: 400 pixels show 8 points at 8 pixels
 # In points: the height of a name beside the errors, the width of a letter, the lines at least, and a leader's
 HEIGHT, LETTER, LINES, LEADER = 11, 5.2, 200, 12
 
 
+class Theme(Artist):
+    """A style sheet in an SVG, after which the figure takes its dark colours where the page is dark."""
+
+    def draw(self, renderer: Any) -> None:
+        if writer := getattr(renderer, "writer", None):
+            dark = {f"--dark-{light[1:].lower()}": (light.lower(), instead) for light, instead in DARK.items()}
+            values = "; ".join(f"{name}: {instead}" for name, (_, instead) in dark.items())
+            # By variables that are this figure's alone, so that no other picture of the page changes; and they reach
+            # what is drawn by <use>.
+            rules = "".join(
+                f'[style*="{what}: {light}"] {{ {what}: var({name}, {light}) !important }}\n'
+                for name, (light, _) in dark.items() for what in ("fill", "stroke")
+            )  # fmt: skip
+            style = f"@media (prefers-color-scheme: dark) {{\n#report {{ fill: {INK}; {values} }}\n{rules}}}"
+            writer.element("style", style, type="text/css")
+
+
 class Picture(Figure):
     """A figure that a notebook shows where it is the last line of a cell."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.set_gid("report")
+        theme = Theme()
+        theme.set_in_layout(False)
+        self.add_artist(theme)
 
     def _repr_svg_(self) -> str:
         text = io.StringIO()
@@ -43,14 +74,17 @@ def plot(rows: Sequence[Row]) -> Picture:
     mapped = wrong[:MAPS]
     names = dict.fromkeys(row.name for row in rows)
     beside = LETTER * (max(map(len, names)) + 2) + LEADER
-    widths = [3.8 + beside / 72, *[2.9] * len(mapped)]
-    height = max(3.4, 1.1 + HEIGHT * len(names) / 72)
+    height = max(LADDER, 1.1 + HEIGHT * len(names) / 72)
+    rows_of_maps = -(-len(mapped) // 2)
     with mpl.rc_context({"font.size": 9}):
-        figure = Picture(figsize=(sum(widths), height), layout="constrained")
-        axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+        figure = Picture(figsize=(WIDTH, height + MAP * rows_of_maps), layout="constrained")
+        grid = figure.add_gridspec(1 + rows_of_maps, 2, height_ratios=[height, *[MAP] * rows_of_maps])
+        axes = [figure.add_subplot(grid[0, :])]
         _errors_by_precision(axes[0], rows, beside, HEIGHT / 72 / (height - 1.1))
-        for place, row in zip(axes[1:], mapped, strict=True):
-            _map(figure, place, row)
+        for place, row in enumerate(mapped):
+            alone = place == len(mapped) - 1 and place % 2 == 0
+            axes.append(figure.add_subplot(grid[1 + place // 2, :] if alone else grid[1 + place // 2, place % 2]))
+            _map(figure, axes[-1], row)
         if len(wrong) > MAPS:
             axes[-1].set_title(f"{axes[-1].get_title()}, and {len(wrong) - MAPS} more")
     return figure
@@ -98,7 +132,12 @@ def _errors_by_precision(axes: Axes, rows: Sequence[Row], beside: float, gap: fl
         )  # fmt: skip
     axes.set(ylabel="error / largest number", title="error by precision")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(handles=[budget], fontsize=7, frameon=False, loc="lower right")
+    told = [
+        Line2D([], [], color=colour, marker="o", markersize=4, label=label)
+        for label, colour, names in (("right", RIGHT, starts.keys() - wrong), ("wrong", WRONG, starts.keys() & wrong))
+        if names
+    ]
+    axes.legend(handles=[budget, *told], fontsize=8, frameon=False, loc="lower right")
 
 
 def _apart(wanted: Heights, gap: float) -> Heights:
@@ -110,11 +149,11 @@ def _apart(wanted: Heights, gap: float) -> Heights:
 
 
 def _map(figure: Figure, axes: Axes, row: Row) -> None:
-    """Error over budget of a tensor, from 1, where it is within, in grey."""
+    """Error over budget of a tensor, from 1; what is within is grey."""
     assert row.shares is not None
     values = row.shares.numpy()
     values = np.where(np.isfinite(values), values, np.finfo(np.float32).max)
-    colours = mpl.colormaps["viridis"].with_extremes(under="#dddddd", bad="#dddddd")
+    colours = mpl.colormaps["viridis"].with_extremes(under=WITHIN, bad=WITHIN)
     largest = max(10.0, float(values.max()))
     image = axes.imshow(values, cmap=colours, norm=LogNorm(1, largest), aspect="auto", interpolation="nearest")
     axes.set_title(f"{row.name} at {dtype_name(row.dtype)}", color=WRONG, parse_math=False)

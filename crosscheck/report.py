@@ -180,7 +180,7 @@ class Report:
         if self.rows and find_spec("matplotlib"):
             from crosscheck.plots import svg
 
-            picture = f"<div style='background:#fff'>{svg(self.rows)}</div>"
+            picture = f"<div>{svg(self.rows)}</div>"
         table = f"<table><thead><tr>{_html_cells('th', COLUMNS)}</tr></thead><tbody>{rows}</tbody></table>"
         return f"{title}{table}{causes}{said}{notes}{picture}"
 

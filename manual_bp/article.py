@@ -1,7 +1,8 @@
 """The two networks of the article *Neural Networks Backward Propagation* (Mark Chang, 2015), line by line.
 
-Every line of the bodies is an equation of the article, under its number or name and in its own symbols: a neuron n
-has an *in* side, the weighted sum, and an *out* side, after the sigmoid; δ(in) = ∂J/∂n(in) and δ(out) = ∂J/∂n(out).
+Every line of the bodies is an equation of the article, in its own symbols: a neuron n has an *in* side, the weighted
+sum, and an *out* side, after the sigmoid; δ(in) = ∂J/∂n(in) and δ(out) = ∂J/∂n(out). Above the equations of a step
+stands a comment: its name, and below that in words why they hold. `manual-bp article --html` sets both as a page.
 """
 
 from collections.abc import Callable
@@ -65,31 +66,46 @@ def neuron(*, x1: Tensor, x2: Tensor, y: Tensor, eta: float, w1: Tensor, w2: Ten
     than (), different devices, y outside of [0, 1], or an eta that is not finite.
     """
     # Forward
+    # n(in) is the weighted sum of what comes to the neuron. A bias is the weight of one more input, which is always 1.
     n_in = w1 * x1 + w2 * x2 + wb
     n_out = sigmoid(n_in)  # 1 / (1 + e^(−n(in)))
 
     # Cost: −y·log n(out) − (1−y)·log(1 − n(out))
+    # n(out) is the probability that the answer is 1, so the probability of the answer y is n(out) for y = 1, and
+    # 1 − n(out) for y = 0. The cost is the negative logarithm of it: 0 for a neuron that is sure and right, without
+    # bound for one that is sure and wrong. As 1 − σ(t) = σ(−t), both logarithms are taken of a sigmoid.
     J = -times_log(y, logsigmoid(n_in)) - times_log(1 - y, logsigmoid(-n_in))
 
-    # First factor of (2): −y/n(out) + (1−y)/(1−n(out)), for 1/n(out) = 1 + e^(−n(in)) and 1/(1−n(out)) = 1 + e^(n(in))
+    # First factor of (2): −y/n(out) + (1−y)/(1−n(out))
+    # J depends on a weight only through n(in), and on n(in) only through n(out). So ∂J/∂w has three factors. The first
+    # is the derivative of the two logarithms. With 1/n(out) = 1 + e^(−n(in)) and 1/(1−n(out)) = 1 + e^(n(in)), it
+    # divides by nothing.
     dJ_dn_out = -y * (1 + exp(-n_in)) + (1 - y) * (1 + exp(n_in))
+
     # Second factor of (2)
+    # The derivative of the sigmoid. With s = 1 + e^(−t), σ = 1/s and ds/dt = 1 − s, so dσ/dt = (s − 1)/s² = σ·(1 − σ).
     dn_out_dn_in = n_out * (1 - n_out)
+
     # Third factor of (2), for each weight
+    # A weight counts as much as what it is multiplied by: its input, and 1 for the bias.
     dn_in_dw1 = x1
     dn_in_dw2 = x2
     dn_in_dwb = ones_like(n_in)
 
-    # The deltas: at the neuron's output, and carried back through it (first factor × second factor)
+    # The deltas: at the neuron's output, and carried back through it
+    # δ(in) is the first factor times the second. Each fraction loses its denominator, and what is left is
+    # −y·(1 − n(out)) + (1−y)·n(out) = n(out) − y: exact however saturated the neuron is.
     delta_out = dJ_dn_out
     delta_in = n_out - y
 
     # (2) Chain rule: the product of the three factors
+    # δ(in) is the same for every weight of the neuron. Only the third factor differs.
     dJ_dw1 = delta_in * dn_in_dw1
     dJ_dw2 = delta_in * dn_in_dw2
     dJ_dwb = delta_in * dn_in_dwb
 
     # (1) Descent
+    # A small step against the derivative changes J by about −η·(∂J/∂w)²: down, whatever the sign.
     w1_new = w1 - eta * dJ_dw1
     w2_new = w2 - eta * dJ_dw2
     wb_new = wb - eta * dJ_dwb
@@ -137,24 +153,30 @@ def two_by_two(
     --plant stale-weights` shows the literal order.
     """
     # Forward, layer 1
+    # w11,x leads from x into n11: first where a weight leads to, then where it comes from. Here y is an input, and z
+    # the target.
     n_11_in = w_11_x * x + w_11_y * y + w_11_b
     n_12_in = w_12_x * x + w_12_y * y + w_12_b
     n_11_out = sigmoid(n_11_in)
     n_12_out = sigmoid(n_12_in)
 
     # Forward, layer 2
+    # The outputs of layer 1 are the inputs of layer 2.
     n_21_in = w_21_11 * n_11_out + w_21_12 * n_12_out + w_21_b
     n_22_in = w_22_11 * n_11_out + w_22_12 * n_12_out + w_22_b
     n_21_out = sigmoid(n_21_in)
     n_22_out = sigmoid(n_22_in)
 
     # Cost, summed over the outputs
+    # Each output has a summand of its own, which is that of the neuron alone.
     J_1 = -times_log(z_1, logsigmoid(n_21_in)) - times_log(1 - z_1, logsigmoid(-n_21_in))
     J_2 = -times_log(z_2, logsigmoid(n_22_in)) - times_log(1 - z_2, logsigmoid(-n_22_in))
     J = J_1 + J_2
 
     # Step 1: the deltas at the outputs (3)
-    dJ_dn_21_out = -z_1 * (1 + exp(-n_21_in)) + (1 - z_1) * (1 + exp(n_21_in))  # −z1/n21(out) + (1−z1)/(1−n21(out))
+    # n21 is in J by the first summand alone, and there it is the neuron of figure 1, with n11(out) and n12(out) as
+    # inputs. So δ21(in) is n21(out) − z1.
+    dJ_dn_21_out = -z_1 * (1 + exp(-n_21_in)) + (1 - z_1) * (1 + exp(n_21_in))
     dJ_dn_22_out = -z_2 * (1 + exp(-n_22_in)) + (1 - z_2) * (1 + exp(n_22_in))
     dn_21_out_dn_21_in = n_21_out * (1 - n_21_out)
     dn_22_out_dn_22_in = n_22_out * (1 - n_22_out)
@@ -164,6 +186,8 @@ def two_by_two(
     delta_22_in = n_22_out - z_2
 
     # Step 2: the gradients of the weights into layer 2 (3); the weights themselves wait
+    # A delta becomes the gradient of a weight by what that weight is multiplied by. The article puts the new weights in
+    # place here. But step 3 needs the weights of the forward phase, so the new ones wait until all deltas are known.
     dn_21_in_dw_21_11 = n_11_out
     dn_21_in_dw_21_12 = n_12_out
     dn_21_in_dw_21_b = ones_like(n_21_in)
@@ -177,7 +201,10 @@ def two_by_two(
     dJ_dw_22_12 = delta_22_in * dn_22_in_dw_22_12
     dJ_dw_22_b = delta_22_in * dn_22_in_dw_22_b
 
-    # Step 3: the deltas carried back over the weights (4), (5); both outputs contribute
+    # Step 3: the deltas carried back over the weights (4), (5)
+    # n11 is in J on two ways, through both outputs, and derivatives along different ways add up. Forward, n11 sends its
+    # output over w21,11 and w22,11. Backward, it collects its delta over the same two weights, and the sigmoid's
+    # derivative carries it through the neuron.
     dn_21_in_dn_11_out = w_21_11
     dn_21_in_dn_12_out = w_21_12
     dn_22_in_dn_11_out = w_22_11
@@ -190,6 +217,7 @@ def two_by_two(
     delta_12_in = delta_12_out * dn_12_out_dn_12_in
 
     # Step 4: the gradients of the weights into layer 1 (5)
+    # As in step 2, with the inputs x and y in the place of the outputs of layer 1.
     dn_11_in_dw_11_x = x
     dn_11_in_dw_11_y = y
     dn_11_in_dw_11_b = ones_like(n_11_in)
@@ -204,6 +232,7 @@ def two_by_two(
     dJ_dw_12_b = delta_12_in * dn_12_in_dw_12_b
 
     # (1) Descent: every weight once, after all the deltas
+    # This ends the round of training on the sample. The next one begins with the new weights.
     w_21_11_new = w_21_11 - eta * dJ_dw_21_11
     w_21_12_new = w_21_12 - eta * dJ_dw_21_12
     w_21_b_new = w_21_b - eta * dJ_dw_21_b

@@ -1,6 +1,6 @@
 """The article's notation: its symbols, and the equations that `manual_bp.article` consists of, as text and MathML.
 
-The equations are read from the source, so that what is shown is what is computed.
+The equations, and the words between them, are read from the source, so that what is shown is what is computed.
 """
 
 import ast
@@ -11,10 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 
+class Section(NamedTuple):
+    """A comment of the source: its first line, and the others, which say why."""
+
+    title: str
+    prose: str
+
+
 class Equation(NamedTuple):
     """A line of the source: name = value, under the last comment above it."""
 
-    section: str
+    section: Section
     name: str
     value: ast.expr
 
@@ -22,16 +29,16 @@ class Equation(NamedTuple):
 def equations(function: Callable[..., object]) -> Iterator[Equation]:
     """The assignments of a function, in their order."""
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-    sections = {
-        number: line.strip().removeprefix("# ")
-        for number, line in enumerate(source.splitlines(), start=1)
-        if line.strip().startswith("# ")
-    }
     (body,) = (node.body for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
-    for line in body:
-        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-            above = max(number for number in sections if number < line.lineno)
-            yield Equation(sections[above], line.targets[0].id, line.value)
+    assignments = {line.lineno: line for line in body if isinstance(line, ast.Assign)}
+    comment: list[str] = []
+    above = ""
+    for number, line in enumerate(map(str.strip, source.splitlines()), start=1):
+        if line.startswith("# "):
+            comment = [*comment, line[2:]] if above.startswith("# ") else [line[2:]]
+        elif number in assignments and isinstance(name := assignments[number].targets[0], ast.Name):
+            yield Equation(Section(comment[0], " ".join(comment[1:])), name.id, assignments[number].value)
+        above = line
 
 
 class Symbol(NamedTuple):
@@ -98,6 +105,14 @@ def as_text(value: ast.expr, leaf: Callable[[str], str] = text) -> str:
 def as_mathml(value: ast.expr) -> str:
     """A formula in MathML."""
     return _formula(value, mathml, _MATHML)
+
+
+def terms_in_mathml(value: ast.expr) -> list[str]:
+    """A formula in MathML, term by term: a line may break between them."""
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub):
+        last = as_mathml(value).removeprefix(as_mathml(value.left))
+        return [*terms_in_mathml(value.left), last.replace("<mo>", '<mo form="infix">', 1)]
+    return [as_mathml(value)]
 
 
 def in_numbers(value: ast.expr, numbers: Mapping[str, float]) -> str:

@@ -41,10 +41,13 @@ class Line(NamedTuple):
     autograd: float
 
     @property
-    def apart(self) -> str:
-        """How far autograd's value is, in roundoffs of it."""
+    def beside(self) -> str:
+        """Where autograd's value is another: that value, and how far apart they are, in roundoffs of it."""
+        if self.value == self.autograd:
+            return ""
         unit = unit_roundoff(torch.float64) * abs(self.autograd)
-        return f"{abs(self.value - self.autograd) / unit:.2g}" if unit else f"{abs(self.value):.2g}"
+        apart = abs(self.value - self.autograd) / unit if unit else abs(self.value)
+        return f"autograd {notation.number(self.autograd)}, {apart:.2g}{' roundoffs' * bool(unit)} apart"
 
 
 def article(
@@ -75,16 +78,18 @@ def article(
         lines.print(TITLES[name], style="bold")
         lines.print(", ".join(f"{notation.text(n)} = {notation.number(v)}" for n, v in given[name].items()))
         _print(lines, steps)
-        lines.print(f"\n{_verdict(name, report)}\n", style="bold" if report.ok else "bold red")
+        lines.print(f"\n{_verdict(name, steps, report)}\n", style="bold" if report.ok else "bold red")
     for line in written:
         lines.print(line)
     return exit_code([report for _, report in worked.values()])
 
 
-def _verdict(name: str, report: Report) -> str:
-    if report.ok:
-        return f"article.{name}: agrees with autograd in all {len(report.rows)} quantities"
-    return f"article.{name}: {report}"
+def _verdict(name: str, steps: list[Line], report: Report) -> str:
+    if not report.ok:
+        return f"article.{name}: {report}"
+    apart = sum(line.value != line.autograd for line in steps)
+    bits = f", {len(steps) - apart} of them to the last bit" if apart else " to the last bit"
+    return f"article.{name}: agrees with autograd in all {len(steps)} quantities{bits}"
 
 
 def numbers_given(
@@ -170,14 +175,14 @@ def _work(name: str, numbers: Mapping[str, float]) -> tuple[list[Line], Report]:
     return lines, article_network(name, scalars, numbers["eta"], [torch.float64])
 
 
-def _by_section(lines: list[Line]) -> Iterator[tuple[str, list[Line]]]:
+def _by_section(lines: list[Line]) -> Iterator[tuple[notation.Section, list[Line]]]:
     for section in dict.fromkeys(line.equation.section for line in lines):
         yield section, [line for line in lines if line.equation.section == section]
 
 
 def _print(lines: Any, steps: list[Line]) -> None:
     for section, of_section in _by_section(steps):
-        lines.print(f"\n{section}", style="bold")
+        lines.print(f"\n{section.title}", style="bold")
         for line in of_section:
             name, value = notation.text(line.equation.name), notation.number(line.value)
             indent = " " * (2 + len(name))
@@ -185,8 +190,7 @@ def _print(lines: Any, steps: list[Line]) -> None:
             lines.print(f"  {name} = {equation}")
             if line.in_numbers.strip("()") != value:
                 lines.print(f"{indent} = {line.in_numbers}")
-            beside = f"autograd {notation.number(line.autograd)}, {line.apart} roundoffs apart"
-            lines.print(f"{indent} = {value}   {beside}")
+            lines.print(f"{indent} = {value}{line.beside and f'   {line.beside}'}")
 
 
 def _figures(given: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -223,22 +227,20 @@ def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
 
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fdfdfb; --quiet: #667; --line: #ddd; }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --quiet: #5a5f6b; --line: #ddd;
+  --ok: #00724f; --wrong: #b84f00; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e3; --paper: #16181c; --quiet: #99a; --line: #3a3d44; }
+  :root { --ink: #e6e6e3; --paper: #16181c; --quiet: #a3a8b4; --line: #3a3d44; --ok: #2fc497; --wrong: #ff8a45; }
 }
-body { color: var(--ink); background: var(--paper); font: 16px/1.5 system-ui, sans-serif;
-  margin: 0 auto; max-width: 60rem; padding: 1rem; }
-h2 { margin-top: 2.5rem; } h3 { margin-bottom: .3rem; font-size: 1rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { border-top: 1px solid var(--line); padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: middle; }
-th { color: var(--quiet); font-weight: normal; font-size: .8rem; border: 0; }
-td.number { text-align: right; white-space: nowrap; }
-td.numbers { color: var(--quiet); font-size: .85rem; white-space: nowrap; }
+body { color: var(--ink); background: var(--paper); font: 1rem/1.5 system-ui, sans-serif;
+  margin: 0 auto; max-width: 42rem; padding: 1rem; overflow-wrap: break-word; }
+h2 { margin-top: 3rem; } h3 { margin: 2.2rem 0 .3rem; font-size: 1.05rem; }
+.equation { border-left: 3px solid var(--line); margin: .8rem 0; padding: .1rem 0 .1rem .8rem; overflow-x: auto; }
+.numbers { color: var(--quiet); font-size: .9rem; font-variant-numeric: tabular-nums; }
+.numbers b { color: var(--ink); white-space: nowrap; }
 math { font-size: 1.1em; }
-figure { background: #fff; border-radius: 6px; margin: 1rem 0; padding: .5rem; max-width: 38rem; }
-figure svg { width: 100%; height: auto; display: block; } .ok { color: #009E73; } .wrong { color: #D55E00; }
+figure { margin: 1.5rem 0; } figure svg { width: 100%; height: auto; display: block; }
+.ok { color: var(--ok); } .wrong { color: var(--wrong); }
 """
 
 # After which section of figure 2 each of its pictures stands
@@ -247,7 +249,8 @@ PLACES = {
     "Step 1": ["delta-21", "step-1"],
     "Step 2": ["step-2"],
     "Step 3": ["delta-11", "step-3"],
-    "(1) Descent": ["step-4"],
+    "Step 4": ["step-4"],
+    "(1) Descent": ["descent"],
 }
 
 
@@ -256,7 +259,7 @@ def _page(
 ) -> str:
     """One page that holds everything, for a browser without a network."""
     title = "Neural Networks Backward Propagation, worked through"
-    parts = [f"<h1>{title}</h1>", "<p>The article by Mark Chang (2015), equation by equation, beside autograd.</p>"]
+    parts = [f"<h1>{title}</h1>", "<p>The article by Mark Chang (2015), equation by equation, with the numbers.</p>"]
     for name, (steps, report) in worked.items():
         parts.append(f"<h2>{TITLES[name]}</h2>")
         if name == "neuron":
@@ -264,12 +267,17 @@ def _page(
         numbers = ", ".join(f"{notation.text(n)} = {notation.number(v)}" for n, v in given[name].items())
         parts.append(f"<p>{html.escape(numbers)}</p>")
         for section, of_section in _by_section(steps):
-            parts.append(f"<h3>{html.escape(section)}</h3>{_table(of_section)}")
+            parts.append(f"<h3>{html.escape(section.title)}</h3>")
+            if section.prose:
+                parts.append(f"<p>{html.escape(section.prose)}</p>")
+            parts += map(_equation, of_section)
             if name == "two_by_two":
-                here = [picture for at, pictures in PLACES.items() if section.startswith(at) for picture in pictures]
+                here = [
+                    picture for at, pictures in PLACES.items() if section.title.startswith(at) for picture in pictures
+                ]
                 parts += [_figure(drawn[picture]) for picture in here]
         state = "ok" if report.ok else "wrong"
-        parts.append(f'<p class="{state}">{html.escape(_verdict(name, report))}</p>')
+        parts.append(f'<p class="{state}">{html.escape(_verdict(name, steps, report))}</p>')
     parts.append(f"<p><small>manual-bp {__version__}, torch {html.escape(torch.__version__)}, float64</small></p>")
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f"<title>{title}</title><style>{STYLE}</style>"
@@ -277,17 +285,15 @@ def _page(
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 
 
-def _table(lines: list[Line]) -> str:
-    heads = "".join(f"<th>{head}</th>" for head in ("equation", "in numbers", "value", "autograd", "roundoffs apart"))
-    rows = ""
-    for line in lines:
-        equation = f"{notation.mathml(line.equation.name)}<mo>=</mo>{notation.as_mathml(line.equation.value)}"
-        rows += f'<tr><td><math displaystyle="true"><mrow>{equation}</mrow></math></td>'
-        rows += f'<td class="numbers">{html.escape(line.in_numbers)}</td>'
-        for cell in (notation.number(line.value), notation.number(line.autograd), line.apart):
-            rows += f'<td class="number">{cell}</td>'
-        rows += "</tr>"
-    return f'<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>'
+def _equation(line: Line) -> str:
+    """An equation, below it the same in numbers, and autograd's value where it is another."""
+    first, *more = notation.terms_in_mathml(line.equation.value)
+    terms = [f"{notation.mathml(line.equation.name)}<mo>=</mo>{first}", *more]
+    shown = " ".join(f'<math displaystyle="true"><mrow>{term}</mrow></math>' for term in terms)
+    value = notation.number(line.value)
+    steps = [html.escape(line.in_numbers)] if line.in_numbers.strip("()") != value else []
+    numbers = "".join(f"= {step} " for step in [*steps, f"<b>{value}</b>"]) + line.beside
+    return f'<div class="equation">{shown}<div class="numbers">{numbers.rstrip()}</div></div>'
 
 
 def _figure(figure: Any) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from manual_bp.figures import BLUE, GREEN, VERMILION
+from manual_bp.figures import BLUE, GREEN, VERMILION, themed
 
 PEERS = (BLUE, VERMILION, GREEN, "#E69F00", "#56B4E9", "#CC79A7", "#000000")  # the palette of figures.py, continued
+WIDTH = 5.4  # inches: 400 pixels show 8 points at 8 pixels
 
 
 def plot_bench(
@@ -19,8 +20,10 @@ def plot_bench(
 
     growth: for width and depth, for each peer its sizes, its seconds, and their exponent.
     """
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    bars, width, depth = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
+    figure = Figure(figsize=(WIDTH, 9), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 1))[:, 0]
+    bars = above.subplots()
+    width, depth = below.subplots(1, 2)
     peers = list(dict.fromkeys(peer for of_setting in speed.values() for peer in of_setting))
     colours = dict(zip(peers, PEERS, strict=False))
     height = 0.8 / len(peers)
@@ -30,7 +33,7 @@ def plot_bench(
                 continue
             y = row + (place - (len(peers) - 1) / 2) * height
             bars.barh(y, of_setting[peer], height, color=colours[peer])
-            bars.text(of_setting[peer], y, f" {of_setting[peer]:.3g}", va="center", fontsize=7)
+            bars.text(of_setting[peer], y, f" {of_setting[peer]:.3g}", va="center", fontsize=8)
     bars.axvline(1, color=BLUE, linewidth=1)
     bars.set(xscale="log", xlabel="time of a step, in ours (less is faster)")
     bars.set_yticks(range(len(speed)), [name.replace(", ", "\n") for name in speed], fontsize=8)
@@ -41,32 +44,38 @@ def plot_bench(
         for peer, (sizes, seconds, exponent) in growth[along].items():
             axes.loglog(
                 sizes, [1e6 * s for s in seconds], "o-", color=colours[peer],
-                markersize=3.5, label=f"{peer}: exponent {exponent:.2f}",
+                markersize=3.5, label=f"{peer}: {exponent:.2f}",
             )  # fmt: skip
         axes.set(xlabel=label, ylabel="µs a step")
-        axes.legend(fontsize=7, frameon=False, loc="upper left")
+        low, high = axes.get_ylim()
+        room = (high / low) ** (0.16 * (1 + len(growth[along])))  # above the lines, for their names
+        axes.set_ylim(low, high * room)
+        axes.legend(
+            title="exponent", title_fontsize=8, fontsize=8, frameon=False, loc="upper left", alignment="left",
+            handlelength=1, borderaxespad=0,
+        )  # fmt: skip
     for axes in (bars, width, depth):
         axes.spines[["top", "right"]].set_visible(False)
     handles = [Patch(color=colours[peer], label=peer) for peer in peers]
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(peers), fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
-    return figure
+    return themed(figure)
 
 
 def plot_training(costs: Sequence[float], held_out: Sequence[float], accuracy: Sequence[float], title: str) -> Figure:
     """Cost on the training data and held out, and accuracy where there is one, by epoch."""
-    figure = Figure(figsize=(4.2 * (1 + bool(accuracy)), 3.2), layout="constrained")
-    left, *right = figure.subplots(1, 1 + bool(accuracy), squeeze=False)[0]
+    figure = Figure(figsize=(WIDTH, 3.2 * (1 + bool(accuracy))), layout="constrained")
+    above, *below = figure.subplots(1 + bool(accuracy), squeeze=False)[:, 0]
     epochs = range(1, len(costs) + 1)
-    left.semilogy(epochs, costs, "o-", color=BLUE, markersize=3, label="training data")
-    left.semilogy(epochs, held_out, "s-", color=VERMILION, markersize=3, label="held out")
-    left.set(xlabel="epoch", ylabel="cost J")
-    left.legend(frameon=False)
-    for axes in right:
+    above.semilogy(epochs, costs, "o-", color=BLUE, markersize=3, label="training data")
+    above.semilogy(epochs, held_out, "s-", color=VERMILION, markersize=3, label="held out")
+    above.set(xlabel="epoch", ylabel="cost J")
+    above.legend(frameon=False)
+    for axes in below:
         axes.plot(epochs, accuracy, "s-", color=VERMILION, markersize=3)
         axes.set(xlabel="epoch", ylabel="held-out accuracy", ylim=(0, 1.02))
-    for axes in (left, *right):
+    for axes in (above, *below):
         axes.locator_params(axis="x", integer=True, min_n_ticks=1)  # there is no epoch 2.5
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
-    return figure
+    return themed(figure)

@@ -85,11 +85,50 @@ def test_formulas_in_mathml(source, shown):
     assert notation.as_mathml(ast.parse(source, mode="eval").body) == shown
 
 
+def test_a_formula_in_mathml_is_its_terms():
+    def terms(source):
+        return notation.terms_in_mathml(ast.parse(source, mode="eval").body)
+
+    minus, plus = ('<mo form="infix">−</mo>', '<mo form="infix">+</mo>')
+    assert terms("x1") == [X_1]
+    assert terms("-x1 * J") == [notation.as_mathml(ast.parse("-x1 * J", mode="eval").body)]
+    assert terms("x1 + J - x1 * J") == [X_1, f"{plus}{J}", f"{minus}{X_1}<mo>·</mo>{J}"]
+    assert terms("x1 - (J + 1)") == [X_1, f"{minus}<mrow><mo>(</mo>{J}<mo>+</mo><mn>1</mn><mo>)</mo></mrow>"]
+
+
 def test_an_equation_stands_under_the_comment_above_it():
     n_in, n_out, J, *_ = notation.equations(article.neuron)
-    assert (n_in.section, n_in.name, ast.unparse(n_in.value)) == ("Forward", "n_in", "w1 * x1 + w2 * x2 + wb")
-    assert (n_out.section, n_out.name) == ("Forward", "n_out")
-    assert (J.section, J.name) == ("Cost: −y·log n(out) − (1−y)·log(1 − n(out))", "J")
+    assert (n_in.name, ast.unparse(n_in.value)) == ("n_in", "w1 * x1 + w2 * x2 + wb")
+    assert n_in.section.title == "Forward"
+    assert n_in.section.prose.startswith("n(in) is the weighted sum of what comes to the neuron. A bias")
+    assert n_in.section.prose.endswith("always 1.")
+    assert (n_out.section, n_out.name) == (n_in.section, "n_out")
+    assert (J.section.title, J.name) == ("Cost: −y·log n(out) − (1−y)·log(1 − n(out))", "J")
+    assert " ".join(J.section.prose.split()) == J.section.prose
+
+
+def test_a_comment_alone_is_a_title_without_prose():
+    def function(x):
+        # One
+        y = x  # not this
+
+        # Two
+        # in words
+        # and more
+        z = y
+        w = z
+        return z + w
+
+    assert [(*line.section, line.name) for line in notation.equations(function)] == [
+        ("One", "", "y"), ("Two", "in words and more", "z"), ("Two", "in words and more", "w"),
+    ]  # fmt: skip
+
+
+def test_every_step_of_the_article_is_told_in_words():
+    for name in DEFAULTS:
+        assert [
+            line.section.title for line in notation.equations(getattr(article, name)) if not line.section.prose
+        ] == []
 
 
 def test_numbers_are_put_in_with_their_signs():
@@ -127,9 +166,11 @@ def test_the_article_is_worked_through_in_its_steps(capsys):
     steps = [out.index(f"Step {number}: ") for number in (1, 2, 3, 4)]
     assert steps == sorted(steps)
     assert "  δ11(out) = ∂n21(in)/∂n11(out)·δ21(in) + ∂n22(in)/∂n11(out)·δ22(in)\n" in out
-    assert out.count("roundoffs apart") == 16 + 65  # every quantity has autograd's beside it
-    assert "article.neuron: agrees with autograd in all 16 quantities" in out
-    assert "article.two_by_two: agrees with autograd in all " in out
+    apart = [line for line in out.splitlines() if " roundoffs apart" in line]
+    said = re.findall(r"agrees with autograd in all (\d+) quantities(, \d+ of them)? to the last bit", out)
+    assert [int(total) for total, _ in said] == [16, 65]
+    same = [int(re.sub(r"\D", "", of_them) or total) for total, of_them in said]
+    assert len(apart) == 16 + 65 - sum(same)
 
 
 @pytest.mark.parametrize("kind", ["toml", "json"])
@@ -143,7 +184,7 @@ def test_numbers_of_ones_own(kind, capsys, tmp_path):
     assert "       = (−2)·0.25 + (−0.3)·2 + 0.2\n" in out
     assert "Figure 2" not in out
     q = article.neuron(x1=0.25, x2=2.0, y=0.0, eta=3.0, w1=-2.0, w2=-0.3, wb=0.2)
-    assert f"= {notation.number(float(q.w1_new))}   autograd {notation.number(float(q.w1_new))}" in out
+    assert f"      = {notation.number(float(q.w1_new))}\n" in out
 
 
 @pytest.mark.parametrize(
@@ -186,24 +227,34 @@ def test_a_mistake_is_seen(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "autograd", "apart"),
+    ("value", "autograd", "beside"),
     [
-        (0.5, 0.5, "0"),
-        (0.5 + 2**-53, 0.5, "2"),
-        (-0.5, -0.5 - 2**-52, "4"),
-        (3 * 2.0**-60, 0.0, f"{3 * 2.0**-60:.2g}"),
-        (-0.25, 0.0, "0.25"),
+        (0.5, 0.5, ""),
+        (0.0, 0.0, ""),
+        (0.5 + 2**-53, 0.5, "autograd 0.5, 2 roundoffs apart"),
+        (-0.5, -0.5 - 2**-52, "autograd −0.5, 4 roundoffs apart"),
+        (3 * 2.0**-60, 0.0, f"autograd 0, {3 * 2.0**-60:.2g} apart"),
+        (-0.25, 0.0, "autograd 0, 0.25 apart"),
     ],
 )
-def test_how_far_apart_in_roundoffs_or_beside_zero_in_full(value, autograd, apart):
-    assert Line(EQUATION, "", value, autograd).apart == apart
+def test_how_far_apart_in_roundoffs_or_beside_zero_in_full(value, autograd, beside):
+    assert Line(EQUATION, "", value, autograd).beside == beside
 
 
-EQUATION = notation.Equation("Forward & <back>", "n_out", ast.parse("sigmoid(n_in)", mode="eval").body)
+@pytest.mark.parametrize(("apart", "bits"), [(0, " to the last bit"), (1, ", 2 of them to the last bit")])
+def test_the_verdict_says_how_many_are_the_same_to_the_last_bit(apart, bits):
+    steps = [Line(EQUATION, "", 1.0, 1.0 + 2**-52 * (place < apart)) for place in range(3)]
+    report = SimpleNamespace(ok=True)
+    assert article_module._verdict("n", steps, report) == f"article.n: agrees with autograd in all 3 quantities{bits}"
+
+
+EQUATION = notation.Equation(
+    notation.Section("Forward & <back>", "n & <m>"), "n_out", ast.parse("sigmoid(n_in)", mode="eval").body
+)
 LINES = [
     Line(EQUATION, "σ(−1)", 0.25, 0.5),
     Line(EQUATION._replace(name="w1", value=ast.parse("x1", mode="eval").body), "(−2)", -2.0, -2.0),
-    Line(EQUATION._replace(section="Step 1: δ"), "<3>", 3.0, 3.0),
+    Line(EQUATION._replace(section=notation.Section("Step 1: δ", "")), "<3>", 3.0, 3.0),
 ]
 
 
@@ -232,11 +283,11 @@ def test_equations_are_printed_under_their_sections_and_numbers_once(lines):
         ("         = σ(−1)\n", None),
         ("         = 0.25   autograd 0.5, 4.5e+15 roundoffs apart\n", None),
         ("  w1 = x1\n", None),
-        ("     = −2   autograd −2, 0 roundoffs apart\n", None),
+        ("     = −2\n", None),
         ("\nStep 1: δ\n", "bold"),
         ("  n(out) = σ(n(in))\n", None),
         ("         = <3>\n", None),
-        ("         = 3   autograd 3, 0 roundoffs apart\n", None),
+        ("         = 3\n", None),
     ]
 
 
@@ -253,9 +304,10 @@ def test_a_network_is_worked_under_its_title_and_numbers_to_its_verdict(lines, m
     assert lines.printed[3:6] == [
         ("  n(in) = w1·x1 + w2·x2 + wb\n", None),
         ("        = 0.1·1 + (−0.3)·2 + 0.2\n", None),
-        ("        = −0.3   autograd −0.3, 0 roundoffs apart\n", None),
+        ("        = −0.3\n", None),
     ]
-    assert lines.printed[-1] == ("\narticle.neuron: agrees with autograd in all 16 quantities\n\n", "bold")
+    assert lines.printed[-1][0].startswith("\narticle.neuron: agrees with autograd in all 16 quantities")
+    assert lines.printed[-1][1] == "bold"
     assert article_module.article("two_by_two", [], [], **WORKED) == 0
     assert ("Figure 2: two layers, four neurons\n", "bold") in lines.printed
     twin = reference_article.neuron
@@ -353,20 +405,24 @@ def test_numbers_that_are_none_are_named(asked, says, tmp_path, monkeypatch):
     assert said == says or (": expected TOML" in says and said.startswith(says))
 
 
-def test_a_table_of_equations():
-    heads = "<th>equation</th><th>in numbers</th><th>value</th><th>autograd</th><th>roundoffs apart</th>"
-    n_out = notation.mathml("n_out")
-    of_n_in = notation.as_mathml(EQUATION.value)
-    x1 = notation.mathml("x1")
-    math = '<math displaystyle="true"><mrow>'
-    assert article_module._table(LINES[:2]) == (
-        f'<div class="scroll"><table><tr>{heads}</tr>'
-        f"<tr><td>{math}{n_out}<mo>=</mo>{of_n_in}</mrow></math></td>"
-        '<td class="numbers">σ(−1)</td><td class="number">0.25</td><td class="number">0.5</td>'
-        '<td class="number">4.5e+15</td></tr>'
-        f"<tr><td>{math}{notation.mathml('w1')}<mo>=</mo>{x1}</mrow></math></td>"
-        '<td class="numbers">(−2)</td><td class="number">−2</td><td class="number">−2</td>'
-        '<td class="number">0</td></tr></table></div>'
+def test_an_equation_its_numbers_and_autograds_value_where_it_is_another():
+    def math(inside):
+        return f'<math displaystyle="true"><mrow>{inside}</mrow></math>'
+
+    n_out, of_n_in = notation.mathml("n_out"), notation.as_mathml(EQUATION.value)
+    assert article_module._equation(LINES[0]) == (
+        f'<div class="equation">{math(f"{n_out}<mo>=</mo>{of_n_in}")}'
+        '<div class="numbers">= σ(−1) = <b>0.25</b> autograd 0.5, 4.5e+15 roundoffs apart</div></div>'
+    )
+    assert article_module._equation(LINES[1]) == (
+        f'<div class="equation">{math(notation.mathml("w1") + "<mo>=</mo>" + notation.mathml("x1"))}'
+        '<div class="numbers">= <b>−2</b></div></div>'
+    )
+    of_two = LINES[2]._replace(equation=EQUATION._replace(value=ast.parse("x1 + J", mode="eval").body))
+    first = f"{n_out}<mo>=</mo>{X_1}"
+    assert article_module._equation(of_two) == (
+        f'<div class="equation">{math(first)} {math(f"""<mo form="infix">+</mo>{J}""")}'
+        '<div class="numbers">= &lt;3&gt; = <b>3</b></div></div>'
     )
 
 
@@ -376,8 +432,8 @@ def page(monkeypatch):
 
     def write(name, *, ok=True, steps=LINES):
         monkeypatch.setattr(article_module, "_figure", lambda picture: f"<figure>{picture}</figure>")
-        monkeypatch.setattr(article_module, "_table", lambda lines: f"<table>{len(lines)}</table>")
-        monkeypatch.setattr(article_module, "_verdict", lambda name, report: f"{name} & <{report.ok}>")
+        monkeypatch.setattr(article_module, "_equation", lambda line: f"<i>{line.value:g}</i>")
+        monkeypatch.setattr(article_module, "_verdict", lambda name, steps, report: f"{name} & <{report.ok}>")
         pictures = {picture: picture for places in article_module.PLACES.values() for picture in places}
         worked = {name: (steps, SimpleNamespace(ok=ok))}
         return article_module._page(worked, {name: {"x1": 0.5, "eta": -1.0}}, {"neuron": "of the neuron"} | pictures)
@@ -393,10 +449,10 @@ def test_a_page_to_the_letter(page):
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{title}</title><style>{article_module.STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-            "<p>The article by Mark Chang (2015), equation by equation, beside autograd.</p>\n"
+            "<p>The article by Mark Chang (2015), equation by equation, with the numbers.</p>\n"
             f"<h2>{article_module.TITLES[name]}</h2>\n{figure}<p>x1 = 0.5, η = −1</p>\n"
-            "<h3>Forward &amp; &lt;back&gt;</h3><table>2</table>\n"
-            f"<h3>Step 1: δ</h3><table>1</table>{picture}\n"
+            "<h3>Forward &amp; &lt;back&gt;</h3>\n<p>n &amp; &lt;m&gt;</p>\n<i>0.25</i>\n<i>-2</i>\n"
+            f"<h3>Step 1: δ</h3>\n<i>3</i>{picture}\n"
             f'<p class="{state}">{name} &amp; &lt;{state == "ok"}&gt;</p>\n'
             f"<p><small>manual-bp {__version__}, torch {torch.__version__}, float64</small></p></body></html>\n"
         )
@@ -408,7 +464,7 @@ def test_every_picture_has_its_place_on_the_page(page):
     found = re.findall(r"<h3>(Forward, layer 2|Step \d|\(1\) Descent)|<figure>(.*?)</figure>", html)
     assert ["".join(one) for one in found] == [
         "Forward, layer 2", "network", "Step 1", "delta-21", "step-1", "Step 2", "step-2", "Step 3", "delta-11",
-        "step-3", "Step 4", "(1) Descent", "step-4",
+        "step-3", "Step 4", "step-4", "(1) Descent", "descent",
     ]  # fmt: skip
 
 
