@@ -28,8 +28,8 @@ def rules(names: Sequence[str]) -> int:
     for name in names:
         if name.lower() not in known:
             near = [known[match] for match in get_close_matches(name.lower(), known)]
-            hint = f"did you mean {', '.join(near)}? " if near else ""
-            raise CommandError(f"rule: there is no {name}: {hint}`manual-bp rules` lists all {len(RULES)}")
+            hint = f": did you mean {', '.join(near)}?" if near else ""
+            raise CommandError(f"rule {name}: expected one of the {len(RULES)} that `manual-bp rules` lists{hint}")
     return exit_code([report for name in names for report in _explain(lines, known[name.lower()])])
 
 

@@ -41,7 +41,10 @@ def verify(
     """Judge, print a line for each thing and device, where it is wrong, and the verdict; returns the exit code."""
     start = time.perf_counter()
     if targets and plant:
-        raise CommandError("--plant plants a mistake in manual-bp's own code: leave out TARGET to see it caught")
+        raise CommandError(
+            "--plant: expected no TARGET beside it, for it plants a mistake in manual-bp's code, got "
+            f"{targets[0]}: leave one of them out"
+        )
     if json_file and json_file != "-":
         can_write(f"--json {json_file}", json_file)
     try:
@@ -110,7 +113,7 @@ def _dtypes(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtyp
     here = dtypes_of(place)
     for name in asked or ():
         if name not in map(dtype_name, here):
-            raise ValueError(f"dtype {name} is not on {place}, which has {_listed(map(dtype_name, here))}")
+            raise ValueError(f"--dtype: expected one of {_listed(map(dtype_name, here))} on {place}, got {name}")
     return [t for t in here if not asked or dtype_name(t) in asked]
 
 
