@@ -425,7 +425,7 @@ class Candidate:
         if is_own or (self.what == "forward" and functions - transparent and not is_reached):
             names = " and ".join(sorted(function.__name__ for function in (functions & self.own or functions)))
             raise TypeError(
-                f"{self.what}: expected torch's own operations, got {names}, whose backward would be judged by itself: "
+                f"{self.what}: expected torch's operations, got {names}, which would be judged by its own backward: "
                 f"give the same function in torch's operations, as forward or as twin"
             )
         self.trusted = {function.__name__ for function in functions - transparent}

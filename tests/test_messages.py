@@ -378,17 +378,17 @@ CROSSCHECK: list[Row] = [
     ),
     (
         lambda: crosscheck(Twice, inputs=ONE),
-        "TypeError: twin: expected the same function in torch's own operations, got none, and no backward: Twice "
-        "would be judged by its own backward",
+        "TypeError: twin: expected the same function in torch's operations, got none, and no backward: Twice would "
+        "be judged by its own backward",
     ),
     (
         lambda: crosscheck(Twice.apply, double, ONE),
-        "TypeError: forward: expected torch's own operations, got Twice, whose backward would be judged by itself: "
-        "give the same function in torch's operations, as forward or as twin",
+        "TypeError: forward: expected torch's operations, got Twice, which would be judged by its own backward: give "
+        "the same function in torch's operations, as forward or as twin",
     ),
     (
         lambda: crosscheck(square, Twice, ONE, twin=Twice.apply),
-        "TypeError: twin: expected torch's own operations, got Twice, whose backward would be judged by itself: give "
+        "TypeError: twin: expected torch's operations, got Twice, which would be judged by its own backward: give "
         "the same function in torch's operations, as forward or as twin",
     ),
     (
@@ -699,7 +699,7 @@ VERIFY: list[Row] = [
     ),
     (
         lambda: on(PARTS, "verify mine.py:Thing"),
-        "manual-bp verify: mine.py:Thing: expected Thing in mine.py, got no such name",
+        "manual-bp verify: mine.py:Thing: expected 'Thing' in mine.py, got no such name",
     ),
     (
         lambda: on("import nothing_of_that_name", "verify mine.py"),

@@ -71,7 +71,7 @@ def form_of(
     other = twin if twin is not None else forward if is_function(backward) else None
     if op is not None and (other is None or other is op) and method != "taylor":
         raise TypeError(
-            f"twin: expected the same function in torch's own operations, got none, and no backward: {name_of(op)} "
+            f"twin: expected the same function in torch's operations, got none, and no backward: {name_of(op)} "
             f"would be judged by its own backward"
         )
     renamed = names if isinstance(names, Mapping) else {}

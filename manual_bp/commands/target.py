@@ -153,7 +153,7 @@ def _load(target: str) -> tuple[Any, Any]:
     found = module
     for part in name.split(".") if colon else []:
         if not hasattr(found, part):
-            raise CommandError(f"{target}: expected {part} in {place}, got no such name")
+            raise CommandError(f"{target}: expected {part!r} in {place}, got no such name")
         found = getattr(found, part)
     return module, found
 

@@ -116,12 +116,21 @@ def test_where_a_file_cannot_be_written_it_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refused(can_write, "--json there", "there") == refused(can_write, "--json new", "new") == ""
     assert refused(can_write, "--json .", ".") == "--json .: expected a file, got a directory"
-    assert refused(can_write, "--json no/new", "no/new") == f"--json no/new: there is no directory {tmp_path / 'no'}"
-    assert refused(can_write, "--json f", "there/new") == f"--json f: there is no directory {tmp_path / 'there'}"
+    assert (
+        refused(can_write, "--json no/new", "no/new")
+        == f"--json no/new: expected a directory that exists, got no {tmp_path / 'no'}: make it first"
+    )
+    assert (
+        refused(can_write, "--json f", "there/new")
+        == f"--json f: expected a directory that exists, got no {tmp_path / 'there'}: make it first"
+    )
     asked = []
     monkeypatch.setattr(os, "access", lambda *given: asked.append(given))
     for file in ("there", "new"):
-        assert refused(can_write, "--json f", file) == "--json f: it may not be written there"
+        assert (
+            refused(can_write, "--json f", file)
+            == "--json f: expected a file that may be written, got no permission: choose another"
+        )
     assert asked == [(tmp_path / "there", os.W_OK), (tmp_path, os.W_OK)]
 
 
@@ -131,7 +140,7 @@ def test_where_no_directory_can_be_it_is_said(tmp_path, monkeypatch):
     for folder in (".", "new", "new/er", str(tmp_path)):
         assert refused(can_write_into, "--figures d", folder) == ""
     for folder in ("file", "file/new", "file/new/er"):
-        says = f"--figures d: expected a directory, {tmp_path / 'file'} is none"
+        says = f"--figures d: expected a directory, got the file {tmp_path / 'file'}"
         assert refused(can_write_into, "--figures d", folder) == says
 
 
@@ -143,7 +152,10 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
         assert refused(can_draw, file) == ""
     for file in ("f.jpg", "f", "svg"):
         assert refused(can_draw, file) == f"--figure {file}: expected a name that ends in .svg, .png or .pdf"
-    assert refused(can_draw, "no/f.svg") == f"--figure no/f.svg: there is no directory {tmp_path / 'no'}"
+    assert (
+        refused(can_draw, "no/f.svg")
+        == f"--figure no/f.svg: expected a directory that exists, got no {tmp_path / 'no'}: make it first"
+    )
     assert set(found) == {"matplotlib"}
     monkeypatch.setattr(_writing, "find_spec", lambda name: None)
     says = "matplotlib is not installed: pip install 'manual-bp[figures]'"
@@ -290,11 +302,14 @@ def test_verify_says_what_it_cannot_do(judging, tmp_path, monkeypatch):
     lines = judging("right")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(verify_module.devices, "device", torch.device)
-    says = "dtype float64 is not on cuda, which has float32"
+    says = "--dtype: expected one of float32 on cuda, got float64"
     assert refused(lambda: verified(device=["cpu", "cuda"], dtype=["float64"])) == says
-    says = "--plant plants a mistake in manual-bp's own code: leave out TARGET to see it caught"
+    says = (
+        "--plant: expected no TARGET beside it, for it plants a mistake in manual-bp's code, got right: "
+        "leave one of them out"
+    )
     assert refused(lambda: verified("right", plant="sign")) == says
-    says = f"--json no/f: there is no directory {tmp_path / 'no'}"
+    says = f"--json no/f: expected a directory that exists, got no {tmp_path / 'no'}: make it first"
     assert refused(lambda: verified(json_file="no/f")) == says
     assert refused(lambda: verified(plant="typo")).startswith("mistake: expected one of stale-weights, ")
     assert lines.printed == lines.asked == []
@@ -486,8 +501,8 @@ def test_the_code_of_a_rule_is_that_which_it_calls(explained):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("LayrNorm", "did you mean LayerNorm, RMSNorm? "), ("xyz", ""), ("layernorn", "did you mean LayerNorm? ")],
+    [("LayrNorm", ": did you mean LayerNorm, RMSNorm?"), ("xyz", ""), ("layernorn", ": did you mean LayerNorm?")],
 )
 def test_the_names_that_are_near_are_named(name, hint, explained):
     said = refused(explained, "Tanh", name)
-    assert said == f"rule: there is no {name}: {hint}`manual-bp rules` lists all {len(RULES)}"
+    assert said == f"rule {name}: expected one of the {len(RULES)} that `manual-bp rules` lists{hint}"
