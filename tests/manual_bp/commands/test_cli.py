@@ -63,7 +63,7 @@ def test_a_planted_mistake_exits_1_and_shows_where(mistake, capsys, monkeypatch)
     assert "MISMATCH in" in out.splitlines()[-1]
     assert "wrong formula" in out
     assert f"planted: {mistake}" in out
-    assert "network 2 layers, tanh: where" in out
+    assert "network 2 layers, tanh: what is wrong, error and budget in roundoffs" in out
 
 
 def test_rules_lists_every_rule_with_its_formula(capsys):
