@@ -69,7 +69,8 @@ def test_without_autograd():
 
 @pytest.mark.parametrize("options", [{"method": "tailor"}, {"method": "taylor", "twin": forward}])
 def test_another_method_is_refused(options):
-    says = f"^method: expected None, 'forward', or 'taylor' without a twin, got {options['method']!r}$"
+    beside = " beside a twin" * ("twin" in options)
+    says = f"^method: expected None, 'forward', or 'taylor' without a twin, got {options['method']!r}{beside}$"
     with pytest.raises(ValueError, match=says):
         crosscheck(forward, backward, INPUTS, **options)
 
