@@ -255,11 +255,11 @@ NAMES = {
     "axis": "axis|dimension",
     "transpose": "transposed",
     "term": (
-        "left out|lost|mask|as if|factor|gradient of|in place of|counts|stands for|softmax|symmetric|applied|sign|"
+        "left out|lost|mask|as if|factor|gradient of|in place of|counts|stands in for|softmax|symmetric|applied|sign|"
         "without"
     ),
     "sample": "sample",
-    "place": "moved|slice|dimension|stands for|shape|halves",
+    "place": "moved|slice|dimension|stands in for|shape|halves",
     "zero": "zero|left out",
     "flip": "reversed",
     "element": "zero|wrong at|slice",
@@ -272,7 +272,7 @@ NAMES = {
     "swapped": "gradient of|sign",
     "eps": "another factor|were",
     "variance": "another factor|n − 1",
-    "stale": "stands for|updated|were its argument|derivative",
+    "stale": "stands in for|updated|were its argument|derivative",
 }
 
 
