@@ -1024,7 +1024,7 @@ MISTAKES = [
         "grad_padded[tap : tap + length] = grad_inner",
         "overlapping windows overwrite one another: the last tap wins",
         r"overwr|overlap|last (tap|one|write|window)|accumul|wins|lost|left out|missing|added up|not summed|dropped"
-        r"|to one place stays"
+        r"|one place the first alone stays"
         r"|part of the sum",
     ),
     (
