@@ -16,7 +16,7 @@ import re
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -255,11 +255,11 @@ NAMES = {
     "axis": "axis|dimension",
     "transpose": "transposed",
     "term": (
-        "left out|lost|mask|as if|factor|gradient of|in place of|counts|stands for|softmax|symmetric|applied|sign|"
+        "left out|lost|mask|as if|factor|gradient of|in place of|counts|stands in for|softmax|symmetric|applied|sign|"
         "without"
     ),
     "sample": "sample",
-    "place": "moved|slice|dimension|stands for|shape|halves",
+    "place": "moved|slice|dimension|stands in for|shape|halves",
     "zero": "zero|left out",
     "flip": "reversed",
     "element": "zero|wrong at|slice",
@@ -272,7 +272,7 @@ NAMES = {
     "swapped": "gradient of|sign",
     "eps": "another factor|were",
     "variance": "another factor|n − 1",
-    "stale": "stands for|updated|were its argument|derivative",
+    "stale": "stands in for|updated|were its argument|derivative",
 }
 
 
@@ -343,6 +343,28 @@ def scores(seeds: int, dtypes: Sequence[str]) -> dict[str, Score]:
     return found
 
 
+HEADINGS = ("way", "dtype", "false alarms", "of them", "missed", "of these", "ms of a right", "ms of a wrong one")
+
+
+def table(found: Mapping[str, Score]) -> str:
+    """A line for each way."""
+    rows = [(way.name, way.dtype, *found[key(way)].cells()) for way in shown(found)]
+    return aligned(HEADINGS, rows, right=HEADINGS[2:])
+
+
+def naming(found: Mapping[str, Score]) -> Iterator[str]:
+    """Of the mistakes that the judge has caught, how many it has named."""
+    for way in (way for way in shown(found) if "judge" in way.name):
+        c = found[key(way)].count
+        named, rightly = (f"{c[what]:,} ({100 * c[what] / max(1, c['caught']):.1f} %)" for what in ("named", "rightly"))
+        yield f"{way.name}, {way.dtype}: of {c['caught']:,} it names {named}, and {rightly} by words that fit"
+
+
+def shown(found: Mapping[str, Score]) -> list[Way]:
+    """The ways that were gone, in their order."""
+    return [way for way in WAYS if key(way) in found]
+
+
 def key(way: Way) -> str:
     return f"{way.name} {way.dtype}"
 
@@ -394,22 +416,15 @@ def main() -> None:
     if args.beside:
         return beside(args.beside)
     found = scores(args.seeds, args.dtypes)
-    headings = ("way", "dtype", "false alarms", "of them", "missed", "of these", "ms of a right", "ms of a wrong one")
-    shown = [way for way in WAYS if key(way) in found]
-    table = aligned(headings, [(way.name, way.dtype, *found[key(way)].cells()) for way in shown], right=headings[2:])
     threads = torch.get_num_threads()
-    print(f"{len(CORPUS)} mistakes, {args.seeds} seeds, torch {torch.__version__}, {threads} threads\n\n{table}\n")
-    for way in shown:
-        c = found[key(way)].count
-        if "judge" in way.name:
-            named, rightly = (
-                f"{c[what]:,} ({100 * c[what] / max(1, c['caught']):.1f} %)" for what in ("named", "rightly")
-            )
-            print(f"{way.name}, {way.dtype}: of {c['caught']:,} it names {named}, and {rightly} by words that fit")
+    print(
+        f"{len(CORPUS)} mistakes, {args.seeds} seeds, torch {torch.__version__}, {threads} threads\n\n{table(found)}\n"
+    )
+    print("\n".join(naming(found)))
     if args.dtypes:
         return None
     inside = [(f"{text} inside", "float64, float32", *found[text].cells()) for text in INSIDE]
-    print(f"\nThe judge of what computes in less\n\n{aligned(headings, inside, right=headings[2:])}\n")
+    print(f"\nThe judge of what computes in less\n\n{aligned(HEADINGS, inside, right=HEADINGS[2:])}\n")
     for line in found["the judge all four"].odd:
         print(f"  not {line}")
     headings = ("elements", "a pass, ms", "the judge, ms", "passes")

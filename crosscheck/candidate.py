@@ -104,14 +104,14 @@ class Candidate:
         except Exception as error:
             if "out of bounds for storage" in str(error):
                 raise TypeError(
-                    f"{what}: expected to read its inputs, it reads the memory around them, which no copy of them has: "
-                    f"hand in the whole of it"
+                    f"{what}: expected to read nothing but its inputs, got a read of the memory around them: hand in "
+                    f"the whole tensor, and slice it inside"
                 ) from error
             # What raises in any dtype is the caller's to see.
             self.outs_of(self.truth, rounded(inputs, dtype_of(inputs)))
             raise TypeError(
-                f"{what}: expected to run in float64, where the oracle is computed, it raises {type(error).__name__}: "
-                f"{error}: give a twin in torch's own operations"
+                f"{what}: expected to run in float64, for the oracle, got {type(error).__name__}: {error}: give a twin "
+                f"in torch's own operations that does"
             ) from error
         self.by_design |= {n for n, x, y in zip(self.names, widened(inputs), xs, strict=True) if _has_changed(x, y)}
         stay = [i for i in self.judged if self._is_explicit(i) or self.names[i] not in self.by_design]
@@ -180,9 +180,13 @@ class Candidate:
             refuse(f"{self.what}'s result", out)
         if not _tensors(outs):
             kinds = ", ".join(sorted({type(out).__name__ for out in outs}))
-            raise TypeError(f"{self.what}: expected to return a tensor or a tree of tensors, got {kinds or 'none'}")
+            raise TypeError(
+                f"{self.what}: expected to return a tensor, or a list, tuple, dict or dataclass of tensors, "
+                f"got {kinds or 'an empty one'}"
+            )
         if not any(map(is_floating, outs)):
-            raise TypeError(f"{self.what}: expected to return a floating-point tensor, got none")
+            dtypes = ", ".join(dict.fromkeys(str(out.dtype) for out in _tensors(outs)))
+            raise TypeError(f"{self.what}: expected to return a floating-point tensor, got {dtypes}")
 
     def _draws_alike(self, what: str, inputs: Sequence[Any], outs: Sequence[Tensor], dtypes: Sequence[Any]) -> None:
         """Raises TypeError for random numbers that are others in each dtype: no two dtypes would judge the same."""
@@ -193,8 +197,8 @@ class Candidate:
                 continue  # a dtype that the truth lacks is left out, and said to be
             if not _are_about(found, outs, 0.1):
                 raise TypeError(
-                    f"{what}: expected the same random numbers in every dtype, it draws others in {dtype} than in "
-                    f"float64: draw them outside, and hand them in as one more input"
+                    f"{what}: expected the same random numbers in every dtype, got others in {dtype} than in "
+                    f"torch.float64: draw them outside, and hand them in as one more input"
                 )
 
     @staticmethod
@@ -399,15 +403,15 @@ class Candidate:
             kept = [None if i in self.fixed else g for i, g in enumerate(grads_out)]
             gradients = gradients_of(out, kept, leaves, materialize_grads=True)
         except RuntimeError as error:
-            raise self._opaque(f"it raises in {dtype_of(xs)}: {error}") from error
+            raise self._opaque(f"got {type(error).__name__} in {dtype_of(xs)}: {error}") from error
         values = {name: _detached(value) for name, value in self.named(out).items()} if self.values else {}
         of_inputs = {self.names[i]: gradient for i, gradient in zip(self.judged, gradients, strict=True)}
         return values | {name: gradient for name, gradient in of_inputs.items() if name not in self.left_out}
 
     def _opaque(self, why: str) -> TypeError:
         return TypeError(
-            f"{self.what}: expected torch operations that autograd can go through, {why}: "
-            f"give such a function as twin, or method='taylor'"
+            f"{self.what}: expected torch's operations, which autograd can go through, {why}: "
+            f"give the same function in these as twin, or method='taylor'"
         )
 
     def _see_through(self, outs: Sequence[Any], leaves: Sequence[Tensor]) -> None:
@@ -421,8 +425,8 @@ class Candidate:
         if is_own or (self.what == "forward" and functions - transparent and not is_reached):
             names = " and ".join(sorted(function.__name__ for function in (functions & self.own or functions)))
             raise TypeError(
-                f"{self.what}: expected torch's own operations, got {names} itself, which would be judged by its own "
-                f"backward: give the function that it computes, as forward or as twin"
+                f"{self.what}: expected torch's operations, got {names}, which would be judged by its own backward: "
+                f"give the same function in torch's operations, as forward or as twin"
             )
         self.trusted = {function.__name__ for function in functions - transparent}
 

@@ -114,15 +114,17 @@ def crosscheck(
         names,
         method,
     )
-    if form.is_jax and (order == 2 or method == "forward"):
-        raise ValueError("order: expected 1, and no method 'forward': of JAX's functions the backward alone is judged")
+    if form.is_jax and order == 2:
+        raise ValueError("order: expected 1 for a function of JAX's, got 2: its second derivative cannot be judged")
+    if form.is_jax and method == "forward":
+        raise ValueError("method: expected None for a function of JAX's, got 'forward': its backward alone is judged")
     if form.method == "taylor" and order == 2:
-        raise ValueError("order: expected 1 without a twin in torch, for Taylor's expansion judges no more, got 2")
+        raise ValueError("order: expected 1 for NumPy's functions alone, got 2: give a twin in torch's operations")
     allowed = _allowed(may_change, form.arguments.names)
     if contract not in ("short", "full"):
         raise ValueError(f"contract: expected 'short' or 'full', got {contract!r}")
     if method == "forward" and form.through is None:
-        raise ValueError("method: expected an op that has a forward mode, without a backward, for 'forward'")
+        raise ValueError("method: expected None beside a backward, got 'forward': it judges a Function's jvp")
     candidate = Candidate(
         form.forward, form.backward, form.truth, form.arguments.names, form.judged,
         form.has_twin or form.through is not None, seed, form.through, set(form.own), explicit=form.explicit,
@@ -132,7 +134,8 @@ def crosscheck(
     dtypes, method = _real(dtypes), method or form.method
     if group is not None:
         if method or order == 2:
-            raise ValueError("group: expected neither a method nor order=2 beside it")
+            got = f"method={method!r}" if method else "order=2"
+            raise ValueError(f"group: expected neither a method nor order=2 beside it, got {got}: leave it out")
         with _isolated(form.device, form.leaves):
             return _judged_together(candidate, form, group, dtypes, seed, digits)
     with _isolated(form.device, form.leaves), told(form.title, partial(_now, candidate)):
@@ -297,15 +300,16 @@ def _with_second_order(
 
 def _check(order: int, method: str | None, digits: int | None, seed: int, has_twin: bool) -> None:
     if not _is_whole(seed) or not -(2**62) < seed < 2**62:
-        raise TypeError(f"seed: expected a whole number of at most 62 bits, got {type(seed).__name__}")
+        raise TypeError(f"seed: expected a whole number between -2^62 and 2^62, got {seed!r}")
     if method not in (None, "taylor", "forward") or (method == "taylor" and has_twin):
-        raise ValueError(f"method: expected None, 'forward', or 'taylor' without a twin, got {method!r}")
+        beside = " beside a twin" if has_twin else ""
+        raise ValueError(f"method: expected None, 'forward', or 'taylor' without a twin, got {method!r}{beside}")
     beside = f" beside method={method!r}" if method else ""
     if digits is not None and (not _is_whole(digits) or digits < 1 or method):
-        raise ValueError(f"digits: expected a whole number from 1, without a method, got {digits!r}{beside}")
+        raise ValueError(f"digits: expected a whole number from 1, or none beside a method, got {digits!r}{beside}")
     if not _is_whole(order) or order not in (1, 2) or (order == 2 and method):
         got = order if _is_whole(order) else type(order).__name__
-        raise ValueError(f"order: expected 1, or 2 without a method, got {got}{beside}")
+        raise ValueError(f"order: expected 1, or 2 where there is no method, got {got}{beside}")
 
 
 def _is_whole(x: object) -> bool:
@@ -319,7 +323,7 @@ def _allowed(may_change: Sequence[str] | str, names: Sequence[str]) -> set[str]:
     allowed = set(several)
     if unknown := {name for name in allowed - set(names) if not name.startswith(("out", "grad_out"))}:
         raise ValueError(
-            f"may_change: expected names of inputs, some of {', '.join(names)}, got {sorted(unknown)[0]!r}"
+            f"may_change: expected some of {', '.join(names)}, out and grad_out, got {sorted(unknown)[0]!r}"
         )
     return allowed
 
@@ -330,7 +334,7 @@ def _real(dtypes: Sequence[torch.dtype] | torch.dtype | None) -> list[torch.dtyp
         return None
     several = [dtypes] if isinstance(dtypes, torch.dtype) else dtypes
     if not isinstance(several, Iterable):
-        raise TypeError(f"dtypes: expected some of torch's, as [torch.float32], got {several!r}")
+        raise TypeError(f"dtypes: expected a list of dtypes, as [torch.float32], got {several!r}")
     return list(dict.fromkeys(REAL.get(t, t) for t in several))
 
 
@@ -416,7 +420,7 @@ def compare(
                 raise ValueError(
                     f"{what}[{name!r}]: expected {other} numbers, as in expected[{name!r}], got {one} ones"
                 )
-    manual, expected, oracle = ({name: as_real(x) for name, x in of.items()} for of in (manual, expected, oracle))
+    manual, expected, oracle = ({name: as_real(x, name) for name, x in of.items()} for of in (manual, expected, oracle))
     if not expected:
         raise ValueError("expected: expected at least one tensor by its name, as in {'x': grad_x}, got none")
     if expected.keys() != oracle.keys():
@@ -427,13 +431,15 @@ def compare(
         for what, tensor in ((f"expected[{name!r}]", a), (f"oracle[{name!r}]", oracle[name])):
             refuse(what, tensor)
             if not is_floating(tensor) or tensor.dtype not in DTYPES:
-                expected_one = f"one of {', '.join(map(str, DTYPES))}"
-                raise TypeError(f"{what}: expected a floating-point tensor, {expected_one}, got {_kind(tensor)}")
+                expected_one = " or ".join((", ".join(map(str, DTYPES[:-1])), str(DTYPES[-1])))
+                raise TypeError(f"{what}: expected a tensor of {expected_one}, got {_kind(tensor)}")
         if oracle[name].shape != a.shape:
             raise ValueError(f"oracle[{name!r}]: expected shape {list(a.shape)}, got {list(oracle[name].shape)}")
         o = oracle[name].detach().cpu().to(torch.float64)
         if bool((a.detach().cpu().isfinite() & ~o.isfinite()).any()):
-            raise ValueError(f"oracle[{name!r}]: expected finite numbers where expected[{name!r}] has them")
+            raise ValueError(
+                f"oracle[{name!r}]: expected finite numbers where expected[{name!r}] has them, got inf or nan"
+            )
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
         m = {name: _detached(manual[name])} if name in manual else {}
         if verdict := _said_of_next_to_nothing(m.get(name), a.detach(), o, largest, oracle[name].dtype):
@@ -442,7 +448,8 @@ def compare(
         if noise > norm(o) / 4 and noise > ROUNDING * unit_roundoff(a.dtype) * largest:
             by = noise / max(norm(a), norm(o))
             raise ValueError(
-                f"oracle[{name!r}]: expected about the same as expected[{name!r}], they are {by:.0%} apart"
+                f"oracle[{name!r}]: expected about the same as expected[{name!r}], got numbers {by:.0%} apart: compute "
+                f"both from the same inputs"
             )
         budget = {name: FACTOR * noise}
         rows += rows_of(a.dtype, m, {name: a.detach()}, {name: o}, budget, a.device, Known(), explain_alone)

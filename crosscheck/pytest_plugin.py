@@ -88,8 +88,8 @@ def _param(request: pytest.FixtureRequest) -> Any:
     name = request.fixturename
     if not hasattr(request, "param"):
         pytest.fail(
-            f"{name}: expected as an argument of the test function, or of a fixture that it takes, for it then runs "
-            "once for each, got it by request.getfixturevalue, a doctest or a unittest.TestCase in "
+            f"{name}: expected to be an argument of the test function, or of a fixture that it takes, so that the test "
+            "runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase in "
             f"{request.node.nodeid}: add the argument, or @pytest.mark.usefixtures({name!r})",
             pytrace=False,
         )
@@ -194,7 +194,7 @@ class Devices:
         try:
             missing = {name: why for name in from_torch if (why := devices.missing(name))}
         except ValueError as error:
-            raise pytest.UsageError(f"{error}; all is each that is here") from None
+            raise pytest.UsageError(f"{error}; all stands for each that is here") from None
         if missing:
             raise pytest.UsageError("; ".join(f"device {name} is not here: {why}" for name, why in missing.items()))
 

@@ -138,7 +138,7 @@ class Report:
             return f"{title}: CONTRACT BROKEN in {len(self.breaches)}"
         if self.mismatches:
             return f"{title}: MISMATCH in {len(self.mismatches)} {of}"
-        return f"{title}: NOT JUDGED in {len(self.not_judged)} {of}"
+        return f"{title}: NOT JUDGED" + f" in {len(self.not_judged)} {of}" * bool(self.rows)
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -193,7 +193,7 @@ class Report:
         if not find_spec("matplotlib"):
             raise ModuleNotFoundError("matplotlib is not installed: pip install 'manual-bp[figures]'")
         if not self.rows:
-            raise ValueError("rows: expected at least one to draw, got a report in which nothing was judged")
+            raise ValueError("rows: expected at least one to draw, got none: nothing was judged")
         from crosscheck.plots import plot
 
         return plot(self.rows)

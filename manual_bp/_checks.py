@@ -51,7 +51,9 @@ def like(what: str, value: object, dtype: torch.dtype, device: torch.device) -> 
     """A floating-point tensor of this dtype on this device."""
     tensor = floating(what, value)
     if tensor.dtype != dtype:
-        raise TypeError(f"{what}: expected dtype {dtype}, as the rest has, got {tensor.dtype}")
+        raise TypeError(
+            f"{what}: expected dtype {dtype}, as the rest has, got {tensor.dtype}: convert it, as with .to({dtype})"
+        )
     on_device(what, tensor, device)
     return tensor
 
@@ -68,7 +70,10 @@ def scalar(what: str, value: object, dtype: torch.dtype, device: torch.device) -
 
 def on_device(what: str, tensor: Tensor, device: torch.device) -> None:
     if tensor.device != device:
-        raise ValueError(f"{what}: expected a tensor on {device}, where the rest is, got one on {tensor.device}")
+        raise ValueError(
+            f"{what}: expected a tensor on {device}, where the rest is, got one on {tensor.device}: move it, as with "
+            f".to('{device}')"
+        )
 
 
 def shape(what: str, tensor: Tensor, expected: Size | tuple[int, ...], meaning: str) -> None:

@@ -117,7 +117,10 @@ def _compiled(owner: Any, name: str, edits: list[Edit]) -> Any:
     source = textwrap.dedent(inspect.getsource(function))
     for edit in edits:
         if source.count(edit.right) != 1:
-            raise LookupError(f"{owner.__name__}.{name}: expected {edit.right!r} once in its source")
+            times = source.count(edit.right)
+            raise LookupError(
+                f"{owner.__name__}.{name}: expected {edit.right!r} once in its source, got it {times} times"
+            )
         source = source.replace(edit.right, edit.wrong)
     namespace = vars(sys.modules[function.__module__]) | {"literal_order": literal_order}
     exec(compile(source, f"<{owner.__name__}.{name} with a mistake>", "exec"), namespace)

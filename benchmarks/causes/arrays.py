@@ -677,7 +677,7 @@ MISTAKES = [
         "student",
         "the student's softmax is without the temperature",
         r"without (the |a )?temperature|(student|logits?|softmax).*temperature|not (softened|divided)"
-        r"|student stands for|student / 3.* were not there",
+        r"|student stands in for|student / 3.* were not there",
     ),
     (
         "distillation",

@@ -526,7 +526,7 @@ MISTAKES = [
         "x.mT @ g",
         "the square of x is forgotten in the gradient of v",
         r"\bsquare of|squared|x(²|\^2|\*\*2)|\bpower|saved value|x in place|x instead|exponent"
-        r"|x stands for",
+        r"|x stands in for",
     ),
     (
         "graph_conv",
@@ -653,7 +653,7 @@ MISTAKES = [
         "out[:, t].mT @",
         "the state after the step in place of the one before it",
         r"after|before|previous|earlier|later|saved|wrong (state|step|time|value)|off[- ]by[- ]one|shift|one step"
-        r"|the result of add .* stands for",
+        r"|the result of add .* stands in for",
     ),
     (
         "minimal_rnn",

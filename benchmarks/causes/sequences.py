@@ -676,7 +676,7 @@ MISTAKES = [
         "weights.mT @ result\n",
         "the output stands in place of its gradient in the gradient of the values",
         r"in place of|instead of|for its gradient|output itself|does not depend on grad|independent of|not linear"
-        r"|stands for grad_out"
+        r"|stands in for grad_out"
         r"|value.*gradient|ignores",
     ),
     (
@@ -939,7 +939,7 @@ MISTAKES = [
         "gated_rms_norm",
         "(s + silu * (1 - s))",
         "s * (1 - s)",
-        "the derivative of the sigmoid stands for that of silu",
+        "the derivative of the sigmoid stands in for that of silu",
         r"silu|swish|sigmoid|activation|derivative|elementwise|\bgate",
     ),
     (
@@ -1024,7 +1024,7 @@ MISTAKES = [
         "grad_padded[tap : tap + length] = grad_inner",
         "overlapping windows overwrite one another: the last tap wins",
         r"overwr|overlap|last (tap|one|write|window)|accumul|wins|lost|left out|missing|added up|not summed|dropped"
-        r"|to one place stays"
+        r"|one place the first alone stays"
         r"|part of the sum",
     ),
     (

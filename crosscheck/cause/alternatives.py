@@ -198,7 +198,7 @@ class _Gatherer:
                 name, out = self.candidate.grads_out_names[i], paths.outs[i] if paths else None
                 g = self.grads_out[i]
                 if is_floating(out) and is_floating(g) and out.shape == g.shape:
-                    text = f"{self.candidate.names_of_outs[i]} itself stands for {name}"
+                    text = f"{self.candidate.names_of_outs[i]} itself stands in for {name}"
                     yield text, of_grads([*self.grads_out[:i], out.detach(), *self.grads_out[i + 1 :]])
                 for dim in range(g.dim()) if is_floating(g) else ():
                     if g.shape[dim] > 1:

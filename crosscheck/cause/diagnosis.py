@@ -46,7 +46,7 @@ class Alternatives:
     come from. unsummed: the gradient before it is summed over what it was broadcast to. By its cause, what the value
     would be under a mistake, the likely ones first: mistaken, with another grad_out; slips, with another derivative;
     substituted, with another value in a derivative; bent, with another function for one; inputs, where one of these
-    is taken wrongly; left_out, without one of them; replaced, with another operation. shares: what comes back through
+    is taken wrongly; left_out, without one of them; replaced, with another operation. shares: the gradient through
     each operation of the forward. families: the value by a number that may be another one, in which {} is that number.
     untried: what was not looked for, and why; skipped: for what there was no time, once all is looked for. is_value: it
     is a result, no gradient. near: from an error, where the value is wrong, and the budget, those of them that it may
@@ -312,14 +312,14 @@ def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tens
             if what is None and m.numel() == 1:
                 continue  # one number is explained by any factor
             what = what or f"is off by the factor {_short(1 + factor, known)}"
-            yield f"what comes back through {name} {what}", m - factor * share
+            yield f"the gradient through {name} {what}", m - factor * share
 
 
 def _by_two_operations(m: Tensor, budget: float, shares: Mapping[str, Tensor]) -> Hypotheses:
     """What comes back through two operations is left out."""
     felt = {name: share for name, share in shares.items() if bool((share.abs() > budget).any())}
     for one, two in combinations(felt, 2):
-        yield f"what comes back through {one} and through {two} is left out", m + felt[one] + felt[two]
+        yield f"the gradient through {one} and through {two} is left out", m + felt[one] + felt[two]
 
 
 def _by_factor(m: Tensor, o: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:
@@ -330,7 +330,7 @@ def _by_factor(m: Tensor, o: Tensor, wrong: Tensor, terms: Mapping[str, Tensor])
         if term.shape == m.shape:
             for text, factor in functions(name, term).items():
                 yield f"the factor {text} is left out", m * factor
-                yield f"the factor {text} is there once too much", torch.where((factor == 0) & (m == 0), o, m / factor)
+                yield f"the factor {text} is there once too often", torch.where((factor == 0) & (m == 0), o, m / factor)
 
 
 def _moved(m: Tensor) -> Hypotheses:

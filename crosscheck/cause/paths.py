@@ -204,7 +204,7 @@ class Paths:
                 share, all_of_it = self._share(one), self._share(every)
                 if share is not None and all_of_it is not None:
                     shares = zip(self.whole, all_of_it, share, strict=True)
-                    yield f"only what comes back through {one} counts", [w - e + o for w, e, o in shares]
+                    yield f"only the gradient through {one} counts", [w - e + o for w, e, o in shares]
 
     def mistaken(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients with a derivative taken wrongly, by the cause."""
@@ -275,14 +275,14 @@ class Paths:
         return names[number] if number in names else next(known, "an input")
 
     def _lost(self, screen: Screen | None) -> Iterator[tuple[str, Gradients]]:
-        """The gradients without a block of what comes back by one edge."""
+        """The gradients without a block of the gradient by one edge."""
         for name, edges in self._every.items() if screen else ():
             back = self._by.get(edges[0])
             if len(edges) == 1 and back is not None and screen:
                 for lost in screen.lost(screen.tangents.get(edges[0]), back):
                     found = self._with({edges[0]: _giving(without(*lost, back))})
                     if found is not None:
-                        yield f"of what comes back through {name}, {block(*lost, back)} is lost", found
+                        yield f"of the gradient through {name}, {block(*lost, back)} is lost", found
 
     def substituted(self, screen: Screen | None = None) -> Iterator[tuple[str, Gradients]]:
         """The gradients with another value in a derivative: of another step, of an input, of a result."""
@@ -352,7 +352,7 @@ class Paths:
         return Graph(self._live, {edge.number for edges in self._places.values() for edge in edges})
 
     def _tried_in_part(self, screen: Screen | None) -> Iterator[tuple[str, Gradients]]:
-        """A scan whose derivative is taken wrongly of what comes back by one of several uses of its result."""
+        """A scan whose derivative is taken wrongly of the gradient by one of several uses of its result."""
         for name, edges in self._every.items() if screen else ():
             edge = edges[0]
             uses = [
@@ -368,7 +368,7 @@ class Paths:
                         if screen and screen.fit(edge, [other - self._by[edge]])[0]:
                             found = self._with({edge: _giving(other)})
                             if found is not None:
-                                yield f"{text.format(name)}, of what comes back by {use.name}", found
+                                yield f"{text.format(name)}, of the gradient by {use.name}", found
 
     @cached_property
     def _by_all_arguments(self) -> dict[str, list[Edge]]:
@@ -503,7 +503,7 @@ def _handed_on(g: Tensor) -> Tensor:
 def _each_and_all(name: str, edges: list[Edge]) -> Iterator[tuple[str, list[Edge]]]:
     """What runs several times, as in a loop, each time by itself, and then all of it."""
     for i, edge in enumerate(edges, 1) if len(edges) > 1 else ():
-        yield f"{name}, time {i} of {len(edges)},", [edge]
+        yield f"{name}, call {i} of {len(edges)},", [edge]
     yield _every(name, edges), edges
 
 

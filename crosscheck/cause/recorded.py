@@ -7,6 +7,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from types import FrameType
@@ -83,7 +84,7 @@ class Mode(TorchFunctionMode):
 class Recorded(Mode):
     """Remembers the edges: the operations whose results are differentiated, by each of their arguments.
 
-    Each use of a value is a view of its own, whose gradient is what comes back by that argument alone.
+    Each use of a value is a view of its own, whose gradient is the gradient by that argument alone.
     """
 
     def __init__(self) -> None:
@@ -239,7 +240,7 @@ def _place() -> tuple[tuple[Any, ...], tuple[str, ...]]:
     frame: FrameType | None = sys._getframe()
     where: list[Any] = []
     codes: list[str] = []
-    written_out = ""
+    written_out = before = ""
     while frame:
         file = frame.f_code.co_filename
         if file == WRITTEN_OUT:
@@ -250,10 +251,19 @@ def _place() -> tuple[tuple[Any, ...], tuple[str, ...]]:
             where.append((frame.f_code, frame.f_lasti))
         if not file.startswith((TORCHS, OURS)):
             line, code = _code(frame)
-            codes.append(f"line {line}: {code}{written_out}" if code else "")
+            of_file = _of_file(file) if file != before else ""
+            codes.append(f"line {line}{of_file}: {code}{written_out}" if code else "")
+            before = file
             written_out = ""
         frame = frame.f_back
     return tuple(where), tuple(filter(None, codes))
+
+
+@cache
+def _of_file(name: str) -> str:
+    """Which file a line is of; nothing for a cell of a notebook, and what was typed in."""
+    path = Path(name)
+    return f" of {path.name}" if path.is_file() else ""
 
 
 def _code(frame: FrameType) -> tuple[int, str]:

@@ -136,7 +136,7 @@ LIKE_THESE = (
 )  # fmt: skip
 
 SOFTMAX = ("softmax", "log_softmax", "logsumexp")
-# What stands for the product with the transposed, by the argument
+# What stands in for the product with the transposed, by the argument
 PRODUCTS = dict.fromkeys(("matmul", "mm", "bmm", "dot"), ("g @ B for g @ B.T", "A @ g for A.T @ g"))
 SELECTIONS = (  # whose result has some numbers of the argument once or several times
     "embedding", "index_select", "gather", "getitem", "take_along_dim", "take", "repeat_interleave", "repeat", "tile",
@@ -183,8 +183,8 @@ def of_itself(edge: Edge) -> Iterator[tuple[str, Slip]]:
     if edge.name in SOFTMAX:
         yield from _of_softmax(edge)
     if edge.name in SELECTIONS:
-        yield "in {}, what comes back to one place overwrites, in place of adding up", partial(_overwritten, edge)
-        yield "in {}, the first of what comes back to one place stays", partial(_overwritten, edge, first=True)
+        yield "in {}, gradients of one place overwrite each other, in place of adding up", partial(_overwritten, edge)
+        yield "in {}, of the gradients of one place the first alone stays", partial(_overwritten, edge, first=True)
     if edge.name == "where":
         yield "in {}, the other branch is taken", lambda g: edge.back(g, args=edge.having(0, ~edge.args[0]))
     if edge.name == "sigmoid" and edge.x.dim():
@@ -194,8 +194,8 @@ def of_itself(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield "{} is taken for the exclusive one, without the element itself", lambda g: edge.back(g) - g * own
     if edge.name in ("amax", "amin", "max", "min"):
         which = "largest" if "max" in edge.name else "smallest"
-        yield f"in {{}}, what comes back goes to all but the {which}", partial(_to_the_others, edge)
-        yield f"in {{}}, what comes back goes to all, not to the {which} alone", partial(_to_all, edge)
+        yield f"in {{}}, the gradient goes to all but the {which}", partial(_to_the_others, edge)
+        yield f"in {{}}, the gradient goes to all, not to the {which} alone", partial(_to_all, edge)
     if edge.name in ("triu", "tril"):
         other = torch.triu if edge.name == "tril" else torch.tril
         yield f"the derivative of {{}} is that of {other.__name__}, the other triangle", partial(edge.back, func=other)
@@ -210,10 +210,10 @@ def derivatives(edge: Edge) -> Iterator[tuple[str, Slip]]:
     """What is taken for the derivative of a function number by number."""
     for name in ("σ'", "tanh'") if edge.is_alike else ():
         factor = functions(edge.words[0], edge.out)[f"{name}({edge.words[0]})"]
-        yield f"in the derivative of {{}}, the factor {name} is there once too much", partial(_times, edge, factor)
+        yield f"in the derivative of {{}}, the factor {name} is there once too often", partial(_times, edge, factor)
     for name, t in zip(edge.words, (edge.out, edge.x), strict=True) if edge.is_bent else ():
         which = f"in the derivative of {{}}, the factor {escaped(name)}"
-        yield f"{which} is there once too much", partial(_times, edge, t)
+        yield f"{which} is there once too often", partial(_times, edge, t)
         yield f"{which} is left out", partial(_times, edge, 1 / t)
     if not edge.is_of_one:
         return
@@ -286,7 +286,7 @@ def _of_softmax(edge: Edge) -> Iterator[tuple[str, Slip]]:
         yield "in {}, the gradient of the output itself has the wrong sign", lambda g: -g - p * total(g)
         yield "in {}, the sum has the wrong sign", lambda g: g + p * total(g)
         yield "in {}, the softmax in front of the sum is left out", lambda g: g - total(g)
-        yield "in {}, its result stands for the softmax", lambda g: g - edge.out * total(g)
+        yield "in {}, its result stands in for the softmax", lambda g: g - edge.out * total(g)
         yield "in {}, the mean is taken for the sum", lambda g: g - p * total(g) / x.shape[dim]
         yield "in {}, the sum is left out", lambda g: g - p * g
         yield "in {}, the sum of grad·p is taken for that of grad", lambda g: g - p * total(g * p)
@@ -335,13 +335,13 @@ def _mean_of(edge: Edge, x: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:
 def _in_other_places(edge: Edge) -> Iterator[tuple[str, Slip]]:
     """The right numbers, from or to other places than theirs."""
     for i, j in _alike_dims(edge.x):
-        yield f"what comes back by {{}} is transposed in dimensions {i} and {j}", partial(_transposed_after, edge, i, j)
+        yield f"the gradient by {{}} is transposed in dimensions {i} and {j}", partial(_transposed_after, edge, i, j)
     for i, j in _alike_dims(edge.out):
-        text = f"what comes back to {{}} is transposed in dimensions {i} and {j}"
+        text = f"the gradient that comes to {{}} is transposed in dimensions {i} and {j}"
         yield text, partial(_transposed_before, edge, i, j)
     if edge.name in REPEATS:
         other, function = REPEATS[edge.name]
-        yield f"what comes back by {{}} is added up as if it were {other}", partial(edge.back, func=function)
+        yield f"the gradient by {{}} is added up as if it were {other}", partial(edge.back, func=function)
     if edge.name == "pad":
         yield "the derivative of {} cuts off the other end", partial(edge.back, func=_padded_otherwise)
     if edge.name in JOINS[1:]:
@@ -350,12 +350,13 @@ def _in_other_places(edge: Edge) -> Iterator[tuple[str, Slip]]:
         length, whole = edge.x.shape[dim], edge.out.shape[dim]
         for start in dict.fromkeys((*starts, whole - length)):
             if start != starts[edge.place] and start + length <= whole:
-                text = f"of what comes back to {{}} the slices from {start} are taken, not from {starts[edge.place]}"
+                instead = f"the slices from {start} are taken, not from {starts[edge.place]}"
+                text = f"of the gradient that comes to {{}} {instead}"
                 yield text, partial(_narrowed, dim, start, length)
     if edge.name in ("getitem", "narrow") and edge.x.numel() > edge.out.numel():
         for dim in range(edge.x.dim()):
             for shift in (1, -1) if edge.x.shape[dim] > 2 else ():  # of two it is reversed
-                text = f"what comes back by {{}} is moved by {shift} along dimension {dim}"
+                text = f"the gradient by {{}} is moved by {shift} along dimension {dim}"
                 yield text, partial(_moved_after, edge, dim, shift)
 
 
@@ -371,7 +372,7 @@ def _of_reductions(edge: Edge) -> Iterator[tuple[str, Slip]]:
         ):
             for other in range(x.dim()):
                 if other != dim and x.shape[other] == x.shape[dim]:
-                    text = f"what comes back to {{}} is broadcast along dimension {other}, not along {dim}"
+                    text = f"the gradient that comes to {{}} is broadcast along dimension {other}, not along {dim}"
                     yield text, partial(_broadcast_otherwise, edge, kept, dim, other)
 
 
@@ -650,7 +651,7 @@ def substitutes(edge: Edge, known: Mapping[str, Tensor]) -> Iterator[tuple[str, 
     for name, other in known.items() if edge.name in BY_RESULT and edge.is_alike else ():
         if other.shape == edge.out.shape and other.dtype == edge.out.dtype and not torch.equal(other, edge.out):
             yield (
-                f"in the derivative of {{}}, {escaped(name)} stands for its result",
+                f"in the derivative of {{}}, {escaped(name)} stands in for its result",
                 Times(BY_RESULT[edge.name](other)),
             )
     for place, value in enumerate(edge.args) if edge.name not in JOINS else ():
@@ -658,7 +659,7 @@ def substitutes(edge: Edge, known: Mapping[str, Tensor]) -> Iterator[tuple[str, 
             for name, other in known.items():
                 if other.shape == value.shape and other.dtype == value.dtype and not torch.equal(other, value):
                     substituted = partial(edge.back, args=edge.having(place, other))
-                    yield f"in the derivative of {{}}, {escaped(name)} stands for argument {place + 1}", substituted
+                    yield f"in the derivative of {{}}, {escaped(name)} stands in for argument {place + 1}", substituted
 
 
 # The derivatives that are written by the result

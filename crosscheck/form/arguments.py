@@ -32,7 +32,9 @@ class Outs(tuple[Any, ...]):
     def of(cls, returned: Any, *, numbers: bool) -> "Outs":
         """The leaves of it. numbers: whether Python's numbers may be judged, too, as beside arrays."""
         named = leaves(returned, "out", is_number)
-        values = (x if kind_of(x) == NUMBER and not numbers else as_real(x, shared=True) for x in named.values())
+        values = (
+            x if kind_of(x) == NUMBER and not numbers else as_real(x, name, shared=True) for name, x in named.items()
+        )
         return cls(values, tuple(named), [is_complex(x) for x in named.values()], returned)
 
     def having(self, values: Iterable[Any]) -> "Outs":
@@ -81,7 +83,7 @@ class Arguments:
         value = self.given[i]
         if isinstance(value, Tensor):
             return value.is_floating_point() or value.is_complex()
-        return is_floating(as_real(value))
+        return is_floating(as_real(value, self.names[i]))
 
     def _places(self, name: str) -> list[int]:
         """The places of the leaf of this name, or of those that hang on it."""

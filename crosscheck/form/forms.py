@@ -71,8 +71,8 @@ def form_of(
     other = twin if twin is not None else forward if is_function(backward) else None
     if op is not None and (other is None or other is op) and method != "taylor":
         raise TypeError(
-            f"twin: expected the same function in torch's own operations, or a backward: without either "
-            f"{name_of(op)} would be judged by its own backward"
+            f"twin: expected the same function in torch's operations, got none, and no backward: {name_of(op)} "
+            f"would be judged by its own backward"
         )
     renamed = names if isinstance(names, Mapping) else {}
     positional = _names(len(inputs), forward, op, twin) if names is None or renamed else [*names]
@@ -84,14 +84,14 @@ def form_of(
     arguments = Arguments(inputs, positional, module, options, kind)
     if len({"out", *arguments.names}) <= len(arguments.names):
         raise ValueError(
-            f"names: expected different ones, of inputs, parameters and options, and none called out, as the result "
-            f"is, got {', '.join(arguments.names)}"
+            f"names: expected a different one for each input, parameter and option, and none of them 'out', got "
+            f"{', '.join(arguments.names)}"
         )
     judged, explicit = arguments.judged(wrt)
     for name, x in zip(arguments.names, arguments.given, strict=True):
         refuse(name, x)
     if not judged:
-        raise TypeError("inputs: expected at least one of floating-point or complex numbers, got none")
+        raise TypeError("inputs: expected at least one tensor of floating-point or complex numbers, got none")
     flat_leaves = arguments.leaves(judged)
     takes("forward", callee, positional, options)
     if op is None:
@@ -99,7 +99,7 @@ def form_of(
     if twin is not None and not isinstance(twin, nn.Module):
         takes("twin", twin, [*positional, *arguments.parameters], options)
     if backward is None and not kind and arguments.has_numbers:
-        raise TypeError("backward: expected a function: NumPy's have none of their own")
+        raise TypeError("backward: expected a function, got none: NumPy's functions have no backward of their own")
     of_forward = through_jax(callee, arguments) if kind and backward is None else forward_of(callee, arguments)
     through = of_forward if backward is None else forward_of(op.apply, arguments) if is_function(op) else None
     if twin is None:
@@ -130,7 +130,7 @@ def _check(forward: Any, backward: Any, inputs: Any, twin: Any, options: Any, wr
     _are_names("names", names)
     _are_names("wrt", wrt)
     if isinstance(names, Mapping) and not isinstance(twin, nn.Module):
-        raise ValueError("names: expected one for each input, got a dict, which is for a module as twin")
+        raise ValueError("names: expected a list, one for each input, got a dict, which is for two modules")
 
 
 def is_function(x: Any) -> bool:
@@ -192,8 +192,8 @@ def _namesakes(renamed: Mapping[str, str], arguments: Arguments, twin: Any) -> d
     for name, other in renamed.items():
         if name not in own or other not in others:
             raise ValueError(
-                f"names: expected the twin's name of a parameter by that of forward's, of {', '.join(sorted(own))} "
-                f"and {', '.join(sorted(others)) or 'no module'}, got {name!r}: {other!r}"
+                f"names: expected {{forward's name: the twin's}}, forward's of {', '.join(sorted(own))} and the twin's "
+                f"of {', '.join(sorted(others))}, got {{{name!r}: {other!r}}}"
             )
     return {other: name for name, other in renamed.items()}
 
@@ -320,7 +320,7 @@ def _as_gradient(gradient: Any, kind: str | None, is_complex_one: bool, name: st
         return gradient
     if kind_of(gradient) is not None and is_complex(gradient) != is_complex_one:
         return Missing(f"real numbers, where {name} is complex") if is_complex_one else gradient
-    return as_real(gradient)
+    return as_real(gradient, f"gradient of {name}")
 
 
 def twin_of(twin: Callable[..., Any], arguments: Arguments, renamed: Mapping[str, str]) -> Flat:
@@ -344,11 +344,11 @@ def twin_of(twin: Callable[..., Any], arguments: Arguments, renamed: Mapping[str
             elif other in by_name:
                 found[name] = positional.pop(by_name[other])
             elif isinstance(parameter, nn.Parameter) and parameter.requires_grad:
-                raise ValueError(_no_namesake(name, parameter, own, "twin"))
+                raise _no_namesake("twin", name, parameter, "forward", own)
             else:
                 found[name] = parameter.detach().to(_dtype(xs, parameter))
         if left := [name for name in own if name in arguments.parameters]:
-            raise ValueError(_no_namesake(left[0], own[left[0]], dict(twin.named_parameters()), "forward"))
+            raise _no_namesake("forward", left[0], own[left[0]], "twin", dict(twin.named_parameters()))
         return Outs.of(called(twin, found, list(positional.values()), to.options), numbers=False)
 
     return flat
@@ -359,10 +359,12 @@ def _dtype(xs: Sequence[Any], of: Tensor) -> torch.dtype:
     return next((x.dtype for x in xs if is_floating(x)), of.dtype) if is_floating(of) else of.dtype
 
 
-def _no_namesake(name: str, parameter: Tensor, others: Mapping[str, Any], of: str) -> str:
-    there = ", ".join(f"{other} {list(x.shape)}" for other, x in others.items()) or "none"
-    how = "names={'weight': 'gamma'} says that forward's weight is twin's gamma"
-    return f"{of}: expected a parameter of the other side for its {name} {list(parameter.shape)}, got {there}: {how}"
+def _no_namesake(of: str, name: str, parameter: Tensor, other: str, its: Mapping[str, Any]) -> ValueError:
+    there = ", ".join(f"{name} {list(x.shape)}" for name, x in its.items()) or "none"
+    return ValueError(
+        f"{of}: expected {other} to have a parameter for its {name} {list(parameter.shape)}, got {there}: "
+        f"names={{'weight': 'gamma'}} says that forward's weight is the twin's gamma"
+    )
 
 
 def _precision(kinds: Sequence[str | None], xs: Sequence[Any]) -> AbstractContextManager[Any]:

@@ -45,10 +45,10 @@ def is_complex(value: Any) -> bool:
     return isinstance(value, complex) or (is_array(value) and value.dtype.kind == "c")
 
 
-def as_real(value: Any, *, shared: bool = False) -> Any:
+def as_real(value: Any, what: str = "array", *, shared: bool = False) -> Any:
     """A tensor of the same numbers, of complex ones of their parts; what has no numbers stays as it is.
 
-    shared: in the same memory, where an array of NumPy's allows it.
+    what: its name, for an error. shared: in the same memory, where an array of NumPy's allows it.
     """
     kind = kind_of(value)
     if kind is None:
@@ -64,7 +64,7 @@ def as_real(value: Any, *, shared: bool = False) -> Any:
         array = value if shared and can_share else np.array(value)
         if array.dtype.kind in "fc" and array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
             raise TypeError(
-                f"expected numbers of float64 at most, got an array of {array.dtype}: hand in .astype(float)"
+                f"{what}: expected numbers of at most float64, got {array.dtype}: convert it, as with .astype(float)"
             )
         x = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
@@ -104,13 +104,17 @@ def refuse(what: str, x: object) -> None:
     if not isinstance(x, Tensor):
         return
     if x.is_nested:
-        raise TypeError(f"{what}: expected a tensor, got a nested one: hand in its values and offsets, and nest inside")
+        raise TypeError(
+            f"{what}: expected a tensor, got a nested one: hand in its values and offsets, and nest them in forward"
+        )
     if x.layout != torch.strided:
         raise TypeError(
-            f"{what}: expected a dense tensor, got one of {x.layout}: hand in its values, and make it sparse inside of "
+            f"{what}: expected a dense tensor, got one of {x.layout}: hand in its values, and make it sparse in "
             f"forward, as with torch.sparse_coo_tensor(indices, values, shape)"
         )
     if x.is_quantized:
-        raise TypeError(f"{what}: expected a real number in each place, got a quantized tensor: hand in x.dequantize()")
+        raise TypeError(
+            f"{what}: expected a tensor of floating-point numbers, got a quantized one: hand in {what}.dequantize()"
+        )
     if x.is_meta:
-        raise TypeError(f"{what}: expected a tensor with numbers, got one on the device meta, which has none")
+        raise TypeError(f"{what}: expected a tensor with numbers, got one on the device meta: make it on another")

@@ -335,7 +335,7 @@ def _judge_beyond_budget(
     if not again:
         return False, WRONG, explain(name, value, o, budget)
     if not m.any() and again.sides.is_below_rounding(o):
-        return False, f"{INACCURATE}, {less}: it is smaller than the rounding of what comes back", ""
+        return False, f"{INACCURATE}, {less}: it is smaller than the rounding of grad_out", ""
     budget = again.tight(budget)
     diagnosis = explain(name, value, o, budget, deep=False)
     may_round = diagnosis.startswith(UNKNOWN) and not is_small and not again.is_formula(name, error, o)

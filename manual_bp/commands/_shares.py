@@ -7,7 +7,7 @@ import torch
 
 from crosscheck import Report
 from crosscheck.form.kinds import REAL
-from crosscheck.row import Row, dtype_name
+from crosscheck.row import NOT_JUDGED, Row, dtype_name
 
 
 class Shares:
@@ -23,10 +23,11 @@ class Shares:
     def add(self, name: str, place: torch.device, rows: Sequence[Row], verdict: str) -> None:
         """Print the line of a thing, in red where it is wrong; before the first, what the table has."""
         if not self.is_begun:
-            self.lines.print("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n")
+            self.lines.print("Largest errors, in units of their budget: up to 1 is rounding, - is not judged.\n")
             self.lines.print(self.row("", "device", *self.headings, "verdict"), style="bold")
             self.is_begun = True
-        shares = [[row.share for row in rows if REAL.get(row.dtype, row.dtype) == t] for t in self.dtypes]
+        judged = [row for row in rows if not row.verdict.startswith(NOT_JUDGED)]
+        shares = [[row.share for row in judged if REAL.get(row.dtype, row.dtype) == t] for t in self.dtypes]
         cells = [f"{max(share):.2g}" if share else "-" for share in shares]
         self.lines.print(self.row(name, str(place), *cells, verdict), style=colour(rows))
 

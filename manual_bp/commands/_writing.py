@@ -22,9 +22,9 @@ def can_write(what: str, file: str) -> None:
     if path.is_dir():
         raise CommandError(f"{what}: expected a file, got a directory")
     if not path.parent.is_dir():
-        raise CommandError(f"{what}: there is no directory {path.parent}")
+        raise CommandError(f"{what}: expected a directory that exists, got no {path.parent}: make it first")
     if not (os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK)):
-        raise CommandError(f"{what}: it may not be written there")
+        raise CommandError(f"{what}: expected a file that may be written, got no permission: choose another")
 
 
 def can_write_into(what: str, folder: str) -> None:
@@ -32,7 +32,7 @@ def can_write_into(what: str, folder: str) -> None:
     path = Path(folder).absolute()
     there = next(place for place in (path, *path.parents) if place.exists())
     if not there.is_dir():
-        raise CommandError(f"{what}: expected a directory, {there} is none")
+        raise CommandError(f"{what}: expected a directory, got the file {there}")
 
 
 def can_draw(file: str) -> None:

@@ -79,9 +79,10 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
     lines.print(f"manual-bp {__version__}, torch {torch.__version__}, on {devices.title(place)}{threads}")
     for name in asked:
         if name not in here and (peers or place.type in PEERS[name].devices):
-            lines.print(f"left out: {name} {missing(name, place)}")
+            lines.print(f"left out: {name}: {missing(name, place)}")
     lines.print(
-        "Every peer in a process of its own, in turns; the median of the rounds, and of the ratios in each of them.\n"
+        "Every peer runs in a process of its own, in turns. A time is the median of "
+        f"{rounds} rounds, and a ratio that of the ratios in each round.\n"
     )
     with lines.progress() as bar:
         task = bar.add_task("measuring", total=len(SPEED) + len(MEMORY) + len(WIDTH) + len(DEPTH))
@@ -95,19 +96,21 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
             return results
 
         with _working(here, place) as workers:
-            lines.print("A step, and how many times as long as ours it takes\n", style="bold")
+            lines.print("The time of a step, and how many times ours that is\n", style="bold")
             speed = measured(workers, SPEED, rounds)
             _table(lines, here, speed, lambda m: _duration(median(m.seconds)), _times_as_long)
             both = {name: workers[name] for name in (OURS, AUTOGRAD)}
             growth = {"width": measured(both, WIDTH, rounds), "depth": measured(both, DEPTH, rounds)}
-        lines.print("\nMemory of a step above the process at rest, and ours as a share of it\n", style="bold")
+        lines.print(
+            "\nThe memory of a step above that of the process at rest, and ours as a share of it\n", style="bold"
+        )
         memory = []
         for setting in MEMORY:
             with _working([name for name in here if name not in NO_MEMORY], place) as fresh:
                 memory += measured(fresh, [setting], 0)
         _table(lines, here, memory, lambda m: f"{m.memory / 1e6:.0f} MB", _share_of_memory)
         lines.print(
-            "\nGrowth: the exponent of width or depth in the time of a step, over the upper half of the range\n",
+            "\nGrowth: the time of a step goes as width or depth to this power, over the upper half of the range\n",
             style="bold",
         )
         _slopes(lines, growth)

@@ -224,7 +224,7 @@ def missing(name: str, device: torch.device) -> str:
     """Why a peer cannot be measured, nothing where it can."""
     peer = PEERS[name]
     if device.type not in peer.devices:
-        return f"is for {' and '.join(peer.devices)}"
+        return f"it is for {' and '.join(peer.devices)}"
     return "" if importlib.util.find_spec(peer.needs) else f"{peer.needs} is not installed"
 
 

@@ -8,12 +8,15 @@ from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
+import torch
+
 from crosscheck import Report, devices
 from crosscheck.verdict.precision import DTYPES, dtypes_of
 from manual_bp import rules as catalogue
 from manual_bp._console import console
 from manual_bp.commands import CommandError
 from manual_bp.commands._shares import Shares, exit_code
+from manual_bp.commands._subject import NotJudged
 from manual_bp.commands.subjects import rule
 from manual_bp.rules import RULES, Rule
 
@@ -28,8 +31,8 @@ def rules(names: Sequence[str]) -> int:
     for name in names:
         if name.lower() not in known:
             near = [known[match] for match in get_close_matches(name.lower(), known)]
-            hint = f"did you mean {', '.join(near)}? " if near else ""
-            raise CommandError(f"rule: there is no {name}: {hint}`manual-bp rules` lists all {len(RULES)}")
+            hint = f": did you mean {', '.join(near)}?" if near else ""
+            raise CommandError(f"rule {name}: expected one of the {len(RULES)} that `manual-bp rules` lists{hint}")
     return exit_code([report for name in names for report in _explain(lines, known[name.lower()])])
 
 
@@ -61,14 +64,19 @@ def _explain(lines: Any, name: str) -> list[Report]:
     lines.print(f"The code, in {shown.__module__}:", style="bold")
     for function in code_of(shown):
         lines.print(textwrap.indent(textwrap.dedent(inspect.getsource(function)), "    "))
-    reports = {place: rule(name, place, dtypes_of(place), seed=0) for place in devices.available()}
     lines.print("Judged now, by autograd", style="bold")
+    reports: dict[torch.device, Report] = {}
+    for place in devices.available():
+        try:
+            reports[place] = rule(name, place, dtypes_of(place), seed=0)
+        except NotJudged as error:
+            lines.print(f"Not judged: {error}")
     tensors = list(dict.fromkeys(row.name for report in reports.values() for row in report.rows))
     shares = Shares(lines, tensors, [t for t in DTYPES if any(t in dtypes_of(place) for place in reports)])
     for tensor, (place, report) in product(tensors, reports.items()):
-        rows = [row for row in report.rows if row.name == tensor]
-        wrong = [row.said for row in rows if not row.ok]
-        shares.add(tensor, place, rows, wrong[0] if wrong else "agrees")
+        if rows := [row for row in report.rows if row.name == tensor]:
+            worst = min(rows, key=lambda row: (row.ok, row.verdict == "agrees"))
+            shares.add(tensor, place, rows, worst.said)
     lines.print()
     return list(reports.values())
 

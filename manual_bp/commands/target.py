@@ -98,10 +98,10 @@ def _subject(target: str, parts: Mapping[str, Any]) -> Subject:
             raise CommandError(f"{target}: {part}: expected a function, got {type(function).__name__}")
         if inspect.isfunction(function) and [*inspect.signature(function).parameters][:1] == ["self"]:
             raise CommandError(
-                f"{target}: {part}: expected a static method, got one of self: put @staticmethod above it"
+                f"{target}: {part}: expected a function without self, got a method: put @staticmethod above it"
             )
     if not isinstance(parts["inputs"], tuple | list):
-        raise CommandError(f"{target}: inputs: expected a tuple, got {type(parts['inputs']).__name__}")
+        raise CommandError(f"{target}: inputs: expected a tuple, as in (x,), got {type(parts['inputs']).__name__}")
 
     def judged(device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> crosscheck.Report:
         try:
@@ -138,7 +138,7 @@ def _load(target: str) -> tuple[Any, Any]:
     expected = f"{target}: expected file.py, file.py:Object or package.module:Object"
     if path.suffix == ".py":
         if not path.is_file():
-            raise CommandError(f"{target}: no such file")
+            raise CommandError(f"{target}: expected a file of that name, got none")
         module: Any = _run(path)
     elif not all(part.isidentifier() for part in place.split(".")):
         raise CommandError(f"{expected}, got {'a directory' if path.is_dir() else repr(place)}")
@@ -153,7 +153,7 @@ def _load(target: str) -> tuple[Any, Any]:
     found = module
     for part in name.split(".") if colon else []:
         if not hasattr(found, part):
-            raise CommandError(f"{target}: {place} has no {part}")
+            raise CommandError(f"{target}: expected {part!r} in {place}, got no such name")
         found = getattr(found, part)
     return module, found
 

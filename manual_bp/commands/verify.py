@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from crosscheck import Report, devices
+from crosscheck.form.kinds import REAL
 from crosscheck.report import shown
-from crosscheck.row import KINK, dtype_name
+from crosscheck.row import KINK, Row, dtype_name
 from crosscheck.verdict.precision import DTYPES, dtypes_of, unit_roundoff
 from manual_bp import __version__
 from manual_bp._console import console
@@ -41,7 +42,10 @@ def verify(
     """Judge, print a line for each thing and device, where it is wrong, and the verdict; returns the exit code."""
     start = time.perf_counter()
     if targets and plant:
-        raise CommandError("--plant plants a mistake in manual-bp's own code: leave out TARGET to see it caught")
+        raise CommandError(
+            "--plant: expected no TARGET beside it, for it plants a mistake in manual-bp's code, got "
+            f"{targets[0]}: leave one of them out"
+        )
     if json_file and json_file != "-":
         can_write(f"--json {json_file}", json_file)
     try:
@@ -58,6 +62,7 @@ def verify(
     lines.print(f"{about}, planted: {plant}" if plant else about)
     shares = Shares(lines, [thing.name for thing in things], dtypes)
     reports: list[Report] = []
+    on: defaultdict[torch.device, list[Report]] = defaultdict(list)
     not_judged: defaultdict[str, dict[str, None]] = defaultdict(dict)  # of each thing the reasons, in order
     with mistake, lines.progress() as progress:
         task = progress.add_task("judging", total=len(things) * len(places))
@@ -69,6 +74,7 @@ def verify(
                 not_judged[thing.name][str(error)] = None
             else:
                 reports.append(report)
+                on[place].append(report)
                 shares.add(thing.name, place, report.rows, _verdict(report))
             progress.advance(task)
 
@@ -87,11 +93,10 @@ def verify(
         lines.print(f"Not judged: {name}: {reason}")
     wrong = sum(report.is_mismatch for report in reports)
     unknown = sum(not is_known(report) for report in reports)
-    rows = [(report.title, row) for report in reports for row in report.rows if row not in report.not_judged]
+    rows = [(report.title, row) for report in reports for row in _judged(report)]
     count = len({(title, row.name, row.device) for title, row in rows})
     tensors = f"{count} tensor{'s' * (count != 1)}"
-    where = f"on {_listed(places)} at {_listed(map(dtype_name, dtypes))}"
-    judged = f"{len(reports) - unknown} judged, {tensors}, {where}"
+    judged = f"{len(reports) - unknown} judged, {tensors}, {_on(on, asked)}"
     counts = [f"MISMATCH in {wrong}"] * bool(wrong) + [f"NOT JUDGED in {unknown}"] * bool(unknown)
     verdict = ", ".join(counts) or ("all agree" if reports else "nothing could be judged")
     lines.print(f"{judged}, in {time.perf_counter() - start:.0f} s: {verdict}", style="bold red" if wrong else "bold")
@@ -110,8 +115,28 @@ def _dtypes(place: torch.device, asked: Sequence[str] | None) -> list[torch.dtyp
     here = dtypes_of(place)
     for name in asked or ():
         if name not in map(dtype_name, here):
-            raise ValueError(f"dtype {name} is not on {place}, which has {_listed(map(dtype_name, here))}")
+            raise ValueError(f"--dtype: expected one of {_listed(map(dtype_name, here))} on {place}, got {name}")
     return [t for t in here if not asked or dtype_name(t) in asked]
+
+
+def _on(reports: Mapping[torch.device, Sequence[Report]], asked: Mapping[torch.device, Sequence[torch.dtype]]) -> str:
+    """On which devices, and at which of the dtypes that were asked for, something was judged, and at which nothing."""
+    places: defaultdict[str, list[torch.device]] = defaultdict(list)
+    for place, dtypes in asked.items():
+        of_place = reports.get(place, ())
+        of_each = [{REAL.get(row.dtype, row.dtype) for row in _judged(report)} for report in of_place]
+        judged = [t for t in dtypes if any(t in found for found in of_each)]
+        never = [t for t in dtypes if t not in judged]
+        fewer = sum(is_known(r) and not found.issuperset(judged) for r, found in zip(of_place, of_each, strict=True))
+        said = f" at {_listed(map(dtype_name, judged))}" * bool(judged)
+        said += f" ({fewer} of them at fewer dtypes)" * bool(fewer)
+        said += f", not at {_listed(map(dtype_name, never))}" * bool(never)
+        places[said].append(place)
+    return "; ".join(f"on {_listed(here)}{said}" for said, here in places.items())
+
+
+def _judged(report: Report) -> list[Row]:
+    return [row for row in report.rows if row not in report.not_judged]
 
 
 def _verdict(report: Report) -> str:
@@ -125,14 +150,15 @@ def _verdict(report: Report) -> str:
 
 
 def _where(report: Report) -> str:
-    """What is wrong at the most precise dtype that shows any."""
+    """What is wrong, or could not be judged, at the most precise dtype that shows any."""
     wrong = report.mismatches or report.not_judged
+    what = "what is wrong" if report.mismatches else "what could not be judged"
     if report.breaches and not report.mismatches:
-        return "\n".join((f"{report.title}: what it owes beside its numbers", *map(str, report.breaches)))
+        return "\n".join((f"{report.title}: the contract is broken", *map(str, report.breaches)))
     finest = min(wrong, key=lambda row: unit_roundoff(row.dtype)).dtype
     rows = tuple(row for row in wrong if row.dtype == finest)
     more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return f"{report.title}: where, in roundoffs\n{shown(rows[:SHOWN])}{more}"
+    return f"{report.title}: {what}, error and budget in roundoffs\n{shown(rows[:SHOWN])}{more}"
 
 
 def _listed(things: Iterable[object]) -> str:

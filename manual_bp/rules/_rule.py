@@ -33,7 +33,7 @@ class Rule:
         if missing:
             raise TypeError(
                 f"rule {cls.__name__}: expected forward, backward and a docstring with the formula in its first line "
-                f"and the sections {' '.join(SECTIONS)} got no {', no '.join(missing)}"
+                f"and the sections {' '.join(SECTIONS)}, got no {', no '.join(missing)}"
             )
         RULES[cls.__name__] = cls
 

@@ -318,22 +318,20 @@ def test_names_and_dtypes_can_be_given():
 
 
 def test_what_cannot_be_judged_is_refused():
-    with pytest.raises(TypeError, match="^inputs: expected at least one of floating-point or complex numbers"):
+    with pytest.raises(TypeError, match="^inputs: expected at least one tensor of floating-point or complex numbers"):
         crosscheck(Affine.forward, Affine.backward, (1, 2))
     with pytest.raises(ValueError, match="names: expected 1, one for each input, got 2"):
         crosscheck(torch.sin, Affine.backward, (torch.ones(3),), names=("x", "y"))
-    with pytest.raises(ValueError, match="names: expected different ones, .* got x, x"):
+    with pytest.raises(ValueError, match="names: expected a different one for each .* got x, x"):
         crosscheck(torch.mul, lambda grad_out, out, x, y: (x, y), (torch.ones(3), torch.ones(3)), names=("x", "x"))
-    opaque = (
-        "^forward: expected torch operations that autograd can go through, got a result that depends on no input: give"
-    )
+    opaque = "^forward: expected torch's operations, .* got a result that depends on no input: give the same"
     with pytest.raises(TypeError, match=opaque):
         crosscheck(lambda x: x.detach() * 2, lambda grad_out, out, x: (x,), (torch.ones(3),))
     with pytest.raises(TypeError, match=r"inputs: expected a tuple, as in \(x,\), got Tensor"):
         crosscheck(torch.sin, lambda grad_out, out, x: (x,), torch.ones(3))
     with pytest.raises(ValueError, match="dtypes: expected some of torch.float64, .* got 'float32'"):
         crosscheck(torch.sin, lambda grad_out, out, x: (x,), (torch.ones(3),), dtypes=["float32"])
-    with pytest.raises(TypeError, match="forward: expected to return a tensor or a tree of tensors, got float"):
+    with pytest.raises(TypeError, match="forward: expected to return a tensor, or a list, .* of tensors, got float"):
         crosscheck(lambda x: 3.0, lambda grad_out, out, x: (x,), (torch.ones(3),))
     with pytest.raises(TypeError, match=r"^forward: expected to take \(input 0\), got forward\(\) \("):
         crosscheck(lambda: torch.ones(3), lambda grad_out, out, x: (x,), (torch.ones(3),))
@@ -377,8 +375,8 @@ def test_compare(device):
         (([X], {"x": X}), TypeError, r"^manual: expected a mapping, as in {'x': grad_x}, got list$"),
         (({}, X), TypeError, "^expected: expected a mapping, .* got Tensor$"),
         (({}, {"x": X}, X), TypeError, "^oracle: expected a mapping, .* got Tensor$"),
-        (({}, {"x": X.long()}), TypeError, r"^expected\['x'\]: expected a floating-point .* got one of torch.int64$"),
-        (({}, {"x": "1"}), TypeError, r"^expected\['x'\]: expected a floating-point tensor, .*, got str$"),
+        (({}, {"x": X.long()}), TypeError, r"^expected\['x'\]: expected a tensor of .* got one of torch.int64$"),
+        (({}, {"x": "1"}), TypeError, r"^expected\['x'\]: expected a tensor of .*, got str$"),
         (({}, {"x": X}, {"x": X / 0}), ValueError, r"^oracle\['x'\]: expected finite numbers where expected"),
         (({}, {"x": X}, {"x": X.to(torch.complex64)}), ValueError, r"^oracle\['x'\]: expected real numbers, as in"),
     ],
@@ -406,10 +404,8 @@ def test_compare_takes_autograds_error_for_the_yardstick(device):
 
 def test_compare_is_of_the_dtypes_of_the_ladder():
     x = torch.ones(3).to(torch.float8_e4m3fn)
-    known = "torch.float64, torch.float32, torch.bfloat16, torch.float16"
-    with pytest.raises(
-        TypeError, match=f"expected a floating-point tensor, one of {known}, got one of torch.float8_e4m3fn$"
-    ):
+    known = "torch.float64, torch.float32, torch.bfloat16 or torch.float16"
+    with pytest.raises(TypeError, match=f"expected a tensor of {known}, got one of torch.float8_e4m3fn$"):
         compare({"x": x}, {"x": x})
 
 
@@ -445,9 +441,9 @@ def test_a_function_is_not_judged_by_its_own_backward(side, device):
 
     (x,) = inputs(device, (5, 3))
     pair = {"forward": Cube.apply} if side == "forward" else {"forward": cube, "twin": lambda x: 1 * Cube.apply(x)}
-    with pytest.raises(TypeError, match=f"^{side}: expected torch's own operations, got Cube itself"):
+    with pytest.raises(TypeError, match=f"^{side}: expected torch's operations, got Cube, which"):
         crosscheck(**pair, backward=Cube, inputs=(x,))
-    with pytest.raises(TypeError, match="^forward: expected torch's own operations, got Cube itself"):
+    with pytest.raises(TypeError, match="^forward: expected torch's operations, got Cube, which"):
         crosscheck(Cube.apply, lambda g, out, x: (7 * g * x,), (x,))
     report = crosscheck(lambda x: Cube.apply(x) + x, lambda g, out, x: (g * (7 * x + 1),), (x,))
     assert report.notes == ("forward: goes through Cube, whose backward is trusted",)
@@ -536,7 +532,7 @@ def test_the_smallest_numbers_there_are(device):
 
 
 def test_what_autograd_cannot_go_back_through_is_said(device):
-    with pytest.raises(TypeError, match="autograd can go through, it raises .* in-?place .*method='taylor'$"):
+    with pytest.raises(TypeError, match="autograd can go through, got RuntimeError .* in-?place .*method='taylor'$"):
         crosscheck(lambda x: torch.exp(x).mul_(2), lambda g, out, x: (g * out,), inputs(device, (5, 3)))
 
 

@@ -135,7 +135,7 @@ def test_what_is_named_and_missing_fails_with_the_reason(run, args, conftest, wo
 def test_an_unknown_name_is_a_usage_error(run, name):
     result = run(ONE_TEST, "--device", name)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*device: expected one of cpu, cuda, mps, xpu, * got *; all is each that is here"])
+    result.stderr.fnmatch_lines(["*device: expected one of cpu, cuda, mps, xpu, * got *; all stands for each *"])
 
 
 def test_of_all_what_is_missing_is_listed(run):
@@ -368,9 +368,9 @@ def test_what_is_asked_for_too_late_is_told(run, name):
     result = run(f"def test_it(request): request.getfixturevalue({name!r})")
     result.assert_outcomes(failed=1)
     assert result.stdout.lines.count(
-        f"{name}: expected as an argument of the test function, or of a fixture that it takes, for it then runs once "
-        "for each, got it by request.getfixturevalue, a doctest or a unittest.TestCase in test_a.py::test_it: add the "
-        f"argument, or @pytest.mark.usefixtures('{name}')"
+        f"{name}: expected to be an argument of the test function, or of a fixture that it takes, so that the test "
+        "runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase in test_a.py::test_it: "
+        f"add the argument, or @pytest.mark.usefixtures('{name}')"
     )
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
@@ -641,7 +641,7 @@ def test_the_command_line_wins_then_the_variable(options, variable, asked, monke
     ("asked", "error"),
     [
         (["cuda:0", "cpu", "mps"], "device cuda:0 is not here: no cuda:0; device mps is not here: no mps"),
-        (["tpu"], "device: tpu; all is each that is here"),
+        (["tpu"], "device: tpu; all stands for each that is here"),
         (["all", "cpu"], None),
     ],
 )

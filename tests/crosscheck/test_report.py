@@ -146,7 +146,7 @@ def test_ipython_shows_the_table():
 
 
 def test_a_picture_needs_rows_and_matplotlib(monkeypatch):
-    with pytest.raises(ValueError, match="^rows: expected at least one to draw, got a report in which nothing was jud"):
+    with pytest.raises(ValueError, match="^rows: expected at least one to draw, got none: nothing was judged$"):
         Report("", ()).plot()
     monkeypatch.setattr("crosscheck.report.find_spec", lambda name: None if name == "matplotlib" else pytest.fail(name))
     says = r"^matplotlib is not installed: pip install 'manual-bp\[figures\]'$"

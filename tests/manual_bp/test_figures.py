@@ -526,7 +526,7 @@ def test_the_numbers_may_come_from_a_file(tmp_path):
     ("arguments", "says"),
     [
         (["round.mp4"], "round.mp4: expected a name that ends in .gif, .html, .png, .svg"),
-        (["nowhere/round.svg"], "nowhere/round.svg: there is no directory /"),
+        (["nowhere/round.svg"], "nowhere/round.svg: expected a directory that exists, got no /"),
         (["round.gif", "--seconds", "0"], "seconds: expected a number from 0.01 to 600, got 0.0"),
         (["round.gif", "--seconds", "-1"], "seconds: expected a number from 0.01 to 600, got -1.0"),
         (["round.gif", "--seconds", "1e9"], "seconds: expected a number from 0.01 to 600, got 1000000000.0"),

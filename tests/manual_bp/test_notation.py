@@ -492,9 +492,9 @@ def test_where_nothing_can_be_written_it_is_said_before_the_work(option, lines, 
     (tmp_path / "file").touch()
     name = {"--html": "html_file", "--figures": "figures"}[option]
     asked = {name: str(tmp_path / "file" / "f")}
-    why = f"there is no directory {tmp_path / 'file'}"
+    why = f"expected a directory that exists, got no {tmp_path / 'file'}: make it first"
     if option == "--figures":
-        why = f"expected a directory, {tmp_path / 'file'} is none"
+        why = f"expected a directory, got the file {tmp_path / 'file'}"
     for installed, says in ((True, why), (False, "matplotlib is not installed: pip install 'manual-bp[figures]'")):
         monkeypatch.setattr(_writing, "find_spec", lambda module, installed=installed: installed or None)
         with pytest.raises(CommandError, match=f"^{re.escape(f'{option} {asked[name]}: {says}')}$"):

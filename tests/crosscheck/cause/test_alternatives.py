@@ -509,18 +509,17 @@ def test_deep_alternatives_in_its_order(monkeypatch):
         return x + v
 
     g, v = normal(4, 3, seed=9), normal(3, seed=1)
-    mul, add = (f"{code} (line {forward.__code__.co_firstlineno + i}: x {sign} {y})" for code, i, sign, y in (
-        ("mul", 2, "*", "0.5"), ("add", 3, "+", "v"),
-    ))  # fmt: skip
+    first, file = forward.__code__.co_firstlineno, "test_alternatives.py"
+    mul, add = f"mul (line {first + 2} of {file}: x * 0.5)", f"add (line {first + 3} of {file}: x + v)"
     by_1, by_2, every = f"{add} by its argument 1", f"{add} by its argument 2", f"every {mul}"
     of_x, of_v = deep(forward, g, x=X, v=v).values()
     x, b = g / 4, g.sum(0)
     assert of_x.unsummed is None
     equal(of_v.unsummed, g)
-    times = [f"{mul}, time {i} of 2," for i in (1, 2)]
+    times = [f"{mul}, call {i} of 2," for i in (1, 2)]
     same(of_x.shares, {by_2: 0 * x, by_1: x} | dict.fromkeys((*times, every), x))
     same(of_v.shares, {by_2: b} | dict.fromkeys((by_1, *times, every), 0 * v))
-    alone = [f"only what comes back through {name} counts" for name in times]
+    alone = [f"only the gradient through {name} counts" for name in times]
     left_out = f"the derivatives of {by_1} and of {every} are left out"
     same(dict(of_x.slips), {
         "slip at the forward": 2 * x, "derivative at the forward": 3 * x, **dict.fromkeys(alone, x),

@@ -195,7 +195,7 @@ DEEPER = {
     "eps": (OPAQUE, {"eps": 1e-4}, "as if 0.001 in add (line"),
     "variance": (OPAQUE, {"biased": False}, "divided by n − 1 = 4 in place of n"),
     "updated": (TRAINED, {"eta": 0.1}, "as if w2 were updated already, with eta = 0.1"),
-    "overwritten": (LOOP, {"every": False}, "time 1 of 3, counts"),
+    "overwritten": (LOOP, {"every": False}, "call 1 of 3, counts"),
     "stale": (LOOP, {"stale": True}, "the result of tanh (line"),
 }
 
@@ -212,7 +212,7 @@ def test_deeper_cause_is_named(cause, device):
 def test_what_is_overwritten_is_named(device):
     index = torch.tensor([0, 2, 1, 2, 2])
     report = crosscheck(looked_up, looked_up_back, at_home((normal(4, 3), index), device))
-    assert "overwrites, in place of adding up" in report.mismatches[0].diagnosis
+    assert "overwrite each other, in place of adding up" in report.mismatches[0].diagnosis
 
 
 def in_float32(x):
@@ -545,7 +545,11 @@ def test_of_what_is_overwritten_one_stays(first, device):
     for place, row in reversed([*zip(index, g, strict=True)]) if first else zip(index, g, strict=True):
         expected[place] = row
     edge = Edge(0, 0, torch.index_select, [x, 0, index], {}, x[index])
-    called = "in {}, the first of what comes back to one place stays" if first else "overwrites, in place of adding up"
+    called = (
+        "in {}, of the gradients of one place the first alone stays"
+        if first
+        else "overwrite each other, in place of adding up"
+    )
     slip = next(slip for text, slip in slips(edge) if called in text)
     assert torch.equal(slip(g), expected)
 

@@ -615,14 +615,14 @@ A, B, C = (normal(4, 3, seed=seed) for seed in (10, 11, 12))
 def test_what_comes_back_through_an_operation(mistake, said):
     o = normal(4, 3)
     ((cause, corrected),) = _by_operation(o + mistake, o, BUDGET, {"tanh (line 3)": A})
-    assert cause == f"what comes back through tanh (line 3) {said}"
+    assert cause == f"the gradient through tanh (line 3) {said}"
     equal(corrected, o)
 
 
 def test_what_comes_back_through_an_operation_is_taken_by_least_squares():
     o, x, y = of(0.0, 0.0), of(1.0, 2.0), of(1.0, 1.0)
     ((cause, corrected),) = _by_operation(x, o, BUDGET, {"+": y})
-    assert cause == "what comes back through + is off by the factor 5/2"
+    assert cause == "the gradient through + is off by the factor 5/2"
     equal(corrected, of(-0.5, 0.5))
 
 
@@ -631,16 +631,16 @@ def test_what_is_not_felt_is_no_cause():
     shares = {"a": of(0.5, 0.5, -0.5), "b": some, "c": -some}
     by_one, by_two = _by_operation(o - some, o, 0.5, shares), _by_two_operations(o, 0.5, shares)
     assert causes(by_one) == [
-        "what comes back through b is left out",
-        "what comes back through c is off by the factor 2",
+        "the gradient through b is left out",
+        "the gradient through c is off by the factor 2",
     ]
-    assert causes(by_two) == ["what comes back through b and through c is left out"]
+    assert causes(by_two) == ["the gradient through b and through c is left out"]
 
 
 def test_one_number_shows_no_factor():
     shares = {"a": of(3.0), "b": of(2.0), "c": of(1.0)}
     found = list(_by_operation(of(5.0), of(7.0), BUDGET, shares))
-    assert causes(found) == ["what comes back through b is left out", "what comes back through c has the wrong sign"]
+    assert causes(found) == ["the gradient through b is left out", "the gradient through c has the wrong sign"]
 
 
 def test_what_comes_back_through_two_operations():
@@ -648,9 +648,9 @@ def test_what_comes_back_through_two_operations():
     shares = {"a": A, "b": B, "0": 0 * A, "c": C}
     found = dict(_by_two_operations(o - A - C, BUDGET, shares))
     assert list(found) == [
-        f"what comes back through {one} and through {two} is left out" for one, two in ("ab", "ac", "bc")
+        f"the gradient through {one} and through {two} is left out" for one, two in ("ab", "ac", "bc")
     ]
-    equal(found["what comes back through a and through c is left out"], o)
+    equal(found["the gradient through a and through c is left out"], o)
 
 
 # Factors and derivatives
@@ -668,10 +668,12 @@ def test_a_factor_of_each_element():
     terms = {"x": x, "b": normal(3, seed=2), "w": 2 * x}
     found = _by_factor(o * x, o, at((4, 3), (0, 0), (1, 1), (2, 2)), terms)
     assert causes(found) == [
-        f"the factor {text} is {how}" for text in texts("x") + texts("w") for how in ("left out", "there once too much")
+        f"the factor {text} is {how}"
+        for text in texts("x") + texts("w")
+        for how in ("left out", "there once too often")
     ]
     equal(dict(_by_factor(o / (1 + x * x), o, EVERYWHERE, terms))["the factor 1 + x² is left out"], o)
-    equal(dict(_by_factor(o * x.exp(), o, EVERYWHERE, terms))["the factor e^x is there once too much"], o)
+    equal(dict(_by_factor(o * x.exp(), o, EVERYWHERE, terms))["the factor e^x is there once too often"], o)
 
 
 @pytest.mark.parametrize(("o", "count"), [(of(1.0, 2, 3, 4), 3), (of(1.0, 2, 0, 4), 2)])
@@ -683,7 +685,7 @@ def test_a_factor_of_each_element_takes_three_to_show(o, count):
 def test_a_factor_of_zero_hides_what_it_is_multiplied_by():
     o, x = of(1.0, 2, 3, 4), of(0.0, 2, -1, 0.5)
     wrong = torch.ones(4, dtype=torch.bool)
-    cause = "the factor x is there once too much"
+    cause = "the factor x is there once too often"
     equal(dict(_by_factor(o * x, o, wrong, {"x": x}))[cause], o)
     seen = dict(_by_factor(of(7.0, 4, 0, 2), o, wrong, {"x": x}))[cause]
     equal(seen, of(INF, 2, -0.0, 4))
@@ -1088,13 +1090,13 @@ def test_deep_hypotheses_in_their_order():
     order = [
         "mistaken",
         "summed over the wrong axis: over dimension 1 in place of 0",
-        "what comes back through a is",
-        "what comes back through b is",
+        "the gradient through a is",
+        "the gradient through b is",
         "slip",
         "substituted",
         "bent",
         "input",
-        "what comes back through a and through b is left out",
+        "the gradient through a and through b is left out",
         "the factor x is left out",
         "as if the derivative were x",
         "replaced",
@@ -1228,13 +1230,13 @@ DIAGNOSES = {
         "grad_out is ignored, as if it were 1",
     ),
     "likely before": (X, Alternatives(mistaken=[("likely", X)], slips=[("so", X)], substituted=[("too", X)]), "likely"),
-    "left out": (RIGHT - X, Alternatives(shares={"tanh": X}), "what comes back through tanh is left out"),
+    "left out": (RIGHT - X, Alternatives(shares={"tanh": X}), "the gradient through tanh is left out"),
     "two": (
         RIGHT - X - G,
         Alternatives(shares={"+": G, "·": X}),
-        "what comes back through + and through · is left out",
+        "the gradient through + and through · is left out",
     ),
-    "factor of each": (RIGHT * X.exp(), Alternatives(terms={"x": X}), "the factor e^x is there once too much"),
+    "factor of each": (RIGHT * X.exp(), Alternatives(terms={"x": X}), "the factor e^x is there once too often"),
     "derivative": (G * X.cos(), Alternatives(terms={"grad_out": G, "x": X}), "as if the derivative were cos(x)"),
     "fitted": (
         G * (0.7 * X.cos() - 1.5),

@@ -48,7 +48,7 @@ class Runs:
 
 def short(text: str) -> str:
     """Without the lines of a file, which are not always the same."""
-    return re.sub(r"line \d+: ", "", text)
+    return re.sub(r"line \d+( of \w+\.py)?: ", "", text)
 
 
 def by_name(found: Iterable[tuple[str, Sequence[Tensor]]]) -> dict[str, Sequence[Tensor]]:
@@ -122,12 +122,12 @@ NAMES = {
         "tanh (torch.tanh(x), from through(x))",
     ]),
     "several times": (looped, [
-        *(f"{name} 1 of 3,\n{name} 2 of 3,\n{name} 3 of 3,\nevery {name.removesuffix(', time')}"
-          for name in ("tanh (torch.tanh(x * w)), time", f"{MUL} 2, time", f"{MUL} 1, time")),
+        *(f"{name} 1 of 3,\n{name} 2 of 3,\n{name} 3 of 3,\nevery {name.removesuffix(', call')}"
+          for name in ("tanh (torch.tanh(x * w)), call", f"{MUL} 2, call", f"{MUL} 1, call")),
     ]),
     "alike in one line": (lambda x, w: torch.sin(w) + torch.sin(w), [
         "add (torch.sin(w) + torch.sin(w)) by its argument 2", "add (torch.sin(w) + torch.sin(w)) by its argument 1",
-        "sin (torch.sin(w)), time 1 of 2,", "sin (torch.sin(w)), time 2 of 2,", "every sin (torch.sin(w))",
+        "sin (torch.sin(w)), call 1 of 2,", "sin (torch.sin(w)), call 2 of 2,", "every sin (torch.sin(w))",
     ]),
     "written out": (lambda x, w: F.silu(x), [
         "mul (F.silu(x), there x * torch.sigmoid(x)) by its argument 2",
@@ -157,7 +157,7 @@ NAMES = {
     "a value and its place": (lambda x, w: x.max(-1).values, ["max (x.max(-1))"]),
     "several tensors": (lambda x, w: x.chunk(2)[0].sin(), [
         "sin (x.chunk(2)[0].sin())",
-        *(f"narrow (x.chunk(2), there x.narrow(dim, start, size)), time {i} of 2," for i in (1, 2)),
+        *(f"narrow (x.chunk(2), there x.narrow(dim, start, size)), call {i} of 2," for i in (1, 2)),
         "every narrow (x.chunk(2), there x.narrow(dim, start, size))",
     ]),
     "constants": (lambda x, w: x.detach().sin() * torch.ones(3, dtype=x.dtype) + w, [
@@ -180,9 +180,9 @@ def test_the_lines_of_an_operation_and_its_callers():
 
     first, called = (function.__code__.co_firstlineno + 1 for function in (forward, act))
     assert list(paths(forward, X).shares) == [
-        f"tanh (line {called}: torch.tanh(x), from line {first + 1}: act(x + 1))",
-        f"add (line {first + 1}: x + 1)",
-        f"tanh (line {called}: torch.tanh(x), from line {first}: act(x))",
+        f"tanh (line {called} of test_paths.py: torch.tanh(x), from line {first + 1}: act(x + 1))",
+        f"add (line {first + 1} of test_paths.py: x + 1)",
+        f"tanh (line {called} of test_paths.py: torch.tanh(x), from line {first}: act(x))",
     ]
 
 
@@ -208,13 +208,13 @@ def test_operations_whose_source_is_not_there():
     forward = compiled("def forward(x, w):\n    x = torch.sin(x)\n    w = torch.sin(w)\n    return torch.sin(x * w)")
     found = paths(forward).shares
     assert list(found) == [
-        "sin, time 1 of 3,", "sin, time 2 of 3,", "sin, time 3 of 3,", "every sin",
+        "sin, call 1 of 3,", "sin, call 2 of 3,", "sin, call 3 of 3,", "every sin",
         "mul by its argument 2", "mul by its argument 1",
     ]  # fmt: skip
     a, b = X.sin(), W.sin()
     g = normal(4, 3, seed=9) * (a * b).cos()
-    equal(found["sin, time 1 of 3,"], (g * b * X.cos(), 0 * W))
-    equal(found["sin, time 2 of 3,"], (0 * X, g * a * W.cos()))
+    equal(found["sin, call 1 of 3,"], (g * b * X.cos(), 0 * W))
+    equal(found["sin, call 2 of 3,"], (0 * X, g * a * W.cos()))
 
 
 def test_the_source_may_be_another_by_now(tmp_path):
@@ -312,11 +312,11 @@ def test_what_comes_back_through_each_step():
     g = G * (X * W * W).exp()
     expected = {
         "exp (x.exp())": (g * W * W, 2 * g * X * W),
-        f"{MUL} 2, time 1 of 2,": (0 * X, g * X * W),
-        f"{MUL} 2, time 2 of 2,": (0 * X, g * X * W),
+        f"{MUL} 2, call 1 of 2,": (0 * X, g * X * W),
+        f"{MUL} 2, call 2 of 2,": (0 * X, g * X * W),
         f"every {MUL} 2": (0 * X, 2 * g * X * W),
-        f"{MUL} 1, time 1 of 2,": (g * W * W, 0 * W),
-        f"{MUL} 1, time 2 of 2,": (g * W * W, g * X * W),
+        f"{MUL} 1, call 1 of 2,": (g * W * W, 0 * W),
+        f"{MUL} 1, call 2 of 2,": (g * W * W, g * X * W),
         f"every {MUL} 1": (g * W * W, g * X * W),
     }
     same(found, expected)
@@ -364,13 +364,13 @@ def test_only_one_of_several_times_counts():
     d1 = d2 * W * tanh_(X * W)
     names = ("tanh (torch.tanh(x * w))", f"{MUL} 2", f"{MUL} 1")
     assert list(found) == [
-        f"only what comes back through {name}, time {i} of 3, counts" for name in names for i in (1, 2, 3)
+        f"only the gradient through {name}, call {i} of 3, counts" for name in names for i in (1, 2, 3)
     ]
     for i, back in enumerate((d1 * X, d2 * a, d3 * b), 1):
-        equal(found[f"only what comes back through {MUL} 2, time {i} of 3, counts"], (d1 * W, back))
+        equal(found[f"only the gradient through {MUL} 2, call {i} of 3, counts"], (d1 * W, back))
     ahead = d3 * b  # what by its argument 1 is not behind
     for i, back in enumerate((0 * W, d1 * X, d1 * X + d2 * a), 1):
-        equal(found[f"only what comes back through {MUL} 1, time {i} of 3, counts"], (d1 * W, ahead + back))
+        equal(found[f"only the gradient through {MUL} 1, call {i} of 3, counts"], (d1 * W, ahead + back))
 
 
 def test_no_time_counts_alone_where_not_all_were_tried(monkeypatch):
@@ -382,7 +382,7 @@ def test_no_time_counts_alone_where_not_all_were_tried(monkeypatch):
         return x
 
     found = paths(twice, X)
-    assert list(map(short, found.shares)) == ["sin (x.sin()), time 1 of 2,", "sin (x.sin()), time 2 of 2,"]
+    assert list(map(short, found.shares)) == ["sin (x.sin()), call 1 of 2,", "sin (x.sin()), call 2 of 2,"]
     assert not list(found.alone())
 
 
@@ -603,18 +603,18 @@ def test_the_value_of_another_step_is_that_of_the_same_argument():
     found = by_name(paths(forward, W, X).substituted())
     mul = "every mul (w * x)"
     equal(
-        found[f"in the derivative of {mul} by its argument 1, argument 2 of the step before stands for argument 2"],
+        found[f"in the derivative of {mul} by its argument 1, argument 2 of the step before stands in for argument 2"],
         (G * X + G * W * X, G * W * W),
     )
     equal(
-        found[f"in the derivative of {mul} by its argument 1, argument 2 of the step after stands for argument 2"],
+        found[f"in the derivative of {mul} by its argument 1, argument 2 of the step after stands in for argument 2"],
         (G * W * X + G * W * W * X, G * W * W),
     )
 
 
 def test_another_value_in_the_derivative():
     found = by_name(paths(lambda x, w: x.exp() * w, w=W, u=3 * W).substituted())
-    cause = "in the derivative of mul (x.exp() * w) by its argument 1, u stands for argument 2"
+    cause = "in the derivative of mul (x.exp() * w) by its argument 1, u stands in for argument 2"
     equal(found[cause], (3 * G * W * X.exp(), G * X.exp()))
 
 

@@ -61,7 +61,7 @@ SQUARE, ITS = normal(3, 3, seed=7), normal(3, 3, seed=8)
 LEFT_OUT, TWICE = "the derivative of {} is left out", "the derivative of {} is applied twice"
 ITSELF = "{} is applied to the gradient, as if it were its own transposed"
 NOT_TRANSPOSED = "in the derivative of {}, the other matrix is not transposed: "
-BY_IT, TO_IT = (f"what comes back {how} {{}} is transposed in dimensions 0 and 1" for how in ("by", "to"))
+BY_IT, TO_IT = (f"the gradient {how} {{}} is transposed in dimensions 0 and 1" for how in ("by", "that comes to"))
 EXCLUSIVE = "{} is taken for the exclusive one, without the element itself"
 
 
@@ -234,7 +234,7 @@ def test_masks_come_before_other_places():
 
     kinds = [
         "in the derivative of {}, the mask in argument 2 is inverted",
-        "what comes back to {} is broadcast along dimension 0, not along 1",
+        "the gradient that comes to {} is broadcast along dimension 0, not along 1",
         BY_IT,
     ]
     assert [text for text, _ in slips(edge(total, SQUARE, SQUARE > 0)) if text in kinds] == kinds
@@ -306,8 +306,8 @@ def test_at_a_sigmoid():
     assert text not in dict(slips(edge(torch.sigmoid, X[0, 0])))
 
 
-TO_OTHERS = "in {}, what comes back goes to all but the largest"
-TO_ALL = "in {}, what comes back goes to all, not to the largest alone"
+TO_OTHERS = "in {}, the gradient goes to all but the largest"
+TO_ALL = "in {}, the gradient goes to all, not to the largest alone"
 
 
 @pytest.mark.parametrize("func", [torch.amax, torch.max])
@@ -319,8 +319,8 @@ def test_at_a_maximum(func):
         TO_OTHERS: g[:, None] * ~is_it,
         TO_ALL: g[:, None].expand(3, 3),
         # Of which dimension it is the maximum the shape does not tell: the first of these two is right.
-        "what comes back to {} is broadcast along dimension 1, not along 0": g[:, None] * is_it,
-        "what comes back to {} is broadcast along dimension 0, not along 1": g * is_it,
+        "the gradient that comes to {} is broadcast along dimension 1, not along 0": g[:, None] * is_it,
+        "the gradient that comes to {} is broadcast along dimension 0, not along 1": g * is_it,
         BY_IT: (g[:, None] * is_it).T,
         along(0): g * torch.eq(x, x.amax(0)),
     }
@@ -402,7 +402,7 @@ def test_at_a_log_softmax(args, dim):
         "in {}, the gradient of the output itself has the wrong sign": back - 2 * g,
         "in {}, the sum has the wrong sign": 2 * g - back,
         "in {}, the softmax in front of the sum is left out": g - total,
-        "in {}, its result stands for the softmax": g - p.log() * total,
+        "in {}, its result stands in for the softmax": g - p.log() * total,
         "in {}, the mean is taken for the sum": g - p * g.mean(dim, keepdim=True),
         "in {}, the sum is left out": g * (1 - p),
         "in {}, the sum of grad·p is taken for that of grad": g - p * (g * p).sum(dim, keepdim=True),
@@ -492,8 +492,8 @@ def test_at_a_selection(how):
     for place, number in reversed(pairs):
         first[place] = number
     found = dict(slips(it))
-    both = ("in {}, what comes back to one place overwrites, in place of adding up",
-            "in {}, the first of what comes back to one place stays")  # fmt: skip
+    both = ("in {}, gradients of one place overwrite each other, in place of adding up",
+            "in {}, of the gradients of one place the first alone stays")  # fmt: skip
     agree(
         values([(text, found[text]) for text in both], g),
         dict(zip(both, (overwritten.view(shape), first.view(shape)), strict=True)),
@@ -749,7 +749,7 @@ def test_no_two_slips_have_the_same_words():
 @pytest.mark.parametrize("dim", [0, 2])
 def test_what_comes_back_is_broadcast_along_another_dimension(keepdim, dim):
     x, g = normal(3, 4, 3), normal(4, 3) if dim == 0 else normal(3, 4)
-    text = f"what comes back to {{}} is broadcast along dimension {2 - dim}, not along {dim}"
+    text = f"the gradient that comes to {{}} is broadcast along dimension {2 - dim}, not along {dim}"
     theirs = g.T.unsqueeze(2 - dim).expand(3, 4, 3)
     for func, n in ((torch.sum, 1), (torch.mean, 3)):
         found = slips(edge(func, x, dim, keepdim))
@@ -764,8 +764,8 @@ def test_what_is_broadcast_along_no_other_dimension(it):
 def test_transposed_in_dimensions_that_are_alike():
     x, w, g = (normal(3, 2, 3, seed=seed) for seed in (1, 2, 3))
     theirs = {
-        "what comes back by {} is transposed in dimensions 0 and 2": torch.einsum("ijk,ijk->kji", g, w),
-        "what comes back to {} is transposed in dimensions 0 and 2": torch.einsum("kji,ijk->ijk", g, w),
+        "the gradient by {} is transposed in dimensions 0 and 2": torch.einsum("ijk,ijk->kji", g, w),
+        "the gradient that comes to {} is transposed in dimensions 0 and 2": torch.einsum("kji,ijk->ijk", g, w),
     }
     agree(named("transposed in", slips(edge(torch.mul, x, w)), g), theirs)
 
@@ -786,8 +786,8 @@ def test_transposed_in_dimensions_that_are_alike():
 def test_the_dimensions_that_are_alike(it, by, to):
     found = [text for text, _ in slips(it) if "transposed in" in text]
     assert found == [
-        f"what comes back {how} {{}} is transposed in dimensions {dims}"
-        for how, each in (("by", by), ("to", to)) for dims in each
+        f"the gradient {how} {{}} is transposed in dimensions {dims}"
+        for how, each in (("by", by), ("that comes to", to)) for dims in each
     ]  # fmt: skip
 
 
@@ -817,7 +817,7 @@ def interleaved(x: Tensor, by: int) -> Tensor:
 )
 def test_repeated_in_another_order(it, by, other):
     g, otherwise = normal(*it.out.shape, seed=1), repeated if other == "repeat" else interleaved
-    text = f"what comes back by {{}} is added up as if it were {other}"
+    text = f"the gradient by {{}} is added up as if it were {other}"
     agree(named("added up", slips(it), g), {text: gradient(lambda x: otherwise(x, by), it.x, g)})
     call = dict(others_operation(it))[f"as if {{}} were {other}"]
     agree({"": call(it.func, *it.args, **it.kwargs)}, {"": otherwise(it.x, by)})
@@ -841,7 +841,7 @@ def test_at_tensors_in_a_row(place, starts, right, dim):
     it = edge(cat, *tensors, place=place, **{"dim": dim} if dim else {})
     g, n = normal(*it.out.shape, seed=1), tensors[place].shape[dim]
     theirs = {
-        f"of what comes back to {{}} the slices from {start} are taken, not from {right}": (
+        f"of the gradient that comes to {{}} the slices from {start} are taken, not from {right}": (
             g[start : start + n] if dim == 0 else g[:, start : start + n]
         )
         for start in starts
@@ -869,7 +869,7 @@ def test_what_stands_beside_it_is_none_of_its_derivative(func, other):
 @pytest.mark.parametrize("it", [edge(torch.narrow, X, 0, 1, 2), edge(Tensor.__getitem__, X, slice(1, 3))])
 def test_at_some_slices(it):
     g, zero = G[:2], torch.zeros(1, 3, dtype=torch.float64)
-    text = "what comes back by {{}} is moved by {} along dimension {}".format
+    text = "the gradient by {{}} is moved by {} along dimension {}".format
     columns = torch.cat([zero, g, zero])
     theirs = {
         text(1, 0): torch.cat([zero, zero, g]),
@@ -912,7 +912,7 @@ def test_functions_that_are_taken_for_each_others_derivatives():
     assert float(functions("t", torch.tensor(-t))["sign(t)"]) == -1
 
 
-FACTOR = "in the derivative of {}, the factor %s is there once too much"
+FACTOR = "in the derivative of {}, the factor %s is there once too often"
 NO_FACTOR = "in the derivative of {}, the factor %s is left out"
 AS_IF, HAD = "as if the derivative of {} were ", "as if {} had the derivative of "
 
@@ -968,7 +968,7 @@ def test_a_product_of_those_before_without_one_of_them():
     (a, b), (g, h) = X[0, :2], G[0, :2]
     found = named("its argument is", derivatives(edge(torch.cumprod, X[0, :2], 0)), torch.stack([g, h]))
     text = "in the derivative of {}, the factor its argument is ".__add__
-    theirs = {text("there once too much"): [g * a + h * b * b, h * b * a], text("left out"): [g / a + h, h / b * a]}
+    theirs = {text("there once too often"): [g * a + h * b * b, h * b * a], text("left out"): [g / a + h, h / b * a]}
     agree(found, {said: torch.stack(both) for said, both in theirs.items()})
 
 
@@ -1213,7 +1213,7 @@ def test_another_value_in_a_derivative():
     v = normal(3, 2, seed=5)
     known = {"X": X.clone(), "{other}": other, "w": normal(3, 2, seed=4), "v": v, "n": INDEX}
     w = known["w"].clone()
-    text = "in the derivative of {{}}, {} stands for argument {}".format
+    text = "in the derivative of {{}}, {} stands in for argument {}".format
     agree(
         values(substitutes(edge(torch.matmul, X, w, place=0), known), g),
         {text("{{other}}", 1): g @ w.T, text("v", 2): g @ v.T},
@@ -1226,7 +1226,7 @@ def test_another_value_in_a_derivative():
 
 def test_another_mask_or_index_in_a_derivative():
     known = {"mask": ~MASK, "index": INDEX + 1, "numbers": MASK.double(), "short": INDEX.int(), "same": MASK.clone()}
-    text = "in the derivative of {{}}, {} stands for argument {}".format
+    text = "in the derivative of {{}}, {} stands in for argument {}".format
     theirs = {text("numbers", 1): G * ~MASK, text("mask", 2): G * MASK}
     agree(values(substitutes(edge(torch.masked_fill, X, MASK, 0.0), known), G), theirs)
     g, back = normal(6, seed=2), torch.zeros(12, dtype=torch.float64)
@@ -1256,9 +1256,9 @@ def test_another_result_in_a_derivative_that_is_written_by_it(func, inverse):
     """As if it were that of the argument with this result."""
     it, g = edge(func, RESULTS / 3), normal(4, seed=2)
     known = {"{y}": RESULTS, "out": it.out.clone(), "row": RESULTS[:1], "float": RESULTS.float()}
-    text = "in the derivative of {}, {{y}} stands for its result"
+    text = "in the derivative of {}, {{y}} stands in for its result"
     found = [*substitutes(it, known)]
-    argument = [f"in the derivative of {{}}, {name} stands for argument 1" for name in ("{{y}}", "out")]
+    argument = [f"in the derivative of {{}}, {name} stands in for argument 1" for name in ("{{y}}", "out")]
     if func is torch.relu:
         argument.pop()
     assert [said for said, _ in found] == [text] * bool(inverse) + argument
@@ -1270,7 +1270,7 @@ def test_another_result_of_a_relu():
     it, y = edge(torch.relu, X), normal(4, 3, seed=2).relu()
     agree(
         named("its result", substitutes(it, {"y": y}), G),
-        {"in the derivative of {}, y stands for its result": G * (y > 0)},
+        {"in the derivative of {}, y stands in for its result": G * (y > 0)},
     )
 
 

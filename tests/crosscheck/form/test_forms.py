@@ -96,7 +96,9 @@ def test_what_has_a_backward_of_its_own(form, device):
     right, wrong = OPS[form](1.0), OPS[form](WRONG)
     assert judged(crosscheck(right, inputs=inputs, twin=layer), crosscheck(wrong, inputs=inputs, twin=layer)) == {"w"}
     assert {row.name for row in crosscheck(right, inputs=inputs, twin=layer).rows} == {"out", "x", "w"}
-    with pytest.raises(TypeError, match="^twin: expected the same function in torch's own operations, or a backward"):
+    with pytest.raises(
+        TypeError, match="^twin: expected the same function in torch's operations, got none, and no backward"
+    ):
         crosscheck(right, inputs=inputs)
 
 
@@ -132,10 +134,10 @@ def test_parameters_of_other_names():
     the_other_way_round = {"weight": "gamma", "bias": "beta"}
     assert crosscheck(mine, inputs=(X,), twin=nn.LayerNorm(3), names=the_other_way_round).ok
     with pytest.raises(
-        ValueError, match=r"^twin: expected a parameter of the other side for its weight \[3\], got gamma"
+        ValueError, match=r"^twin: expected forward to have a parameter for its weight \[3\], got gamma"
     ):
         crosscheck(mine, inputs=(X,), twin=nn.LayerNorm(3))
-    with pytest.raises(ValueError, match="^names: expected the twin's name of a parameter by that of forward's"):
+    with pytest.raises(ValueError, match="^names: expected {forward's name: the twin's}, forward's of"):
         crosscheck(mine, inputs=(X,), twin=nn.LayerNorm(3), names={"gamma": "weight", "beta": "offset"})
 
 
@@ -248,7 +250,7 @@ def test_arrays():
     right, wrong = (crosscheck(np.sin, lambda *a, f=f: f * sine(*a), (x,), names=("x",)) for f in (1.0, WRONG))
     assert judged(right, wrong) == {"x"}
     assert any("judged by Taylor's expansion in float64" in note for note in right.notes)
-    with pytest.raises(TypeError, match="^backward: expected a function: NumPy's have none of their own"):
+    with pytest.raises(TypeError, match="^backward: expected a function, got none: NumPy's functions have no backward"):
         crosscheck(np.sin, inputs=(x,), twin=torch.sin)
 
 
@@ -487,8 +489,8 @@ def test_bad_input_is_said_in_a_line(kind):
         "dtypes": "^dtypes: expected some of torch.float64, .*, got torch.int64$",
         "inputs": r"^inputs: expected a tuple, as in \(x,\), got Tensor$",
         "forward": "^forward: expected a function, got Tensor$",
-        "may_change": "^may_change: expected names of inputs, some of x, w, got 'y'$",
-        "order": "^order: expected 1, or 2 without a method, got 3$",
+        "may_change": "^may_change: expected some of x, w, out and grad_out, got 'y'$",
+        "order": "^order: expected 1, or 2 where there is no method, got 3$",
     }[kind]
     options = {"dtypes": torch.int64, "may_change": "y", "order": 3}
     forward = X if kind == "forward" else layer
@@ -589,7 +591,7 @@ def test_second_derivatives_that_are_zero_or_of_several():
     assert right.ok, str(right)
     assert {row.name for row in right.rows} == {"x", "w", "x, order 2", "w, order 2", "grad_out, order 2"}
     assert crosscheck(nn.Linear(3, 2), inputs=(X,), twin=nn.Linear(3, 2), order=2).ok
-    with pytest.raises(ValueError, match="^order: expected 1 without a twin in torch"):
+    with pytest.raises(ValueError, match="^order: expected 1 for NumPy's functions alone, got 2: give a twin"):
         crosscheck(np.sin, sine, (X.numpy(),), order=2)
 
 
@@ -654,10 +656,10 @@ BAD = {
     "options": ([1], "options: expected a dict by keyword, as {'eps': 1e-5}, got list"),
     "wrt": (0, "wrt: expected names, as \\['x', 'w'\\], got int"),
     "names": (torch.ones(2), "names: expected names, as \\['x', 'w'\\], got Tensor"),
-    "dtypes": (float, "dtypes: expected some of torch's"),
-    "seed": ("a", "seed: expected a whole number of at most 62 bits, got str"),
+    "dtypes": (float, "dtypes: expected a list of dtypes"),
+    "seed": ("a", "seed: expected a whole number between -2\\^62 and 2\\^62, got 'a'"),
     "may_change": (1, "may_change: expected names of inputs, as \\('x',\\), got int"),
-    "order": (torch.randn(100), "order: expected 1, or 2 without a method, got Tensor"),
+    "order": (torch.randn(100), "order: expected 1, or 2 where there is no method, got Tensor"),
     "twin": (lambda x: x, "twin: expected to take \\(x, w\\), got twin\\(x\\)"),
 }
 

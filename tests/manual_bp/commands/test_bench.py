@@ -244,8 +244,8 @@ def test_numpy_does_not_complain_where_a_sigmoid_is_0(monkeypatch):
 
 def test_what_is_not_here_is_named(monkeypatch):
     assert missing("manual-bp", CPU) == ""
-    assert missing("manual-bp, CUDA graph", CPU) == "is for cuda"
-    assert missing("manual-bp", torch.device("mps")) == "is for cpu and cuda"
+    assert missing("manual-bp, CUDA graph", CPU) == "it is for cuda"
+    assert missing("manual-bp", torch.device("mps")) == "it is for cpu and cuda"
     monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: None)
     assert missing("JAX, jit", CPU) == "jax is not installed"
 
@@ -356,10 +356,11 @@ def answered(name, sizes, turn):
 
 WORDS = f"""\
 manual-bp {__version__}, torch {torch.__version__}, on cpu, 6 threads
-left out: JAX, jit jax is not installed
-Every peer in a process of its own, in turns; the median of the rounds, and of the ratios in each of them.
+left out: JAX, jit: jax is not installed
+Every peer runs in a process of its own, in turns. A time is the median of 3 rounds, and a ratio that \
+of the ratios in each round.
 
-A step, and how many times as long as ours it takes
+The time of a step, and how many times ours that is
 
 left out of 2-2-2, online: matrix products alone: ValueError: not today
 left out of 784-100-10, batch 128: NumPy by hand: MemoryError: too little
@@ -371,7 +372,7 @@ autograd + SGD, compiled     8.49 µs   ×1.5        3.33 ms ×0.0758
 scikit-learn                 8.49 µs   ×1.5        3.33 ms ×0.0758
 NumPy by hand                8.49 µs   ×1.5                      -
 
-Memory of a step above the process at rest, and ours as a share of it
+The memory of a step above that of the process at rest, and ours as a share of it
 
                              6 layers of 30  5-5-5, batch 8192
 manual-bp                      18 MB               6 MB
@@ -379,7 +380,7 @@ autograd + SGD                 54 MB   0.33       18 MB   0.33
 autograd + SGD, compiled       54 MB   0.33       18 MB   0.33
 NumPy by hand                  54 MB   0.33       18 MB   0.33
 
-Growth: the exponent of width or depth in the time of a step, over the upper half of the range
+Growth: the time of a step goes as width or depth to this power, over the upper half of the range
 
                   3 layers, in width    width 64, in depth
 manual-bp                       1.50                  1.00
@@ -390,7 +391,7 @@ autograd + SGD                  1.00                  0.50
 def test_the_tables_to_the_letter(play, capsys):
     code, turns, lines = play(answered)
     assert (code, capsys.readouterr().out) == (0, WORDS)
-    styles = {"A step": "bold", "Memory": "bold", "Growth": "bold", "left out of": "yellow"}
+    styles = {"The time": "bold", "The memory": "bold", "Growth": "bold", "left out of": "yellow"}
     assert lines.styled == [
         (style, line) for line in WORDS.splitlines() for start, style in styles.items() if line.startswith(start)
     ]
@@ -447,7 +448,7 @@ def test_a_step_that_takes_longer_is_a_turn_of_its_own():
 def test_a_peer_that_was_asked_for_and_is_none_of_this_device_is_told(play, capsys):
     play(answered, "--peer", "autograd + SGD, CUDA graph")
     out = capsys.readouterr().out
-    assert re.findall("left out: (.*)", out) == ["autograd + SGD, CUDA graph is for cuda"]
+    assert re.findall("left out: (.*)", out) == ["autograd + SGD, CUDA graph: it is for cuda"]
 
 
 def test_on_a_gpu_its_peers_are_measured_and_its_name_is_told(play, capsys, monkeypatch):

@@ -70,11 +70,11 @@ def test_a_table_of_verdicts_is_begun_by_its_first_line():
     shares.add("three", CUDA, [RIGHT_ROW, WRONG_ROW], "MISMATCH")
     shares.add("", CPU, [UNKNOWN_ROW, row("x", torch.bfloat16, 0.0123456)], "NOT JUDGED")
     assert lines.printed == [
-        ("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n\n", None),
+        ("Largest errors, in units of their budget: up to 1 is rounding, - is not judged.\n\n", None),
         ("      device float64 bfloat16  verdict\n", "bold"),
         ("a     cpu        0.5        1  agrees\n", None),
         ("three cuda         3        -  MISMATCH\n", "red"),
-        ("      cpu          0    0.012  NOT JUDGED\n", "yellow"),
+        ("      cpu          -    0.012  NOT JUDGED\n", "yellow"),
     ]
 
 
@@ -116,12 +116,21 @@ def test_where_a_file_cannot_be_written_it_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refused(can_write, "--json there", "there") == refused(can_write, "--json new", "new") == ""
     assert refused(can_write, "--json .", ".") == "--json .: expected a file, got a directory"
-    assert refused(can_write, "--json no/new", "no/new") == f"--json no/new: there is no directory {tmp_path / 'no'}"
-    assert refused(can_write, "--json f", "there/new") == f"--json f: there is no directory {tmp_path / 'there'}"
+    assert (
+        refused(can_write, "--json no/new", "no/new")
+        == f"--json no/new: expected a directory that exists, got no {tmp_path / 'no'}: make it first"
+    )
+    assert (
+        refused(can_write, "--json f", "there/new")
+        == f"--json f: expected a directory that exists, got no {tmp_path / 'there'}: make it first"
+    )
     asked = []
     monkeypatch.setattr(os, "access", lambda *given: asked.append(given))
     for file in ("there", "new"):
-        assert refused(can_write, "--json f", file) == "--json f: it may not be written there"
+        assert (
+            refused(can_write, "--json f", file)
+            == "--json f: expected a file that may be written, got no permission: choose another"
+        )
     assert asked == [(tmp_path / "there", os.W_OK), (tmp_path, os.W_OK)]
 
 
@@ -131,7 +140,7 @@ def test_where_no_directory_can_be_it_is_said(tmp_path, monkeypatch):
     for folder in (".", "new", "new/er", str(tmp_path)):
         assert refused(can_write_into, "--figures d", folder) == ""
     for folder in ("file", "file/new", "file/new/er"):
-        says = f"--figures d: expected a directory, {tmp_path / 'file'} is none"
+        says = f"--figures d: expected a directory, got the file {tmp_path / 'file'}"
         assert refused(can_write_into, "--figures d", folder) == says
 
 
@@ -143,7 +152,10 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
         assert refused(can_draw, file) == ""
     for file in ("f.jpg", "f", "svg"):
         assert refused(can_draw, file) == f"--figure {file}: expected a name that ends in .svg, .png or .pdf"
-    assert refused(can_draw, "no/f.svg") == f"--figure no/f.svg: there is no directory {tmp_path / 'no'}"
+    assert (
+        refused(can_draw, "no/f.svg")
+        == f"--figure no/f.svg: expected a directory that exists, got no {tmp_path / 'no'}: make it first"
+    )
     assert set(found) == {"matplotlib"}
     monkeypatch.setattr(_writing, "find_spec", lambda name: None)
     says = "matplotlib is not installed: pip install 'manual-bp[figures]'"
@@ -230,19 +242,21 @@ def test_what_verify_prints(judging):
     wrong = shown(LONG[10:18])
     assert printed == [
         (ABOUT, None),
-        ("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n\n", None),
+        ("Largest errors, in units of their budget: up to 1 is rounding, - is not judged.\n\n", None),
         ("        device float64 float32  verdict\n", "bold"),
         ("right   cpu        0.5    0.25  agrees\n", None),
         ("wrong   cpu          3       3  MISMATCH in w0, w1, w2 and 7 more\n", "red"),
         ("unknown cpu        0.5       -  NOT JUDGED in b\n", "yellow"),
         (f"kink    cpu          0       -  {KINK}\n", None),
-        (f"\nwrong: where, in roundoffs\n{wrong}\n... and 2 more\n", "red"),
-        (f"\nunknown: where, in roundoffs\n{shown((UNKNOWN_ROW,))}\n", "yellow"),
+        (f"\nwrong: what is wrong, error and budget in roundoffs\n{wrong}\n... and 2 more\n", "red"),
+        (f"\nunknown: what could not be judged, error and budget in roundoffs\n{shown((UNKNOWN_ROW,))}\n", "yellow"),
         ("\n", None),
         ("Not judged: none: no reason\n", None),
     ]
     assert re.fullmatch(
-        r"3 judged, 14 tensors, on cpu at float64, float32, in \d+ s: MISMATCH in 1, NOT JUDGED in 1\n", last[0]
+        r"3 judged, 14 tensors, on cpu at float64, float32 \(1 of them at fewer dtypes\), in \d+ s: "
+        r"MISMATCH in 1, NOT JUDGED in 1\n",
+        last[0],
     )
     assert last[1] == "bold red"
     names = ["right", "wrong", "none", "unknown", "kink"]
@@ -263,26 +277,39 @@ def test_what_verify_prints_of_a_target(judging):
         f"  a note on kink\n  x at float64: {KINK}, first at [0]\n",
     ]
     assert lines.printed[-2] == ("\n", None)
-    assert re.fullmatch(r"2 judged, 3 tensors, on cpu at float64, float32, in \d+ s: all agree\n", lines.printed[-1][0])
+    assert re.fullmatch(
+        r"2 judged, 3 tensors, on cpu at float64, float32 \(1 of them at fewer dtypes\), in \d+ s: all agree\n",
+        lines.printed[-1][0],
+    )
     assert lines.printed[-1][1] == "bold"
 
 
 @pytest.mark.parametrize(
-    ("options", "on", "dtypes", "asked"),
+    ("options", "on", "judged", "asked"),
     [
-        ({"device": None}, "cpu, cuda", "float64, float32", [(CPU, list(FLOATS)), (CUDA, [torch.float32])]),
-        ({"device": ["cuda"]}, "cuda", "float32", [(CUDA, [torch.float32])]),
-        ({"device": None, "dtype": ["float32"]}, "cpu, cuda", "float32", [(p, [torch.float32]) for p in (CPU, CUDA)]),
-        ({"dtype": ["float32", "float64"]}, "cpu", "float64, float32", [(CPU, list(FLOATS))]),
+        (
+            {"device": None},
+            "cpu, cuda",
+            "cpu at float64, float32; on cuda at float32",
+            [(CPU, list(FLOATS)), (CUDA, [torch.float32])],
+        ),
+        ({"device": ["cuda"]}, "cuda", "cuda at float32", [(CUDA, [torch.float32])]),
+        (
+            {"device": None, "dtype": ["float32"]},
+            "cpu, cuda",
+            "cpu, cuda at float32",
+            [(p, [torch.float32]) for p in (CPU, CUDA)],
+        ),
+        ({"dtype": ["float32", "float64"]}, "cpu", "cpu at float64, float32", [(CPU, list(FLOATS))]),
     ],
 )
-def test_each_device_is_judged_at_the_dtypes_that_are_asked_for(options, on, dtypes, asked, judging, monkeypatch):
+def test_each_device_is_judged_at_the_dtypes_that_are_asked_for(options, on, judged, asked, judging, monkeypatch):
     lines = judging("right")
     monkeypatch.setattr(verify_module.devices, "device", torch.device)
     assert verified(**options) == 0
     assert lines.asked == [("right", place, precisions, 3) for place, precisions in asked]
     assert lines.printed[0][0].endswith(f", on {on}, seed 3\n")
-    assert lines.printed[-1][0].startswith(f"{len(asked)} judged, 2 tensors, on {on} at {dtypes}, in ")
+    assert lines.printed[-1][0].startswith(f"{len(asked)} judged, 2 tensors, on {judged}, in ")
     assert lines.progressed[0] == ("judging", len(asked))
 
 
@@ -290,11 +317,14 @@ def test_verify_says_what_it_cannot_do(judging, tmp_path, monkeypatch):
     lines = judging("right")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(verify_module.devices, "device", torch.device)
-    says = "dtype float64 is not on cuda, which has float32"
+    says = "--dtype: expected one of float32 on cuda, got float64"
     assert refused(lambda: verified(device=["cpu", "cuda"], dtype=["float64"])) == says
-    says = "--plant plants a mistake in manual-bp's own code: leave out TARGET to see it caught"
+    says = (
+        "--plant: expected no TARGET beside it, for it plants a mistake in manual-bp's code, got right: "
+        "leave one of them out"
+    )
     assert refused(lambda: verified("right", plant="sign")) == says
-    says = f"--json no/f: there is no directory {tmp_path / 'no'}"
+    says = f"--json no/f: expected a directory that exists, got no {tmp_path / 'no'}: make it first"
     assert refused(lambda: verified(json_file="no/f")) == says
     assert refused(lambda: verified(plant="typo")).startswith("mistake: expected one of stale-weights, ")
     assert lines.printed == lines.asked == []
@@ -314,8 +344,8 @@ def test_what_is_not_judged_is_said_once_with_every_reason(judging, tmp_path):
 @pytest.mark.parametrize(
     ("names", "code", "last"),
     [
-        (["none"], 2, "0 judged, 0 tensors, on cpu at float64, float32, in S s: nothing could be judged\n"),
-        (["unknown"], 2, "0 judged, 1 tensor, on cpu at float64, float32, in S s: NOT JUDGED in 1\n"),
+        (["none"], 2, "0 judged, 0 tensors, on cpu, not at float64, float32, in S s: nothing could be judged\n"),
+        (["unknown"], 2, "0 judged, 1 tensor, on cpu at float64, not at float32, in S s: NOT JUDGED in 1\n"),
         (["wrong", "wrong"], 1, "2 judged, 10 tensors, on cpu at float64, float32, in S s: MISMATCH in 2\n"),
     ],
 )
@@ -339,7 +369,7 @@ def test_three_names_are_said_of_what_is_wrong(names, said):
 
 def test_eight_rows_are_shown_of_what_is_wrong():
     for rows, more in ((LONG[10:18], ""), (LONG[10:19], "\n... and 1 more")):
-        said = f"thing: where, in roundoffs\n{shown(rows[:8])}{more}"
+        said = f"thing: what is wrong, error and budget in roundoffs\n{shown(rows[:8])}{more}"
         assert verify_module._where(Report("thing", rows)) == said
 
 
@@ -434,7 +464,7 @@ def test_a_rule_is_judged_on_each_device_at_its_dtypes(monkeypatch):
         rows = [
             row(name, t, 3.0 if (name, place) == ("x", CUDA) else 0.5) for name in ("out", "x") for t in dtypes[place]
         ]
-        return Report("Identity", (*rows, replace(rows[-1], verdict="never shown")))
+        return Report("Identity", (*rows, replace(rows[-1], verdict="agrees, oddly")))
 
     monkeypatch.setattr(rules_module, "console", lambda: lines)
     monkeypatch.setattr(rules_module, "rule", rule)
@@ -446,7 +476,7 @@ def test_a_rule_is_judged_on_each_device_at_its_dtypes(monkeypatch):
         ("    device float64 float32  verdict\n", "bold"),
         ("out cpu        0.5     0.5  agrees\n", None),
         ("out cuda         -     0.5  agrees\n", None),
-        ("x   cpu        0.5     0.5  agrees\n", None),
+        ("x   cpu        0.5     0.5  agrees, oddly\n", None),
         ("x   cuda         -       3  wrong formula: the sign (and why)\n", "red"),
         ("\n", None),
     ]
@@ -464,7 +494,7 @@ def test_a_rule_explained(explained, monkeypatch):
     assert forward == ("    @staticmethod\n    def forward(x: Tensor) -> Tensor:\n        return x.clone()\n\n", None)
     assert backward[0].startswith("    @staticmethod\n    def backward(grad_out: Tensor, ")
     assert table == [
-        ("A number is a thing's largest error in units of its budget: up to 1 it agrees.\n\n", None),
+        ("Largest errors, in units of their budget: up to 1 is rounding, - is not judged.\n\n", None),
         ("    device float64 float32 bfloat16 float16  verdict\n", "bold"),
         ("out cpu          0       0        0       0  agrees\n", None),
         ("x   cpu          0       0        0       0  agrees\n", None),
@@ -486,8 +516,41 @@ def test_the_code_of_a_rule_is_that_which_it_calls(explained):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("LayrNorm", "did you mean LayerNorm, RMSNorm? "), ("xyz", ""), ("layernorn", "did you mean LayerNorm? ")],
+    [("LayrNorm", ": did you mean LayerNorm, RMSNorm?"), ("xyz", ""), ("layernorn", ": did you mean LayerNorm?")],
 )
 def test_the_names_that_are_near_are_named(name, hint, explained):
     said = refused(explained, "Tanh", name)
-    assert said == f"rule: there is no {name}: {hint}`manual-bp rules` lists all {len(RULES)}"
+    assert said == f"rule {name}: expected one of the {len(RULES)} that `manual-bp rules` lists{hint}"
+
+
+def test_a_rule_that_torch_has_no_twin_of_on_a_device(explained, monkeypatch):
+    def rule(name, place, dtypes, seed):
+        if place == CUDA:
+            raise NotJudged("torch has no twin of it on cuda")
+        return Report(name, (RIGHT_ROW,))
+
+    monkeypatch.setattr(rules_module, "rule", rule)
+    monkeypatch.setattr(rules_module, "dtypes_of", lambda place: FLOATS)
+    monkeypatch.setattr(rules_module.devices, "available", lambda: [CPU, CUDA])
+    assert ("Not judged: torch has no twin of it on cuda\n", None) in explained("Identity")
+
+
+def test_the_dtypes_that_were_judged_are_told_of_each_device():
+    def reports(*of_each: str) -> list[Report]:
+        rows = ([row("x", getattr(torch, name), 0.5) for name in names.split()] for names in of_each)
+        return [Report("", tuple(of_one)) for of_one in rows]
+
+    two, all_three = (torch.float64, torch.float32), (torch.float64, torch.float32, torch.bfloat16)
+    for of_cpu, said in (
+        (reports("float64 float32"), "on cpu at float64, float32, not at bfloat16"),
+        (
+            reports("float64 float32 bfloat16", "float32"),
+            "on cpu at float64, float32, bfloat16 (1 of them at fewer dtypes)",
+        ),
+        (reports("float64", "bfloat16"), "on cpu at float64, bfloat16 (2 of them at fewer dtypes), not at float32"),
+        ([], "on cpu, not at float64, float32, bfloat16"),
+    ):
+        assert verify_module._on({CPU: of_cpu}, {CPU: all_three}) == said
+    both = {CPU: reports("float64 float32"), CUDA: reports("float64 float32")}
+    assert verify_module._on(both, dict.fromkeys((CPU, CUDA), two)) == "on cpu, cuda at float64, float32"
+    assert verify_module._on(both, {CPU: two, CUDA: two[1:]}) == "on cpu at float64, float32; on cuda at float32"

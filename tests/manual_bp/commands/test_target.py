@@ -146,7 +146,7 @@ INSIDE = "class Mine:\n" + "".join(f"    {line}\n" for line in RIGHT.splitlines(
         (
             INSIDE.replace("(x", "(self, x"),
             ":Mine",
-            "{}:Mine: forward: expected a static method, got one of self: put @staticmethod above it",
+            "{}:Mine: forward: expected a function without self, got a method: put @staticmethod above it",
         ),
     ],
 )
@@ -172,11 +172,11 @@ def test_target_in_a_module(capsys, tmp_path, monkeypatch):
     [
         ("def backward", "def back", ["expected forward, inputs, and backward or twin, got no backward"]),
         ("inputs =", "inputs_ =", ["got no inputs"]),
-        ("inputs = torch.randn(5, 3), ", "inputs = 3 #", ["inputs: expected a tuple, got int"]),
+        ("inputs = torch.randn(5, 3), ", "inputs = 3 #", ["inputs: expected a tuple, as in (x,), got int"]),
         (
             "inputs = torch.randn(5, 3), torch.randn(3, 2)",
             "inputs = (1, 2)",
-            ["at least one of floating-point or complex numbers"],
+            ["at least one tensor of floating-point or complex numbers"],
         ),
         ("def forward", "forward = 3\ndef f", ["forward: expected a function, got int"]),
         (
@@ -296,12 +296,12 @@ def test_a_function_of_autograd_as_a_target(capsys, tmp_path):
             " cannot be loaded: SystemExit: 3\n  File '{}', line 3, in <module>\n    raise SystemExit(3)",
         ),
         ("def back", "def forth", ": expected forward, inputs, and backward or twin, got no backward"),
-        ("inputs = ", "inputs = 3 #", ": inputs: expected a tuple, got int"),
+        ("inputs = ", "inputs = 3 #", ": inputs: expected a tuple, as in (x,), got int"),
         ("def forward", "forward = 3\ndef f", ": forward: expected a function, got int"),
         (
             "def backward(g",
             "def backward(self, g",
-            ": backward: expected a static method, got one of self: put @staticmethod above it",
+            ": backward: expected a function without self, got a method: put @staticmethod above it",
         ),
     ],
 )
@@ -316,10 +316,10 @@ def test_what_is_wrong_with_a_target_is_said_to_the_letter(right, wrong, says, t
     [
         ("{}:Outer.Right", ""),
         ("{}:Outer", ""),
-        ("{}:Outer.", "{}:Outer.: {} has no "),
+        ("{}:Outer.", "{}:Outer.: expected '' in {}, got no such name"),
         ("{}:Outer.number", "{}:Outer.number: expected forward, inputs, and backward or twin, got no forward"),
         ("{}", "{}: expected forward, inputs, and backward or twin, got no forward"),
-        ("{}:Outer.Other", "{}:Outer.Other: {} has no Other"),
+        ("{}:Outer.Other", "{}:Outer.Other: expected 'Other' in {}, got no such name"),
     ],
 )
 def test_a_class_in_a_class(name, says, tmp_path):
