@@ -31,8 +31,8 @@ if not torch.cuda.is_available():
         name = name.removesuffix("f") if args[0].dtype == core.float32 else name
         if name in ("remainder", "round") or not hasattr(torch, name):  # these two mean something else in torch
             raise NotImplementedError(f"libdevice: expected what torch has, too, got {symbol}; add it here")
-        values = getattr(torch, name)(*(torch.from_numpy(arg.data) for arg in args)).numpy()
-        return interpreter.TensorHandle(values.astype(interpreter._get_np_dtype(result)), result.scalar)
+        values = getattr(torch, name)(*(torch.tensor(arg.data) for arg in args))
+        return interpreter.TensorHandle(values.numpy(), result.scalar)
 
     interpreter._implicit_cvt = converted
     interpreter.InterpreterBuilder.create_extern_elementwise = extern_elementwise
