@@ -30,7 +30,7 @@ if not torch.cuda.is_available():
         name = symbol.removeprefix("__nv_").removeprefix("fast_")  # __nv_tanhf: torch.tanh
         name = name.removesuffix("f") if args[0].dtype == core.float32 else name
         if name in ("remainder", "round") or not hasattr(torch, name):  # these two mean something else in torch
-            raise NotImplementedError(f"libdevice: expected what torch has, too, got {symbol}; add it here")
+            raise NotImplementedError(f"libdevice: expected a function of torch's, got {symbol}: add it to these lines")
         values = getattr(torch, name)(*(torch.tensor(arg.data) for arg in args))
         return interpreter.TensorHandle(values.numpy(), result.scalar)
 
