@@ -207,19 +207,19 @@ ATLAS: dict[str, tuple[Point, ...]] = {
               tensorflow="tf.nn.softsign(x)", paddle="F.softsign(x)", mlx="nn.softsign(x)", tinygrad="x.softsign()"),
     ),
     "Selections and ties": (
-        Point("max of 3 equal", (ONES,), THREE, "x.max()", "np.max(x)", tensorflow="tf.reduce_max(x)",
+        Point("max, 3 equal", (ONES,), THREE, "x.max()", "np.max(x)", tensorflow="tf.reduce_max(x)",
               paddle="paddle.max(x)", tinygrad="x.max()"),
-        Point("max along a dim of 3 equal", ([ONES],), THREE, "x.max(1).values", "np.max(x, axis=1)",
+        Point("max along a dim, 3 equal", ([ONES],), THREE, "x.max(1).values", "np.max(x, axis=1)",
               tensorflow="tf.reduce_max(x, 1)", paddle="paddle.max(x, 1)", tinygrad="x.max(1)"),
-        Point("amax of 3 equal", ([ONES],), THREE, "x.amax(1)", jax="jnp.amax(x, 1)", paddle="paddle.amax(x, 1)",
+        Point("amax, 3 equal", ([ONES],), THREE, "x.amax(1)", jax="jnp.amax(x, 1)", paddle="paddle.amax(x, 1)",
               autograd="np.amax(x, 1)"),
-        Point("min of 3 equal", (ONES,), THREE, "x.min()", "np.min(x)", tensorflow="tf.reduce_min(x)",
+        Point("min, 3 equal", (ONES,), THREE, "x.min()", "np.min(x)", tensorflow="tf.reduce_min(x)",
               paddle="paddle.min(x)", tinygrad="x.min()"),
-        Point("maximum of 2 equal", (1.0, 1.0), PAIR, "torch.maximum(x, y)", "np.maximum(x, y)",
+        Point("maximum, 2 equal", (1.0, 1.0), PAIR, "torch.maximum(x, y)", "np.maximum(x, y)",
               tensorflow="tf.maximum(x, y)", paddle="paddle.maximum(x, y)", tinygrad="x.maximum(y)"),
-        Point("minimum of 2 equal", (1.0, 1.0), PAIR, "torch.minimum(x, y)", "np.minimum(x, y)",
+        Point("minimum, 2 equal", (1.0, 1.0), PAIR, "torch.minimum(x, y)", "np.minimum(x, y)",
               tensorflow="tf.minimum(x, y)", paddle="paddle.minimum(x, y)", tinygrad="x.minimum(y)"),
-        Point("fmax of 2 equal", (1.0, 1.0), PAIR, "torch.fmax(x, y)", jax="jnp.fmax(x, y)",
+        Point("fmax, 2 equal", (1.0, 1.0), PAIR, "torch.fmax(x, y)", jax="jnp.fmax(x, y)",
               paddle="paddle.fmax(x, y)", autograd="np.fmax(x, y)"),
         Point("maximum with the constant 0, at 0", (0.0,), UNIT, "torch.maximum(x, torch.zeros(()))",
               "np.maximum(x, 0)", tensorflow="tf.maximum(x, 0.0)", paddle="paddle.maximum(x, paddle.zeros([]))",
@@ -230,7 +230,7 @@ ATLAS: dict[str, tuple[Point, ...]] = {
               tensorflow="tf.clip_by_value(x, 0.0, 1.0)", paddle="paddle.clip(x, 0, 1)", tinygrad="x.clip(0, 1)"),
         Point("clamp at a bound y that is a tensor", (1.0, 1.0), PAIR, "torch.clamp(x, min=y)",
               jax="jnp.clip(x, y, None)", mlx="mx.clip(x, y, None)", tinygrad="x.clip(y, None)"),
-        Point("max_pool1d of 3 equal", (ONES,), THREE, "F.max_pool1d(x[None, None], 3)",
+        Point("max_pool, 3 equal", (ONES,), THREE, "F.max_pool1d(x[None, None], 3)",
               jax="jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (3,), (3,), 'VALID')",
               tensorflow="tf.nn.max_pool1d(x[None, :, None], 3, 3, 'VALID')", paddle="F.max_pool1d(x[None, None], 3)",
               mlx="nn.MaxPool1d(3)(x[None, :, None])", tinygrad="x.reshape(1, 1, 1, 3).max_pool2d((1, 3))"),
@@ -239,14 +239,14 @@ ATLAS: dict[str, tuple[Point, ...]] = {
         Point("topk, 1 of 3 equal", (ONES,), THREE, "x.topk(1).values", jax="jax.lax.top_k(x, 1)[0]",
               tensorflow="tf.math.top_k(x, 1).values", paddle="paddle.topk(x, 1)[0]", mlx="mx.topk(x, 1)",
               tinygrad="x.topk(1)[0]"),
-        Point("median of 3 equal", (ONES,), THREE, "x.median()", "np.median(x)", paddle="paddle.median(x)"),
-        Point("median along a dim of 3 equal", ([ONES],), THREE, "x.median(1).values", "np.median(x, axis=1)",
+        Point("median, 3 equal", (ONES,), THREE, "x.median()", "np.median(x)", paddle="paddle.median(x)"),
+        Point("median along a dim, 3 equal", ([ONES],), THREE, "x.median(1).values", "np.median(x, axis=1)",
               paddle="paddle.median(x, 1)"),
-        Point("quantile ½ of 3 equal", (ONES,), THREE, "x.quantile(0.5)", jax="jnp.quantile(x, 0.5)",
+        Point("quantile ½, 3 equal", (ONES,), THREE, "x.quantile(0.5)", jax="jnp.quantile(x, 0.5)",
               paddle="paddle.quantile(x, 0.5)"),
-        Point("cummax of 3 equal, the last", (ONES,), THREE, "x.cummax(0).values[2]", jax="jax.lax.cummax(x)[2]",
+        Point("cummax, 3 equal, the last", (ONES,), THREE, "x.cummax(0).values[2]", jax="jax.lax.cummax(x)[2]",
               paddle="paddle.cummax(x)[0][2]", mlx="mx.cummax(x)[2]", tinygrad="x.cummax()[0][2]"),
-        Point("scatter_reduce amax of 2 equal", ([1.0, 1],), PAIR,
+        Point("scatter_reduce amax, 2 equal", ([1.0, 1],), PAIR,
               "torch.full((1,), -1.0).scatter_reduce(0, torch.zeros(2, dtype=torch.long), x, 'amax')",
               jax="jax.ops.segment_max(x, jnp.zeros(2, int), 1)", tensorflow="tf.math.segment_max(x, [0, 0])",
               paddle="paddle.geometric.segment_max(x, paddle.zeros([2], 'int32'))",
@@ -290,13 +290,13 @@ ATLAS: dict[str, tuple[Point, ...]] = {
               paddle="paddle.hypot(x, y)", autograd="np.hypot(x, y)"),
         Point("complex abs at 0", (0j,), ball(2, "up to 1 long"), "x.abs()", "np.abs(x)", tensorflow="tf.abs(x)",
               paddle="paddle.abs(x)"),
-        Point("std of 3 equal", (ONES,), CENTRED, "x.std()", jax="jnp.std(x, ddof=1)", mlx="mx.std(x, ddof=1)",
+        Point("std, 3 equal", (ONES,), CENTRED, "x.std()", jax="jnp.std(x, ddof=1)", mlx="mx.std(x, ddof=1)",
               paddle="paddle.std(x)", tinygrad="x.std()", autograd="np.std(x, ddof=1)"),
-        Point("std of 3 equal, over n", (ONES,), Subgradients(
+        Point("std, 3 equal, over n", (ONES,), Subgradients(
               "centred, 1/√n long", lambda x: near(sum(x), 0) and norm(x, 2) <= 3**-0.5 + 1e-5),
               "x.std(correction=0)", "np.std(x)", tensorflow="tf.math.reduce_std(x)",
               paddle="paddle.std(x, unbiased=False)", tinygrad="x.std(correction=0)"),
-        Point("var of 3 equal", (ONES,), smooth(0, 0, 0), "x.var()", "np.var(x)",
+        Point("var, 3 equal", (ONES,), smooth(0, 0, 0), "x.var()", "np.var(x)",
               tensorflow="tf.math.reduce_variance(x)", paddle="paddle.var(x)", tinygrad="x.var()"),
         Point("normalize of 0", ([0.0, 0],), JUMP, "F.normalize(x, dim=0)[0]",
               tensorflow="tf.math.l2_normalize(x)[0]", paddle="F.normalize(x, axis=0)[0]",
@@ -603,12 +603,12 @@ def cell(point: Point, taken: Any, torchs: Any) -> str:
 
 
 def words(record: Record, name: str) -> str:
-    """What is taken at a point in one line, with who takes it."""
+    """What is taken at a point in one line, with who takes it; in the judge's words autograd is torch's own."""
     by: dict[str, list[str]] = {}
     for framework, taken in record["taken"][name].items():
-        if taken != RAISES:
+        if taken != RAISES and framework != "autograd":
             by.setdefault(choice(POINTS[name], [*map(float, taken)]), []).append(NAMES[framework])
-    return ", ".join(f"{what} in {', '.join(who)}" for what, who in by.items())
+    return "; ".join(f"{what} in {', '.join(who)}" for what, who in by.items())
 
 
 def choice(point: Point, taken: Values) -> str:
