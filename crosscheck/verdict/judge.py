@@ -477,9 +477,7 @@ class Again:
                 f"{NOT_JUDGED}: every element lies at a kink, and any subgradient will do: give other inputs",
                 "",
             )
-        place = tuple(first(kink.at) or ())
-        taken = f"autograd takes {o[place].item():.3g}, this {m[place].item():.3g}"
-        return True, f"{KINK}, first at {list(place)}: {taken}", ""
+        return True, f"{KINK}, {self.kinks.said(name, m, o, kink.at, budget)}", ""
 
 
 def _is_of(x: Tensor, u: float) -> bool:

@@ -16,9 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from crosscheck.verdict.conventions import convention
 from crosscheck.verdict.precision import (
     NEGLIGIBLE,
     comparable,
+    first,
     in_layout_of,
     is_floating,
     is_small,
@@ -37,6 +39,7 @@ AT = 2.0**-44  # the share of themselves by which inputs are moved to see what l
 STEP = 2.0**-22  # of a one-sided difference
 JUMP = 2.0**-30  # of a result: it changes by no more than that where inputs are moved to see what lies at them
 LONE = 2.0**-10  # of a gradient, by which that at the inputs is another one than all around
+UNEVEN = "uneven shares"
 TIGHT = 2.0**-8  # of a derivative, up to which the one-sided ones agree
 
 
@@ -79,6 +82,54 @@ class Kinks:
             return found if found.holds else None
         # Where many kinks add up no step comes to the ends. With the formula right above, half as much is granted.
         return self._seen(name, value, o, budget, near, 0.5 if right else 0.0, at_inputs=False) if near > AT else None
+
+    def said(self, name: str, m: Tensor, o: Tensor, at: Tensor, budget: float) -> str:
+        """What was taken at the first of these places, and what frameworks take there, where that is known."""
+        place, value = tuple(first(at) or ()), m.to(o.device).to(o.dtype)
+        taken = self._shares(name, value, o, at, place, budget)
+        if not taken:
+            slope = self._slope(name, value, place, budget)
+            taken = f"autograd takes {o[place].item():.3g}, this {m[place].item():.3g}{slope}"
+        return f"first at {list(place)}: {taken}" + f" ({self._convention})" * bool(self._convention)
+
+    @cached_property
+    def _convention(self) -> str:
+        return convention(self.sides.of.values, widened(self.sides.inputs)) if self.sides.of.values else ""
+
+    def _shares(self, name: str, m: Tensor, o: Tensor, at: Tensor, place: tuple[int, ...], budget: float) -> str:
+        """Which of equal numbers each side takes, along a dimension or of all, where they share the same in all."""
+        own = self.sides.of.places.get(name)
+        if own is None or self.sides.inputs[own].shape != o.shape:
+            return ""
+        x = widened(self.sides.inputs)[own].to(o.device)
+        along = (tuple(slice(None) if i == dim else index for i, index in enumerate(place)) for dim in range(o.dim()))
+        for line in (*along, (...,)):
+            tied, off = (x[line] == x[place]).flatten(), at[line].flatten()
+            by_hand, by_autograd = m[line].flatten()[tied], o[line].flatten()[tied]
+            count, total = len(by_hand), by_autograd.sum()
+            if bool((off & ~tied).any()) or abs(total) <= count * budget or abs(by_hand.sum() - total) > count * budget:
+                continue
+            this, that = (_share(value / total, count * budget / float(abs(total))) for value in (by_hand, by_autograd))
+            if count > 1 and that != UNEVEN:
+                return f"of {count} equal ones autograd takes {that}, this {this}"
+        return ""
+
+    def _slope(self, name: str, m: Tensor, place: tuple[int, ...], budget: float) -> str:
+        """Whether the value is the slope to one side, or halfway, as the input itself is moved."""
+        own = self.sides.of.places.get(name)
+        if own is None or self.sides.inputs[own].shape != m.shape:
+            return ""
+        x = widened(self.sides.inputs)[own]
+        step = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        step[place] = room(x)[place]
+        steps = {own: in_layout_of(x, step)}
+        try:
+            right, left = (self.sides.by_autograd(stepped(self.sides.inputs, steps, h))[name][place] for h in (AT, -AT))
+        except Exception:  # what raises where it is only moved costs that look
+            return ""
+        ends = {"the slope to the left": left, "the slope to the right": right, "halfway": (left + right) / 2}
+        taken = [end for end, value in ends.items() if abs(m[place] - value) <= budget < abs(left - right) / 4]
+        return f", {taken[0]}" if taken else ""
 
     def _is_smooth(self, name: str, error: Tensor, budget: float) -> bool:
         """Whether the gradient stays nearly as it is where all inputs are moved a little, to one side and the other."""
@@ -313,6 +364,15 @@ class Kinks:
             low - doubt <= by_autograd <= high + doubt,
             is_tight=high - low + 2 * doubt <= TIGHT * abs(by_autograd),
         )
+
+
+def _share(shares: Tensor, rounding: float) -> str:
+    """Which of equal ones has the whole, or that all have the same."""
+    whole = (shares - 1).abs() <= rounding
+    if bool(whole.any()) and bool((shares[~whole].abs() <= rounding).all()):
+        place = int(whole.nonzero()[0])
+        return "the first" if not place else "the last" if place == len(shares) - 1 else f"number {place + 1}"
+    return "even shares" if bool(((shares - 1 / len(shares)).abs() <= rounding).all()) else UNEVEN
 
 
 def _random(x: Tensor, generator: Generator) -> Tensor:
