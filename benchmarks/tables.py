@@ -1,7 +1,7 @@
 """The tables of the documents, made anew, each with the day, the machine and torch's version.
 
     python benchmarks/tables.py                    all of them: about half an hour
-    python benchmarks/tables.py verify             one of them: verify, detection, bench
+    python benchmarks/tables.py verify             one of them: verify, detection, scoreboard, bench
     python benchmarks/tables.py verify --print     to look at; nothing is written
 
 In README.md and docs/*.md a table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`; what is between
@@ -56,12 +56,34 @@ def detection() -> str:
     return f"{len(CORPUS)} mistakes, {seeds}\n\n{heading}\n{scoreboard}\n\n{names}"
 
 
+WAYS = (  # of `detection.py`, those of the short table
+    ("gradcheck, slow", "float64"), ("gradcheck, fast", "float64"), ("the judge, in it alone", "float64"),
+    ("assert_close, its defaults", "float32"), ("the judge, in it alone", "float32"),
+    ("assert_close, its defaults", "bfloat16"), ("Liger's: rtol 2e-2, atol 2e-1", "bfloat16"),
+    ("FlashAttention's: twice autograd's error", "bfloat16"), ("the judge, in it alone", "bfloat16"),
+)  # fmt: skip
+COUNTS = r" +([\d,]+ of [\d,]+) +\S+ %"
+
+
+def scoreboard() -> str:
+    """Some lines of the table `detection`, as it stands in the documents, and what stands below it."""
+    (measured,) = (found[0] for text in texts() if (found := block("detection").search(text)))
+    rows = ["| way of testing | dtype | right ones called wrong | mistakes that pass |", "| --- | --- | ---: | ---: |"]
+    for way, dtype in WAYS:
+        counts = re.search(rf"^{re.escape(way)} +{dtype}{COUNTS}{COUNTS}", measured, re.MULTILINE)
+        assert counts, f"{way}, {dtype}: expected it in the table detection, got a table without it"
+        name = "**crosscheck**" if "judge" in way else way.replace(", its defaults", "")
+        rows.append(f"| {name} | {dtype} | {counts[1]} | {counts[2]} |")
+    return "\n".join((*rows, "", measured.strip().splitlines()[-1]))
+
+
 def bench() -> str:
     """What `manual-bp bench` says, behind the line about the machine."""
     return command("bench").partition("\n")[2]
 
 
-TABLES = {"verify": verify, "detection": detection, "bench": bench}
+TABLES = {"verify": verify, "detection": detection, "scoreboard": scoreboard, "bench": bench}
+AS_IT_IS = ("scoreboard",)  # a table of Markdown, with the machine of another
 
 
 def command(*arguments: str) -> str:
@@ -88,6 +110,10 @@ def documents() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def texts() -> list[str]:
+    return [document.read_text(encoding="utf-8") for document in documents()]
+
+
 def block(name: str) -> re.Pattern[str]:
     """What stands between the lines of a table."""
     return re.compile(rf"(?<=^<!-- table: {name} -->\n).*?(?=^<!-- end -->$)", re.MULTILINE | re.DOTALL)
@@ -95,8 +121,7 @@ def block(name: str) -> re.Pattern[str]:
 
 def without_a_place(names: Iterable[str]) -> list[str]:
     """The tables for which no document has the two lines."""
-    texts = [document.read_text(encoding="utf-8") for document in documents()]
-    return [name for name in names if not any(block(name).search(text) for text in texts)]
+    return [name for name in names if not any(block(name).search(text) for text in texts())]
 
 
 def put(name: str, text: str) -> list[Path]:
@@ -126,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "docs/*.md, got none: write them there, or look at it with --print"
         )
     for name in names:  # each is written as soon as it is there: the next takes minutes
-        text = f"```text\n{TABLES[name]()}\n```\n\n{machine()}\n"
+        table = TABLES[name]()
+        text = f"{table}\n" if name in AS_IT_IS else f"```text\n{table}\n```\n\n{machine()}\n"
         if args.is_shown:
             print(text)
         else:
