@@ -167,12 +167,9 @@ class Candidate:
                 return {i for i, out in enumerate(outs) if is_floating(out) and not out.requires_grad}
         return set()
 
-    @property
-    def truth_of(self) -> Callable[..., tuple[Any, ...]] | None:
-        """What the truth returns, from the same as `by_autograd`, where autograd sees all of its steps."""
-        if self.stops:
-            return None
-        return lambda *given: self.outs_of(self.truth, rounded(given[self.outs :], torch.float64))
+    def truth_of(self, *given: Any) -> tuple[Any, ...]:
+        """What the truth returns, from the same as `by_autograd`."""
+        return self.outs_of(self.truth, rounded(given[self.outs :], torch.float64))
 
     def check(self, outs: Sequence[Any]) -> None:
         """Raises TypeError for what the truth may not return."""

@@ -184,7 +184,7 @@ def _judged(
         sides.by_hand, sides.by_autograd, given, title=title, dtypes=dtypes, seed=seed,
         explained=partial(Diagnosis, partial(gather, candidate), of_crop=partial(_causes_of_crop, candidate, seed)),
         grads_out=candidate.outs, places=candidate.places,
-        values=candidate.truth_of, digits=digits, known=known,
+        values=candidate.truth_of, hides=candidate.stops, digits=digits, known=known,
     )  # fmt: skip
 
 

@@ -158,6 +158,10 @@ class Paths:
         found = {name: self._share(name) for name in self._groups}
         return {name: share for name, share in found.items() if share is not None}
 
+    def are_apart(self, one: str, other: str) -> bool:
+        """Whether nothing that comes back through one of two operations has come back through the other."""
+        return self._graph.are_apart([*self._groups[one], *self._groups[other]])
+
     def _share(self, name: str) -> Gradients | None:
         if name not in self._shares:
             without = self._with({edge: edge.nothing for edge in self._groups[name]})

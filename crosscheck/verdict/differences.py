@@ -65,7 +65,8 @@ class Differences:
 
     @property
     def _can_be_taken(self) -> bool:
-        return self.sides.of.values is not None and self.sides.dtype == torch.float64
+        of = self.sides.of
+        return of.values is not None and not of.hides and self.sides.dtype == torch.float64
 
     def _cost(self, moves: Moves) -> Callable[[float], float]:
         """J by how far the inputs are moved."""

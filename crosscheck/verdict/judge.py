@@ -122,6 +122,7 @@ def judge(
     grads_out: int = 0,
     places: Mapping[str, int] | None = None,
     values: Callable[..., Sequence[Any]] | None = None,
+    hides: bool = False,
     digits: int | None = None,
     known: "Known | None" = None,
 ) -> Report:
@@ -137,6 +138,7 @@ def judge(
                these, however large the others are
     places     by its name, the input that a tensor is the gradient of; only these are moved
     values     what the truth returns from the same inputs, without gradients: it settles what autograd cannot
+    hides      whether the truth hides steps from autograd, as by `detach`: then its values do not settle it
     digits     to so many it has to be right; to all that the dtype has unless given
     known      what was found of the same tensors before, to which what is found is added
     =========  ========================================================================================================
@@ -149,7 +151,7 @@ def judge(
     if not floating:
         raise TypeError("inputs: expected at least one floating-point tensor, got none")
     device = floating[0].device
-    of = Comparison(manual, autograd, inputs, seed, grads_out, places or {}, values)
+    of = Comparison(manual, autograd, inputs, seed, grads_out, places or {}, values, hides)
 
     kept: dict[torch.dtype, Sides] = {}  # no more than needed again: their tensors may be large
     rows: list[Row] = []
@@ -347,6 +349,8 @@ def _judge_beyond_budget(
         return True, f"{OFF}: {off}", ""
     if diagnosis.startswith(UNKNOWN):
         diagnosis = explain(name, value, o, budget)
+    if diagnosis.startswith(UNKNOWN) and again.sides.dtype == torch.float64 and _is_of(m, unit_roundoff(torch.float32)):
+        diagnosis = explain(name, value, o, again.float32_budget(name))  # as exact as what computes in float32 can be
     again.known.causes[name] = _to_how_many_digits(diagnosis, error, o)
     return False, WRONG, again.known.causes[name]
 

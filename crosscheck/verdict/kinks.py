@@ -20,6 +20,7 @@ from crosscheck.verdict.conventions import convention
 from crosscheck.verdict.precision import (
     NEGLIGIBLE,
     comparable,
+    distance,
     first,
     in_layout_of,
     is_floating,
@@ -141,24 +142,37 @@ class Kinks:
 
         Where what the truth returns jumps there, as by a mask that is one of the inputs, autograd's is the right one.
         """
-        value, own, values = m.to(o.device).to(o.dtype), self.sides.of.places.get(name), self.sides.of.values
+        value, own, of = m.to(o.device).to(o.dtype), self.sides.of.places.get(name), self.sides.of
 
         def is_it(sides: Sequence[Tensor]) -> bool:
             return all(bool(((value - side).abs() <= budget).all()) for side in sides)
 
-        if own is None or values is None or not is_it(self._around.get(name, (o, o))):
+        if own is None or of.values is None or of.hides or not is_it(self._around.get(name, (o, o))):
             return False
         wide, generator = widened(self.sides.inputs), torch.Generator().manual_seed(self.sides.of.seed)
-        d = _random(wide[own], generator) * room(wide[own])
-        moved = [[*wide[:own], wide[own] + h * d, *wide[own + 1 :]] for h in (AT, -AT)]
+        steps = {own: _random(wide[own], generator) * room(wide[own])}
         try:
-            outs, *others = (list(filter(is_floating, values(*xs))) for xs in (wide, *moved))
-            pairs = [(x, y) for each in others for x, y in zip(outs, each, strict=True)]
-            if any(not comparable(x, y) or norm(y - x) > JUMP * norm(x) for x, y in pairs):
+            if self._is_torn(steps):
                 return False
-            return is_it([self.sides.by_autograd(xs)[name] for xs in moved])
+            return is_it([self.sides.by_autograd(stepped(self.sides.inputs, steps, h))[name] for h in (AT, -AT)])
         except Exception:  # what raises where it is only moved is no proof
             return False
+
+    def _is_torn(self, steps: Mapping[int, Tensor]) -> bool:
+        """Whether what the truth returns jumps itself where inputs are moved so: it has no derivative there."""
+        values = self.sides.of.values
+        if values is None:
+            return False
+
+        def change(h: float) -> float:
+            """The largest share of itself that an out changes by, to one side or the other."""
+            outs, *others = (filter(is_floating, values(*stepped(self.sides.inputs, steps, k))) for k in (0.0, h, -h))
+            rest = list(outs)
+            pairs = [(x, y) for each in others for x, y in zip(rest, each, strict=True)]
+            return max((distance(y, x) / (norm(x) or 1.0) for x, y in pairs), default=0.0)
+
+        near = change(AT)
+        return near > JUMP and near > change(STEP) / 4
 
     @cached_property
     def _changes(self) -> Mapping[str, Tensor]:
@@ -205,7 +219,8 @@ class Kinks:
         least, most = torch.full_like(o, torch.inf), torch.full_like(o, -torch.inf)  # of the neighbours
         # A mistake is off almost everywhere: where most is right, or where they cost little, more steps are worth it.
         is_worth_more = 2 * int(off.sum()) < off.numel() or is_small(self.sides.inputs)
-        for number, gradient in enumerate(self._directions(name, m - o, at_inputs, MANY if is_worth_more else FEW)):
+        directions = self._directions(name, m - o, at_inputs, MANY if is_worth_more else FEW)
+        for number, (steps, gradient) in enumerate(directions):
             if at_inputs and number >= FEW and not bool((off & jumps).any()):
                 return None
             try:
@@ -215,6 +230,8 @@ class Kinks:
                 is_flat = not bool((largest >= (m - o).abs() / 16)[off].any())
                 if number and not bool(jumps.any()) and is_flat:
                     return None
+                if at_inputs and self._is_torn(steps):
+                    continue
                 halves = [gradient(step / 2) - o, gradient(-step / 2) - o]
             except Exception:
                 continue  # what raises where it is only moved costs that direction
@@ -281,8 +298,10 @@ class Kinks:
             return list(judged)
         return [own] if at_inputs else [i for i in judged if i == own or not is_whole(self.sides.inputs[i])]
 
-    def _directions(self, name: str, error: Tensor, at_inputs: bool, count: int) -> Iterator[Callable[[float], Tensor]]:
-        """The gradient by how far the inputs are moved, first along the error itself, then in random directions."""
+    def _directions(
+        self, name: str, error: Tensor, at_inputs: bool, count: int
+    ) -> Iterator[tuple[Mapping[int, Tensor], Callable[[float], Tensor]]]:
+        """By what the inputs are moved, and the gradient by how far: first along the error itself, then at random."""
         generator = torch.Generator().manual_seed(self.sides.of.seed)
         wide = widened(self.sides.inputs)
         own = self.sides.of.places.get(name)
@@ -294,13 +313,13 @@ class Kinks:
             def gradient(h: float, steps: Mapping[int, Tensor] = steps) -> Tensor:
                 return self.sides.by_autograd([x + h * steps[i] if i in steps else x for i, x in enumerate(wide)])[name]
 
-            yield gradient
+            yield steps, gradient
 
     def _is_subgradient(self, name: str, m: Tensor, o: Tensor, budget: float) -> Proof:
         """Whether it is one in every direction that is tried, by itself and with those of the other inputs."""
         of = self.sides.of
         place = of.places.get(name)
-        if of.values is None or place is None:
+        if of.values is None or of.hides or place is None:
             return Proof(None, is_pinned=False)
         wide = widened(self.sides.inputs)
         generator = torch.Generator().manual_seed(of.seed)
@@ -345,6 +364,8 @@ class Kinks:
 
         low = high = doubt = 0.0
         try:
+            if self._is_torn(steps):
+                return Between(None, None, is_tight=False)
             for rest, ahead, behind in zip(outs(0), outs(STEP), outs(-STEP), strict=True):
                 one, other = (ahead - rest) / STEP, (rest - behind) / STEP
                 low += float(torch.minimum(one, other).sum())

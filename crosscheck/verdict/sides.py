@@ -34,7 +34,8 @@ class Comparison:
 
     places: by its name, the input that a tensor is the gradient of; these inputs are moved, no other ever is. Without
     any, all are. grads_out: how many of the inputs, the first, come back from above. values: what the truth returns,
-    where it can be asked for it, without the gradients.
+    where it can be asked for it, without the gradients. hides: whether it hides steps from autograd, as by `detach`, so
+    that its differences are not its gradient.
     """
 
     by_hand: Computation
@@ -44,6 +45,7 @@ class Comparison:
     grads_out: int = 0
     places: Mapping[str, int] = field(default_factory=dict)
     values: Callable[..., Sequence[Any]] | None = None
+    hides: bool = False
 
     @property
     def judged(self) -> Movable:

@@ -408,3 +408,18 @@ def test_a_function_that_jumps_at_its_inputs_has_autograds_gradient(jump, dtypes
     report = crosscheck(forward, backward, inputs, dtypes=dtypes)
     assert not any("all around" in row.verdict for row in report.rows if row.ok), report
     assert not report.ok or (jump == "how many are not zero" and dtypes is None)
+
+
+@pytest.mark.parametrize("hidden", [True, False], ids=["behind a detach", "seen by autograd"])
+def test_where_the_out_itself_jumps_nothing_is_a_convention(hidden):
+    """A hole is filled with the mean of its neighbours: by these the function is linear, by the hole it is torn."""
+
+    def filled(x):
+        hole = (x[1].detach() if hidden else x[1]) == 0
+        return torch.stack([x[0], torch.where(hole, (x[0] + x[2]) / 2, x[1]), x[2]])
+
+    def backward(grad_out, out, x):
+        return (grad_out * (x != 0),)  # nothing goes on from the hole to its neighbours
+
+    x = torch.tensor([1.5, 0.0, -2.0], dtype=torch.float64)
+    assert crosscheck(filled, backward, (x,)).formula == "wrong in x"

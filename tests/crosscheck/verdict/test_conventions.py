@@ -143,3 +143,8 @@ def test_an_operation_at_its_kink_is_known(function, inputs, name, device):
 )
 def test_away_from_kinks_and_at_several_none_is_named(function, x, device):
     assert convention(function, [torch.tensor(x, device=device)]) == ""
+
+
+def test_an_operation_that_the_atlas_has_not_is_left_without_a_name(ties):
+    [found] = said(lambda x: x.min(1).values, taking(CHOICES["the last"]), torch.where(ties == 3, -3.0, ties))
+    assert found == "[0, 1]: of 3 equal ones autograd takes the first, this the last"
