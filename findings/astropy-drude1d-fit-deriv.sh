@@ -3,9 +3,9 @@
 #
 # 1. A good guess: fit_deriv of a model gives the derivatives of evaluate by
 #   its parameters; a fitter takes them for its Jacobian.
-# 2. What happens: by amplitude and fwhm it does. By x_0 it is wrong, by a
-#   factor of 3 near the peak, and at the peak, where the slope is 0, it is
-#   2 amplitude / x_0. No warning.
+# 2. What happens: by amplitude and fwhm it does. By x_0 it is wrong: by 7 %
+#   at 0.4 x_0, by a factor of 4 at 2.5 x_0; at the peak, where the slope is
+#   0, it is 2 amplitude / x_0. No warning.
 # 3. How the truth was found: exact algebra (d = x/x_0 - x_0/x, f = a k^2 /
 #   (d^2 + k^2) with k = fwhm/x_0) and central differences in float64. A
 #   sweep over all models that have a fit_deriv found this one alone.
