@@ -309,7 +309,7 @@ def other_files(path: Path) -> None:
         ),
         (encrypted, "File 'X.npy' is encrypted"),
         (other_files, "X: expected numbers, got dtype |S4"),
-        (Path.mkdir, "Is a directory"),
+        (Path.mkdir, "expected a .npz file, got a directory"),
     ],
 )
 def test_a_file_that_is_no_npz_is_refused(write, says, tmp_path):
