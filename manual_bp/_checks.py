@@ -81,18 +81,18 @@ def shape(what: str, tensor: Tensor, expected: Size | tuple[int, ...], meaning: 
         raise ValueError(f"{what}: expected shape {list(expected)} ({meaning}), got {list(tensor.shape)}")
 
 
-def eta(value: object) -> float:
+def eta(value: object, what: str = "eta") -> float:
     """A finite learning rate."""
     if isinstance(value, Tensor) and value.dim() == 0:
         value = value.item()
     if not isinstance(value, Real):
-        raise TypeError(f"eta: expected a number, got {type(value).__name__}")
+        raise TypeError(f"{what}: expected a number, got {type(value).__name__}")
     try:
         number = float(value)
     except OverflowError:  # of a whole number
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"eta: expected a finite number, got {value}")
+        raise ValueError(f"{what}: expected a finite number, got {value}")
     return number
 
 
@@ -107,12 +107,12 @@ def count(what: str, value: object) -> int:
 
 def finite(what: str, values: Tensor) -> None:
     """No nan and no infinity."""
-    _refuse(what, values, ~values.isfinite(), "finite numbers")
+    _refuse(what, values, ~values.isfinite(), f"a finite number in {values.dtype}")
 
 
 def probabilities(what: str, z: Tensor) -> None:
     """Every element in [0, 1]."""
-    _refuse(what, z, ~((z >= 0) & (z <= 1)), "targets from 0 to 1")
+    _refuse(what, z, ~((z >= 0) & (z <= 1)), "a target from 0 to 1")
 
 
 def _refuse(what: str, z: Tensor, outside: Tensor, expected: str) -> None:
@@ -132,7 +132,7 @@ def integers(what: str, z: Tensor) -> Tensor:
 def classes(what: str, z: Tensor, number: int) -> None:
     """Every element a class index, in [0, number)."""
     z = z.long()  # in an integer dtype of few bits, the number of classes is another number
-    _refuse(what, z, (z < 0) | (z >= number), f"class indices from 0 to {number - 1}")
+    _refuse(what, z, (z < 0) | (z >= number), f"a class index from 0 to {number - 1}")
 
 
 def first_line(error: Exception) -> str:

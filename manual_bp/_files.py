@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and why one cannot be read."""
 
 import os
 import shutil
@@ -30,3 +30,15 @@ def whole(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+UNREAD: dict[type[OSError], str] = {
+    FileNotFoundError: "no file of that name",
+    IsADirectoryError: "a directory",
+    PermissionError: "one that may not be read",
+}
+
+
+def unread(error: OSError) -> str:
+    """What is there in place of a file that can be read."""
+    return UNREAD.get(type(error)) or error.strerror or str(error)

@@ -1,6 +1,7 @@
 """Networks and trainings in files: written whole or not at all, and read without executing anything."""
 
 import hashlib
+import pickle
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -73,7 +74,7 @@ N = TypeVar("N")
 def load_network(file: Name, build: Callable[..., N]) -> tuple[N, Labels]:
     """What build makes of the arguments of `Network`, and the labels of its inputs and classes.
 
-    Raises CheckpointError for a file that is torn, or holds no network; OSError for one that cannot be read.
+    Raises CheckpointError for a file that is damaged, or holds no network; OSError for one that cannot be read.
     """
     path = Path(file)
     state = _read(path, NETWORK)
@@ -113,8 +114,8 @@ def resume(file: Name, run: Run, take: Callable[[Sequence[Tensor], Sequence[Tens
     ]
     if differs:
         raise CheckpointError(
-            f"{path}: expected the checkpoint of this training, got that of another: {'; '.join(differs)}. "
-            "Take up that one, or name another file"
+            f"{path}: expected the checkpoint of this training, got that of another ({'; '.join(differs)}): "
+            "go on with that one, or name another file"
         )
     try:
         take(state["weights"], state["biases"])
@@ -133,7 +134,9 @@ def _write(file: Name, state: dict[str, Any]) -> None:
 
 def _in_a_directory(path: Path) -> None:
     if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no directory {path.absolute().parent} to write it in")
+        raise FileNotFoundError(
+            f"{path}: expected a directory that exists, got no {path.absolute().parent}: make it first"
+        )
 
 
 def _read(path: Path, kind: str) -> dict[str, Any]:
@@ -145,6 +148,8 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
         found = next((of for of, parts in PARTS.items() if parts == {*state}), "something else")
     except OSError:
         raise
+    except pickle.UnpicklingError:  # whose words are advice to execute what is in the file
+        raise _torn(path, kind, ValueError("it holds other things than tensors, numbers and text")) from None
     except Exception as error:  # torch's reader raises what it comes upon
         raise _torn(path, kind, error) from None
     if found != kind:
@@ -153,5 +158,6 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
 
 
 def _torn(path: Path, kind: str, error: Exception) -> CheckpointError:
-    cure = ". It was left as it is: move it away to start anew" if kind == TRAINING else ""
-    return CheckpointError(f"{path}: expected {kind}, got a file that is none or is torn ({first_line(error)}){cure}")
+    cure = ": move it away to start anew, it was left as it is" if kind == TRAINING else ""
+    got = f"a file that is not one, or is damaged ({first_line(error)})"
+    return CheckpointError(f"{path}: expected {kind}, got {got}{cure}")

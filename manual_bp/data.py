@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manual_bp._files import unread
 from manual_bp.checkpoint import Labels
 
 Array = NDArray[Any]
@@ -38,7 +39,7 @@ def load(source: str, target: str | None = None, *, values: bool = False) -> tup
     if source.endswith(".csv"):
         return _csv(source).split(target, values)
     if target is not None:
-        raise DataError(f"{source}: expected a .csv file, to take column {target} of it as the target")
+        raise DataError(f"target {target}: expected a .csv file with that column, got {source}: leave the target out")
     return digits() if source == "digits" else npz(source), Labels([], [])
 
 
@@ -59,7 +60,7 @@ def inputs(source: str, labels: Labels, width: int) -> Tensor:
         if X.shape[1] == width:
             return X
         got = f"X {list(X.shape)}"
-    raise DataError(f"{source}: expected {width} columns, as the network has inputs, got {got}")
+    raise DataError(f"{source}: expected {width} columns, one for each input of the network, got {got}")
 
 
 def digits() -> Data:
@@ -122,7 +123,7 @@ def _read(path: str, names: Sequence[str]) -> list[Array]:
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: expected a .npz file, got {unread(error)}") from None
     except (MemoryError, RuntimeError) as error:  # it is encrypted, or packed in a way that is not known here
         raise DataError(f"{path}: {error}") from None
     except Exception:  # of NumPy, zipfile, and all that it unpacks with
@@ -139,7 +140,7 @@ def _in_float64(what: str, array: Array) -> Tensor:
         numbers = array.astype(np.float64)
     if not np.isfinite(numbers).all():
         at = tuple(np.argwhere(~np.isfinite(numbers))[0].tolist())
-        raise DataError(f"{what}: expected finite numbers in float64, got {array[at]!s} at {list(at)}")
+        raise DataError(f"{what}: expected a finite number in float64, got {array[at]!s} at {list(at)}")
     return torch.from_numpy(numbers)
 
 
@@ -172,7 +173,7 @@ class _Table:
             row = of_numbers.index(False)
             raise DataError(
                 f"{self.at(row, z)}: expected a number, as other rows have, got {texts[row]!r}: "
-                "a target is numbers, or the name of a class in every row"
+                "a target is a number in every row, or the name of a class in every row"
             )
         of_rows: list[Any] = [int(text) for text in texts] if whole else texts
         classes = sorted({*of_rows})
@@ -183,7 +184,7 @@ class _Table:
         """The columns of these names."""
         for name in names:
             if name not in self.names:
-                raise DataError(f"{self.path}: expected a column {name}, got {', '.join(self.names)}")
+                raise DataError(f"{self.path}: expected a column {name}, got the columns {', '.join(self.names)}")
         return [self.names.index(name) for name in names]
 
     def numbers(self, columns: Sequence[int]) -> Tensor:
@@ -216,7 +217,7 @@ def _csv(path: str) -> _Table:
             reader = csv.reader(file)
             rows = [(reader.line_num, cells) for cells in reader if cells]
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: expected a .csv file, got {unread(error)}") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a CSV file in UTF-8, got another kind of file ({error})") from None
     first = [cell.strip() for cell in rows[0][1]] if rows else []
@@ -225,10 +226,12 @@ def _csv(path: str) -> _Table:
         raise DataError(f"{path}: expected a line for each sample, got none")
     for line, cells in rows:
         if len(cells) != len(first):
-            raise DataError(f"{path}, line {line}: expected {len(first)} cells, as line 1 has, got {len(cells)}")
+            raise DataError(
+                f"{path}, line {line}: expected {len(first)} cells, as line {rows[0][0]} has, got {len(cells)}"
+            )
     names = first if has_header else [str(number) for number in range(1, len(first) + 1)]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise DataError(f"{path}: expected a name of its own for each column, got {twice} twice")
+        raise DataError(f"{path}: expected a different name for each column, got {twice!r} twice")
     return _Table(path, first if has_header else None, names, rows[has_header:])
 
 

@@ -131,7 +131,7 @@ class Scene:
         depth = len(net.sizes) - 1
         if depth > DEEPEST or max(net.sizes) > WIDEST:
             raise ValueError(
-                f"net: expected at most {DEEPEST} layers of at most {WIDEST} neurons, to be legible, got "
+                f"net.sizes: expected at most {DEEPEST} layers of at most {WIDEST} neurons, to be legible, got "
                 f"{'-'.join(map(str, net.sizes))}"
             )
         if x.dim() != 1:
@@ -474,7 +474,7 @@ def animate(scene: Scene, file: str | PathLike[str], *, seconds: float = 1.8) ->
     """
     path = Path(file)
     if path.suffix not in KINDS:
-        raise ValueError(f"{path}: expected a name that ends in {', '.join(KINDS)}")
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     if not 0.01 <= seconds <= 600:  # a GIF counts hundredths of a second, up to 655 seconds
         raise ValueError(f"seconds: expected a number from 0.01 to 600, got {seconds}")
     with whole(path) as draft:

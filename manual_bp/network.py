@@ -93,7 +93,7 @@ class Network:
         if len(weights) == 0:
             raise ValueError("weights: expected one tensor a layer, got none")
         if len(biases) != len(weights):
-            raise ValueError(f"biases: expected {len(weights)}, one a layer as weights has, got {len(biases)}")
+            raise ValueError(f"biases: expected length {len(weights)} (one for each of weights), got {len(biases)}")
         first = _checks.floating("weights[0]", weights[0])
         for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
             _checks.like(f"weights[{layer}]", w, first.dtype, first.device)
@@ -195,7 +195,7 @@ class Network:
                 activations[-1] = rules[type(part)]
             else:
                 known = ", ".join(module_type.__name__ for module_type in rules)
-                raise TypeError(f"module[{i}]: expected a Linear, or after one of them one of {known}, got {part}")
+                raise TypeError(f"module[{i}]: expected a Linear, or right after a Linear one of {known}, got {part}")
         return cls(weights, biases, activations, cost)
 
     def to_module(self) -> nn.Sequential:
@@ -222,7 +222,7 @@ class Network:
         """
         if labels and labels.classes and len(labels.classes) != self.sizes[-1]:
             raise ValueError(
-                f"labels.classes: expected {self.sizes[-1]}, one for each output, got {len(labels.classes)}"
+                f"labels.classes: expected length {self.sizes[-1]} (a name for each output), got {len(labels.classes)}"
             )
         network = {
             "weights": [w.cpu() for w in self.weights],
@@ -236,7 +236,7 @@ class Network:
     def load(cls, file: str | PathLike[str], *, device: torch.device | str = "cpu") -> "Network":
         """The network that `save` wrote, on this device.
 
-        Raises CheckpointError, a ValueError, for a file that is torn or holds something else; OSError for one that
+        Raises CheckpointError, a ValueError, for a file that is damaged or holds something else; OSError for one that
         cannot be read.
         """
 
@@ -315,7 +315,10 @@ class Network:
         is computed: where gradients are sent to other processes.
         """
         if len(trace.weights) != len(self.activations):
-            raise ValueError(f"trace: expected {len(self.activations)} layers, as here, got {len(trace.weights)}")
+            raise ValueError(
+                f"trace: expected depth {len(self.activations)}, as this network has, got {len(trace.weights)}: "
+                "pass what this network's forward has returned"
+            )
         z = self._z("z", z, trace.x.shape[:-1])
         self._check_values("z", z)
         J = self._cost_of_samples(trace, z)
@@ -406,8 +409,8 @@ class Network:
 
         file: a checkpoint, written after each epoch. If it is there, the training goes on from it, and ends with the
         same numbers as if it had not been interrupted; more epochs, or another eta, may be asked for, and those that it
-        holds count. Raises CheckpointError, a ValueError, for a file that is torn, none, or of another training or
-        other data; FileNotFoundError where its directory is missing.
+        holds count. Raises CheckpointError, a ValueError, for a file that is damaged, no checkpoint, or that of another
+        training or other data; FileNotFoundError where its directory is missing.
 
         Raises as `cost` for X and Z; DivergedError, an ArithmeticError, where after an epoch the cost or a weight is
         not finite, or the cost 10,000 times that before training: the network is then as it was before the epoch.
@@ -418,7 +421,8 @@ class Network:
         X, Z = self._data_set(X, Z, ("X", "Z"))
         if held_out is not None:
             if not isinstance(held_out, tuple | list) or len(held_out) != 2:
-                raise TypeError(f"held_out: expected a pair (X, Z), got {type(held_out).__name__}")
+                length = f" of length {len(held_out)}" if isinstance(held_out, tuple | list) else ""
+                raise TypeError(f"held_out: expected a pair (X, Z), got {type(held_out).__name__}{length}")
             held_out = self._data_set(*held_out, ("held_out[0]", "held_out[1]"))
         history = History()
         if file is not None:
@@ -538,7 +542,7 @@ class Network:
     def _check_like(self, what: str, tensors: Sequence[Tensor], params: Tensors) -> None:
         """One tensor for each of the parameters, in its shape."""
         if len(tensors) != len(params):
-            raise ValueError(f"{what}: expected {len(params)}, one a layer, got {len(tensors)}")
+            raise ValueError(f"{what}: expected length {len(params)} (a tensor for each layer), got {len(tensors)}")
         for layer, (tensor, param) in enumerate(zip(tensors, params, strict=True)):
             _checks.like(f"{what}[{layer}]", tensor, self.dtype, self.device)
             _checks.shape(f"{what}[{layer}]", tensor, param.shape, f"that of the parameters of layer {layer}")
@@ -600,7 +604,7 @@ def _name(what: str, rule: type[R], known: dict[str, type[R]]) -> str:
     """The name of a rule. Raises ValueError for one that has none."""
     names = {known_rule: name for name, known_rule in known.items()}
     if rule not in names:
-        raise ValueError(f"{what}: expected one of {', '.join(known)}, which a file can name, got {rule.__name__}")
+        raise ValueError(f"{what}: expected one of {', '.join(known)}, to be saved by name, got {rule.__name__}")
     return names[rule]
 
 
@@ -613,7 +617,7 @@ def _activations(
         return (every,) * (depth - 1) + (cost.output or every,)
     rules = tuple(_by_name(f"activation[{layer}]", rule, ACTIVATIONS, Rule) for layer, rule in enumerate(activation))
     if len(rules) != depth:
-        raise ValueError(f"activation: expected {depth}, one a layer, got {len(rules)}")
+        raise ValueError(f"activation: expected length {depth} (a name or a rule for each layer), got {len(rules)}")
     if cost.output not in (None, rules[-1]):
         raise ValueError(
             f"activation[{depth - 1}]: expected {cost.output.__name__}, with which the cost {cost.__name__} is fused, "

@@ -31,8 +31,9 @@ from crosscheck.pytest_plugin import Devices
 from crosscheck.verdict.judge import judge
 from manual_bp import Network, article, figures, mistakes, notation, rules
 from manual_bp.__main__ import main
+from manual_bp.checkpoint import Labels
 from manual_bp.commands import subjects
-from manual_bp.data import digits, npz
+from manual_bp.data import digits, inputs, load, npz
 from manual_bp.rules._rule import Rule
 from reference.network import Twin
 
@@ -186,6 +187,18 @@ def with_arrays(line, **arrays):
 def read(**arrays):
     np.savez("mine.npz", **arrays)
     return npz("mine.npz")
+
+
+def table(*lines, target=None):
+    """The data in mine.csv with these lines."""
+    Path("mine.csv").write_text("\n".join(lines), encoding="utf-8")
+    return load("mine.csv", target)
+
+
+def predicted(line, width=2, **arrays):
+    """What `manual-bp predict` says of a network of so many inputs in net.pt, and these arrays in mine.npz."""
+    Network.random([width, 1]).save("net.pt")
+    return with_arrays(f"predict {line}", **arrays)
 
 
 def with_text(name, text, line):
@@ -757,11 +770,11 @@ OTHER_COMMANDS: list[Row] = [
     ),
     (
         lambda: command("train --data no.npz"),
-        "manual-bp train: --data no.npz: expected digits, or a .npz file, got no file of that name",
+        "manual-bp train: --data no.npz: expected digits, or a .npz or .csv file, got no file of that name",
     ),
     (lambda: with_arrays(f"{TRAIN} --epochs 0", **GOOD), "manual-bp train: --epochs: expected 1 or more, got 0"),
-    (lambda: with_arrays(f"{TRAIN} --eta nan", **GOOD), "manual-bp train: eta: expected a finite number, got nan"),
-    (lambda: with_arrays(f"{TRAIN} --hidden 0", **GOOD), "manual-bp train: sizes[1]: expected 1 or more, got 0"),
+    (lambda: with_arrays(f"{TRAIN} --eta nan", **GOOD), "manual-bp train: --eta: expected a finite number, got nan"),
+    (lambda: with_arrays(f"{TRAIN} --hidden 0", **GOOD), "manual-bp train: --hidden: expected 1 or more, got 0"),
     (
         lambda: with_arrays(f"{TRAIN} --hidden 9999999999999", **GOOD),
         "manual-bp train: network 2-9999999999999-1: too large for cpu: …",
@@ -781,27 +794,77 @@ OTHER_COMMANDS: list[Row] = [
         "got class indices: whole numbers [samples]",
     ),
     (
+        lambda: with_arrays(f"{TRAIN} --cost cross_entropy", X=np.zeros((5, 2)), Z=np.full((5, 1), 1.5)),
+        "manual-bp train: --cost cross_entropy: Z: expected a target from 0 to 1, got 1.5 at [0, 0]",
+    ),
+    (
+        lambda: with_arrays(f"{TRAIN} --target y", **GOOD),
+        "manual-bp train: target y: expected a .csv file with that column, got mine.npz: leave the target out",
+    ),
+    (
+        lambda: with_arrays(f"{TRAIN} --save no/net.pt", **GOOD),
+        "manual-bp train: --save no/net.pt: expected a directory that exists, got no …/no: make it first",
+    ),
+    (
         lambda: with_arrays(TRAIN, X=np.zeros((3, 2)), Z=np.zeros((3, 1))),
         "manual-bp train: --data mine.npz: expected at least 5 samples, to hold out a fifth, got 3",
     ),
     (
         lambda: with_arrays(f"{TRAIN} --eta 1e30 --batch-size 1", X=np.ones((9, 2)), Z=np.ones((9, 1))),
-        "manual-bp train: epoch 1: the cost is nan: it diverges, try a smaller --eta than 1e+30",
+        "manual-bp train: epoch 1: the training diverges, the cost is nan: choose an eta smaller than 1e+30, or scale "
+        "the inputs to about -1 to 1",
+    ),
+    (
+        lambda: predicted("no.pt --data mine.npz"),
+        "manual-bp predict: no.pt: expected a network, as Network.save writes it, got no file of that name",
+    ),
+    (
+        lambda: predicted(". --data mine.npz"),
+        "manual-bp predict: .: expected a network, as Network.save writes it, got a directory",
+    ),
+    (
+        lambda: predicted("mine.npz --data mine.npz"),
+        "manual-bp predict: mine.npz: expected a network, as Network.save writes it, got a file that is not one, or is "
+        "damaged (…)",
+    ),
+    (
+        lambda: predicted("net.pt --data no.csv"),
+        "manual-bp predict: no.csv: expected a .csv file, got no file of that name",
+    ),
+    (
+        lambda: predicted("net.pt --data mine.npz", width=3, X=np.ones((5, 2))),
+        "manual-bp predict: mine.npz: expected 3 columns, one for each input of the network, got X [5, 2]",
+    ),
+    (
+        lambda: predicted("net.pt --data mine.npz", X=np.full((5, 2), 1e300)),
+        "manual-bp predict: x: expected a finite number in torch.float32, got inf at [0, 0]",
+    ),
+    (
+        lambda: predicted("net.pt --data mine.npz --out no/told.csv"),
+        "manual-bp predict: --out no/told.csv: expected a directory that exists, got no …/no: make it first",
     ),
     (
         lambda: command("article neuron --inputs z=1"),
-        "manual-bp article: --inputs z=1: expected NAME=NUMBER, NAME one of x1, x2, y of neuron",
+        "manual-bp article: --inputs z=1: expected NAME=NUMBER, NAME one of x1, x2, y of neuron, got 'z'",
     ),
-    (lambda: command("article neuron --inputs x1"), "manual-bp article: --inputs x1: expected a number, got ''"),
+    (
+        lambda: command("article neuron --inputs x1"),
+        "manual-bp article: --inputs x1: expected NAME=NUMBER, got no number",
+    ),
+    (lambda: command("article neuron --inputs x1=a"), "manual-bp article: --inputs x1: expected a number, got 'a'"),
+    (lambda: command("article --eta nan"), "manual-bp article: --eta: expected a finite number, got nan"),
     (
         lambda: command("article neuron --inputs x1=inf"),
         "manual-bp article: --inputs x1: expected a finite number, got inf",
     ),
-    (lambda: command("article neuron --inputs y=2"), "manual-bp article: y: expected targets from 0 to 1, got 2.0"),
-    (lambda: command("article --file no.toml"), "manual-bp article: no.toml: No such file or directory"),
+    (lambda: command("article neuron --inputs y=2"), "manual-bp article: y: expected a target from 0 to 1, got 2.0"),
+    (
+        lambda: command("article --file no.toml"),
+        "manual-bp article: no.toml: expected a file in TOML or JSON, got no file of that name",
+    ),
     (
         lambda: with_text("n.toml", "neuron = [", "article --file n.toml"),
-        "manual-bp article: n.toml: expected TOML, or JSON in a .json file: …",
+        "manual-bp article: n.toml: expected TOML, or JSON in a .json file, got neither (…)",
     ),
     (
         lambda: with_text("n.json", "[]", "article --file n.json"),
@@ -825,15 +888,15 @@ OTHER_COMMANDS: list[Row] = [
     ),
     (
         lambda: command("animate round.mp4"),
-        "manual-bp animate: round.mp4: expected a name that ends in .gif, .html, .png, .svg",
+        "manual-bp animate: round.mp4: expected a name that ends in .gif, .html, .png or .svg",
     ),
     (
         lambda: command("animate round.png --seconds 0"),
-        "manual-bp animate: seconds: expected a number from 0.01 to 600, got 0.0",
+        "manual-bp animate: --seconds: expected a number from 0.01 to 600, got 0.0",
     ),
     (
         lambda: command("animate round.png --sizes 2 9 2"),
-        "manual-bp animate: net: expected at most 4 layers of at most 3 neurons, to be legible, got 2-9-2",
+        "manual-bp animate: --sizes: expected at most 4 layers of at most 3 neurons, to be legible, got 2-9-2",
     ),
     (
         lambda: command("animate round.png --sizes 2 2 --inputs x=1"),
@@ -844,7 +907,7 @@ OTHER_COMMANDS: list[Row] = [
 NETWORK: list[Row] = [
     (lambda: manual_bp.Layer, "AttributeError: module 'manual_bp' has no attribute 'Layer'"),
     (lambda: Network([], []), "ValueError: weights: expected one tensor a layer, got none"),
-    (lambda: Network(WEIGHTS, []), "ValueError: biases: expected 1, one a layer as weights has, got 0"),
+    (lambda: Network(WEIGHTS, []), "ValueError: biases: expected length 1 (one for each of weights), got 0"),
     (lambda: Network([[1.0]], BIASES), "TypeError: weights[0]: expected a torch tensor, got list"),
     (
         lambda: Network([torch.ones(2, 3).long()], BIASES),
@@ -881,7 +944,7 @@ NETWORK: list[Row] = [
     ),
     (
         lambda: Network(WEIGHTS, BIASES, activation=["tanh", "tanh"]),
-        "ValueError: activation: expected 1, one a layer, got 2",
+        "ValueError: activation: expected length 1 (a name or a rule for each layer), got 2",
     ),
     (
         lambda: Network(WEIGHTS, BIASES, activation=["tanh"]),
@@ -904,12 +967,40 @@ NETWORK: list[Row] = [
     ),
     (
         lambda: Network.from_module(nn.Sequential(nn.Linear(3, 2), nn.Dropout())),
-        "TypeError: module[1]: expected a Linear, or after one of them one of Sigmoid, Tanh, ReLU, Identity, got "
+        "TypeError: module[1]: expected a Linear, or right after a Linear one of Sigmoid, Tanh, ReLU, Identity, got "
         "Dropout(p=0.5, inplace=False)",
     ),
     (
         lambda: net(activation=rules.Softplus, cost="squared_error").to_module(),
         "TypeError: activation: expected one of Sigmoid, Tanh, ReLU, Identity, which torch.nn has too, got Softplus",
+    ),
+    (
+        lambda: net().save("net.pt", labels=Labels([], ["no"])),
+        "ValueError: labels.classes: expected length 2 (a name for each output), got 1",
+    ),
+    (
+        lambda: net(activation=rules.Softplus, cost="squared_error").save("net.pt"),
+        "ValueError: activation[0]: expected one of sigmoid, tanh, relu, identity, to be saved by name, got Softplus",
+    ),
+    (
+        lambda: net(cost=rules.Hinge).save("net.pt"),
+        "ValueError: cost: expected one of cross_entropy, softmax_cross_entropy, squared_error, to be saved by name, "
+        "got Hinge",
+    ),
+    (
+        lambda: (net().save("net.pt"), fit()),
+        "CheckpointError: net.pt: expected a checkpoint of fit, got a file that is not one, or is damaged (it holds a "
+        "network, as Network.save writes it): move it away to start anew, it was left as it is",
+    ),
+    (
+        lambda: (fit(), Network.load("net.pt")),
+        "CheckpointError: net.pt: expected a network, as Network.save writes it, got a file that is not one, or is "
+        "damaged (it holds a checkpoint of fit)",
+    ),
+    (
+        lambda: (torch.save(Network, "net.pt"), Network.load("net.pt")),
+        "CheckpointError: net.pt: expected a network, as Network.save writes it, got a file that is not one, or is "
+        "damaged (it holds other things than tensors, numbers and text)",
     ),
     (lambda: net().forward(torch.ones(2, 4)), "ValueError: x: expected shape [N, 3] or [3], got [2, 4]"),
     (lambda: net().forward(torch.ones(0, 3)), "ValueError: x: expected at least one sample, got an empty batch"),
@@ -917,10 +1008,18 @@ NETWORK: list[Row] = [
         lambda: net().cost(X, torch.ones(2, 3)),
         "ValueError: z: expected shape [2, 2] (that of the network's outputs), got [2, 3]",
     ),
-    (lambda: net().cost(X, torch.full((2, 2), 1.5)), "ValueError: z: expected targets from 0 to 1, got 1.5 at [0, 0]"),
     (
-        lambda: net(cost="softmax_cross_entropy").cost(X, [0, 1]),
-        "TypeError: z: expected a torch tensor of class indices, got list",
+        lambda: net().predict([[1.0, 2.0, 3.0], [4.0, 5.0]]),
+        "TypeError: x: expected a tensor, an array or nested lists of numbers, all rows of one length, got list (…)",
+    ),
+    (
+        lambda: net().predict(torch.full((2, 3), torch.nan)),
+        "ValueError: x: expected a finite number in torch.float32, got nan at [0, 0]",
+    ),
+    (lambda: net().cost(X, torch.full((2, 2), 1.5)), "ValueError: z: expected a target from 0 to 1, got 1.5 at [0, 0]"),
+    (
+        lambda: net(cost="softmax_cross_entropy").cost(X, [0, "a"]),
+        "TypeError: z: expected a tensor, an array or nested lists of numbers, all rows of one length, got list (…)",
     ),
     (
         lambda: net(cost="softmax_cross_entropy").cost(X, torch.ones(2)),
@@ -928,15 +1027,16 @@ NETWORK: list[Row] = [
     ),
     (
         lambda: net(cost="softmax_cross_entropy").cost(X, torch.tensor([0, 2])),
-        "ValueError: z: expected class indices from 0 to 1, got 2 at [1]",
+        "ValueError: z: expected a class index from 0 to 1, got 2 at [1]",
     ),
     (
         lambda: net().backward(Network.random([3, 2, 2]).forward(X), torch.ones(2, 2)),
-        "ValueError: trace: expected 1 layers, as here, got 2",
+        "ValueError: trace: expected depth 1, as this network has, got 2: pass what this network's forward has "
+        "returned",
     ),
     (
         lambda: net().update(replace(net().backward(net().forward(X), torch.ones(2, 2)), weight=()), 0.1),
-        "ValueError: grads.weight: expected 1, one a layer, got 0",
+        "ValueError: grads.weight: expected length 1 (a tensor for each layer), got 0",
     ),
     (lambda: net().step(X, torch.ones(2, 2), "fast"), "TypeError: eta: expected a number, got str"),
     (lambda: net().step(X, torch.ones(2, 2), torch.inf), "ValueError: eta: expected a finite number, got inf"),
@@ -945,31 +1045,49 @@ NETWORK: list[Row] = [
         "ValueError: X: expected shape [samples, 3], got that of one sample, [3]",
     ),
     (lambda: fit(epochs=1.5), "TypeError: epochs: expected a whole number, got 1.5"),
+    (lambda: fit(held_out=X), "TypeError: held_out: expected a pair (X, Z), got Tensor"),
+    (lambda: fit(held_out=(X,)), "TypeError: held_out: expected a pair (X, Z), got tuple of length 1"),
+    (
+        lambda: fit(held_out=(X, X)),
+        "ValueError: held_out[1]: expected shape [2, 2] (that of the network's outputs), got [2, 3]",
+    ),
+    (
+        lambda: fit(eta=3e38, batch_size=2),
+        "DivergedError: epoch 1: the training diverges, a weight or bias is not finite any more: choose an eta smaller "
+        "than 3e+38, or scale the inputs to about -1 to 1",
+    ),
     (lambda: fit(batch_size=0), "ValueError: batch_size: expected 1 or more, got 0"),
-    (lambda: fit(file="no/net.pt"), "FileNotFoundError: no/net.pt: there is no directory …/no for the checkpoint"),
+    (
+        lambda: fit(file="no/net.pt"),
+        "FileNotFoundError: no/net.pt: expected a directory that exists, got no …/no: make it first",
+    ),
     (
         lambda: resumed(seed=1),
-        "CheckpointError: net.pt: expected the checkpoint of this training, got that of another: seed 0 there, 1 "
-        "here. Take up that one, or name another file",
+        "CheckpointError: net.pt: expected the checkpoint of this training, got that of another (seed 0 there, 1 "
+        "here): go on with that one, or name another file",
     ),
     (
         lambda: torn(b"PK"),
-        "CheckpointError: net.pt: expected a checkpoint of fit, got a file that is none or is torn (…). It was "
-        "left as it is: move it away to start anew",
+        "CheckpointError: net.pt: expected a checkpoint of fit, got a file that is not one, or is damaged "
+        "(torch.save did not write it, or not to its end): move it away to start anew, it was left as it is",
     ),
     (
         lambda: held(more=3),
-        "CheckpointError: net.pt: expected a checkpoint of fit, got a file that is none or is torn (it holds "
-        "something else). It was left as it is: move it away to start anew",
+        "CheckpointError: net.pt: expected a checkpoint of fit, got a file that is not one, or is damaged (it holds "
+        "something else): move it away to start anew, it was left as it is",
     ),
     (
         lambda: held(weights=[]),
-        "CheckpointError: net.pt: expected a checkpoint of fit, got a file that is none or is torn (weights: "
-        "expected 1, one a layer, got 0). It was left as it is: move it away to start anew",
+        "CheckpointError: net.pt: expected a checkpoint of fit, got a file that is not one, or is damaged (weights: "
+        "expected length 1 (a tensor for each layer), got 0): move it away to start anew, it was left as it is",
     ),
     (lambda: neuron(x1="one"), "TypeError: x1: expected a float or a 0-d tensor, got str"),
     (lambda: neuron(x1=torch.ones(2)), "ValueError: x1: expected shape [] (one number), got [2]"),
-    (lambda: neuron(y=1.5), "ValueError: y: expected targets from 0 to 1, got 1.5"),
+    (lambda: neuron(y=1.5), "ValueError: y: expected a target from 0 to 1, got 1.5"),
+    (
+        lambda: figures.Scene.of(Network.random([9, 2]), X, torch.rand(2), 0.1),
+        "ValueError: net.sizes: expected at most 4 layers of at most 3 neurons, to be legible, got 9-2",
+    ),
     (
         lambda: figures.Scene.of(net(), X, torch.rand(2, 2), 0.1),
         "ValueError: x: expected one sample, of shape [3], got [2, 3]",
@@ -995,12 +1113,16 @@ DATA: list[Row] = [
         lambda: without_scikit_learn(digits),
         "DataError: the digits ship with scikit-learn, which is not installed: pip install 'manual-bp[digits]'",
     ),
-    (lambda: npz("no.npz"), "DataError: no.npz: No such file or directory"),
+    (lambda: npz("no.npz"), "DataError: no.npz: expected a .npz file, got no file of that name"),
     (
         lambda: (Path("mine.npz").write_text("X"), npz("mine.npz")),
         "DataError: mine.npz: expected a .npz file, as numpy.savez writes it, got another kind of file",
     ),
-    (lambda: read(X=np.ones((2, 2))), "DataError: mine.npz: expected arrays X and Z, got no Z"),
+    (
+        lambda: read(X=np.ones((2, 2))),
+        "DataError: mine.npz: expected an array X and an array Z, got X: name them, as with numpy.savez(file, "
+        "X=X, Z=Z)",
+    ),
     (lambda: read(X=np.ones(2), Z=np.ones(2)), "DataError: mine.npz: X: expected shape [samples, inputs], got [2]"),
     (
         lambda: read(X=np.ones((2, 2)), Z=np.ones(2)),
@@ -1013,16 +1135,45 @@ DATA: list[Row] = [
     (lambda: read(X=np.array([["a"]]), Z=np.ones((1, 1))), "DataError: mine.npz: X: expected numbers, got dtype <U1"),
     (
         lambda: read(X=np.full((2, 2), np.nan), Z=np.ones((2, 1))),
-        "DataError: mine.npz: X: expected finite numbers in float64, got nan",
+        "DataError: mine.npz: X: expected a finite number in float64, got nan at [0, 0]",
     ),
     (
         lambda: read(X=np.array([[None]]), Z=np.ones((1, 1))),
-        "DataError: mine.npz: expected a .npz file with arrays X and Z of numbers, got one that is damaged or holds "
-        "objects",
+        "DataError: mine.npz: expected a .npz file with an array X and an array Z of numbers, got one that is "
+        "damaged or holds objects",
     ),
 ]
 
-TABLE = [*CROSSCHECK, *COMPARE, *REPORT, *PYTEST, *VERIFY, *OTHER_COMMANDS, *NETWORK, *DATA]
+TABLES_OF_TEXT: list[Row] = [
+    (lambda: table("a,b"), "DataError: mine.csv: expected a line for each sample, got none"),
+    (lambda: table("a,b", "1,2", "3"), "DataError: mine.csv, line 3: expected 2 cells, as line 1 has, got 1"),
+    (lambda: table("a,a", "1,2"), "DataError: mine.csv: expected a different name for each column, got 'a' twice"),
+    (lambda: table("a,b", "1,2", target="c"), "DataError: mine.csv: expected a column c, got the columns a, b"),
+    (lambda: table("1,2", target="3"), "DataError: mine.csv: expected a column 3, got the columns 1, 2"),
+    (
+        lambda: table("a;b", "1;2"),
+        "DataError: mine.csv: expected columns of inputs and a target, separated by commas, got one column, a;b",
+    ),
+    (lambda: table("a,b", "x,2"), "DataError: mine.csv, line 2, column a: expected a finite number, got 'x'"),
+    (lambda: table("a,b", ",2"), "DataError: mine.csv, line 2, column a: expected a number, got an empty cell"),
+    (lambda: table("a,b", "1,"), "DataError: mine.csv, line 2, column b: expected a target, got an empty cell"),
+    (
+        lambda: table("a,b", "1,0.5", "2,x"),
+        "DataError: mine.csv, line 3, column b: expected a number, as other rows have, got 'x': a target is a number "
+        "in every row, or the name of a class in every row",
+    ),
+    (
+        lambda: (Path("mine.csv").write_bytes(b"\xff"), load("mine.csv")),
+        "DataError: mine.csv: expected a CSV file in UTF-8, got another kind of file (…)",
+    ),
+    (lambda: load("no.csv"), "DataError: no.csv: expected a .csv file, got no file of that name"),
+    (
+        lambda: (table("1,2"), inputs("mine.csv", Labels([], []), 3)),
+        "DataError: mine.csv: expected 3 columns, one for each input of the network, got 2: 1, 2",
+    ),
+]
+
+TABLE = [*CROSSCHECK, *COMPARE, *REPORT, *PYTEST, *VERIFY, *OTHER_COMMANDS, *NETWORK, *DATA, *TABLES_OF_TEXT]
 
 
 def said(call: Callable[[], Any]) -> str:

@@ -63,7 +63,7 @@ def test_a_table_takes_the_place_of_the_one_before(tables, tmp_path, capsys):
     ("names", "says"),
     [
         ([], "detection: expected the lines <!-- table: detection --> and <!-- end --> in README.md or docs/*.md, got"),
-        (["bench", "typo"], "expected some of verify, detection, bench, got typo"),
+        (["bench", "typo"], "expected some of verify, detection, scoreboard, bench, got typo"),
     ],
 )
 def test_what_has_no_place_is_refused_before_anything_is_measured(names, says, tables, tmp_path, capsys):
@@ -77,6 +77,53 @@ def test_a_table_is_shown_without_being_written(tables, tmp_path, capsys):
     tables.main(["detection", "--print"])
     assert capsys.readouterr().out == "```text\na \\1 detection\n```\n\nToday, here.\n\n"
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == README
+
+
+def test_a_table_of_markdown_is_put_as_it_is(tables, tmp_path):
+    (tmp_path / "docs" / "page.md").write_text("<!-- table: scoreboard -->\n<!-- end -->\n", encoding="utf-8")
+    tables.main(["scoreboard"])
+    expected = "<!-- table: scoreboard -->\na \\1 scoreboard\n<!-- end -->\n"
+    assert (tmp_path / "docs" / "page.md").read_text(encoding="utf-8") == expected
+
+
+DETECTION = """\
+<!-- table: detection -->
+```text
+way                         dtype     false alarms                 missed          ms a right one  ms a wrong one
+gradcheck, slow             float64      6 of 207    2.9 %     15 of 795   1.9 %               39              56
+the judge, in it alone      float64      0 of 429      0 %      0 of 795     0 %               11              44
+
+the judge, in it alone      float32      1 of 715  0.14 %  2,000 of 2,574   78 %               38              66
+assert_close, its defaults  bfloat16 245 of 1,390     18 %   53 of 2,574   2.1 %              1.1             1.5
+```
+
+That day, there.
+<!-- end -->
+"""
+
+
+def test_the_scoreboard_is_of_some_lines_of_the_detection(tables, tmp_path, monkeypatch):
+    (tmp_path / "docs" / "page.md").write_text(DETECTION, encoding="utf-8")
+    judge, close = "the judge, in it alone", "assert_close, its defaults"
+    monkeypatch.setattr(tables, "WAYS", ((close, "bfloat16"), (judge, "float64"), (judge, "float32")))
+    assert tables.scoreboard().splitlines() == [
+        "| way of testing | dtype | right ones called wrong | mistakes that pass |",
+        "| --- | --- | ---: | ---: |",
+        "| assert_close | bfloat16 | 245 of 1,390 | 53 of 2,574 |",
+        "| **crosscheck** | float64 | 0 of 429 | 0 of 795 |",
+        "| **crosscheck** | float32 | 1 of 715 | 2,000 of 2,574 |",
+        "",
+        "That day, there.",
+    ]
+    monkeypatch.setattr(tables, "WAYS", ((judge, "float16"),))
+    with pytest.raises(AssertionError, match="^the judge, in it alone, float16: expected it in the table detection"):
+        tables.scoreboard()
+
+
+def test_the_scoreboard_is_of_the_detection_as_it_stands():
+    tables = loaded()
+    (stands,) = (found[0] for text in tables.texts() if (found := tables.block("scoreboard").search(text)))
+    assert stands == f"{tables.scoreboard()}\n"
 
 
 def test_verify_is_shortened(tables, monkeypatch):

@@ -1,5 +1,6 @@
 """`manual-bp animate`: a round of training of a small network, frame by frame."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -37,6 +38,6 @@ def animate(
         with writing(out):
             figures.animate(scene, out, seconds=seconds)
     except (TypeError, ValueError) as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(re.sub(r"^(net\.)?(?=sizes|seconds)", "--", str(error))) from None
     console().print(f"{out}: {len(figures.frames(len(net.sizes) - 1))} frames, {Path(out).stat().st_size / 1e3:.0f} kB")
     return 0

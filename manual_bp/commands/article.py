@@ -15,7 +15,7 @@ from crosscheck.verdict.precision import unit_roundoff
 from manual_bp import __version__, notation
 from manual_bp import article as by_hand
 from manual_bp._console import console
-from manual_bp._files import whole
+from manual_bp._files import unread, whole
 from manual_bp.commands import CommandError
 from manual_bp.commands._shares import exit_code
 from manual_bp.commands._writing import can_write, can_write_into, matplotlib_for, writing
@@ -117,13 +117,15 @@ def numbers_given(
             }
             if not any(quantity in names for names in known.values()):
                 listed = "; ".join(f"{', '.join(names)} of {name}" for name, names in known.items())
-                raise CommandError(f"{option} {pair}: expected NAME=NUMBER, NAME one of {listed}")
+                raise CommandError(f"{option} {pair}: expected NAME=NUMBER, NAME one of {listed}, got {quantity!r}")
+            if not value:
+                raise CommandError(f"{option} {pair}: expected NAME=NUMBER, got no number")
             for name, names in known.items():
                 if quantity in names:
                     given[name][quantity] = _number(f"{option} {quantity}", value)
     if eta is not None:
         for numbers in given.values():
-            numbers["eta"] = eta
+            numbers["eta"] = _number("--eta", eta)
     return given
 
 
@@ -145,9 +147,9 @@ def _read(path: Path) -> dict[str, Any]:
         read: Callable[[str], dict[str, Any]] = json.loads if path.suffix == ".json" else tomllib.loads
         numbers = read(content)
     except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}") from None
+        raise CommandError(f"{path}: expected a file in TOML or JSON, got {unread(error)}") from None
     except ValueError as error:
-        raise CommandError(f"{path}: expected TOML, or JSON in a .json file: {error}") from None
+        raise CommandError(f"{path}: expected TOML, or JSON in a .json file, got neither ({error})") from None
     if not isinstance(numbers, dict):
         raise CommandError(f"{path}: expected tables {' and '.join(DEFAULTS)}, got {type(numbers).__name__}")
     return numbers

@@ -7,8 +7,8 @@ from typing import TextIO
 
 from manual_bp import data as data_sets
 from manual_bp._checks import Values
-from manual_bp._files import whole
-from manual_bp.checkpoint import CheckpointError, Labels, load_network
+from manual_bp._files import unread, whole
+from manual_bp.checkpoint import NETWORK, CheckpointError, Labels, load_network
 from manual_bp.commands import CommandError
 from manual_bp.commands._writing import can_write, writing
 from manual_bp.network import Network
@@ -23,7 +23,7 @@ def predict(network: str, data: str, out: str | None) -> int:
         X = data_sets.inputs(data, labels, net.sizes[0])
         lines = _lines(net, X.numpy(), labels)
     except OSError as error:
-        raise CommandError(f"{network}: {error.strerror or error}") from None
+        raise CommandError(f"{network}: expected {NETWORK}, got {unread(error)}") from None
     except (CheckpointError, data_sets.DataError, ValueError) as error:
         raise CommandError(str(error)) from None
     if out is None:

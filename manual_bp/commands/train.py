@@ -52,9 +52,10 @@ def train(
             ("--epochs", epochs),
             ("--batch-size", batch_size),
             ("--verify-every", 1 if verify_every is None else verify_every),
+            *(("--hidden", neurons) for neurons in hidden),
         ):
             _checks.count(what, value)
-        _checks.eta(eta)
+        _checks.eta(eta, "--eta")
         if figure:
             can_draw(figure)
         if save:
@@ -75,7 +76,7 @@ def train(
         held_out, kept = shuffled[: len(X) // 5], shuffled[len(X) // 5 :]
         run = _Run(net, eta, X[kept], Z[kept])
         test_x, test_z = run.on_net(X[held_out]), run.on_net(Z[held_out])
-        untrained = float(net.cost(run.X, run.Z))  # refuses targets that do not fit before anything is trained
+        untrained = float(net.cost(run.X, run.Z))  # refuses what is not finite in this dtype
         net.cost(test_x, test_z)
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
@@ -105,11 +106,13 @@ HOLDS = {
 
 
 def _fits(cost: str, Z: Tensor) -> None:
-    """Raises ValueError for class indices where a cost takes values, and the other way round."""
+    """Raises ValueError for class indices where a cost takes values, the other way round, and for no probabilities."""
     target = COSTS[cost].target
     if (target == "class") != (Z.dim() == 1):
         got = HOLDS["class" if Z.dim() == 1 else "value"]
         raise ValueError(f"--cost {cost}: expected Z to hold {HOLDS[target]}, got {got}")
+    if target == "probability":
+        _checks.probabilities(f"--cost {cost}: Z", Z)
 
 
 def _random(

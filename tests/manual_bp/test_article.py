@@ -181,8 +181,8 @@ def delta_1(**values) -> Tensor:
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
-        ({"y": 1.5}, ValueError, "y: expected targets from 0 to 1, got 1.5"),
-        ({"y": math.nan}, ValueError, "y: expected targets from 0 to 1, got nan"),
+        ({"y": 1.5}, ValueError, "y: expected a target from 0 to 1, got 1.5"),
+        ({"y": math.nan}, ValueError, "y: expected a target from 0 to 1, got nan"),
         ({"eta": math.nan}, ValueError, "eta: expected a finite number, got nan"),
         ({"eta": "big"}, TypeError, "eta: expected a number, got str"),
         ({"x1": "1"}, TypeError, "x1: expected a float or a 0-d tensor, got str"),

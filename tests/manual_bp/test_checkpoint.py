@@ -77,7 +77,7 @@ def test_a_torn_file_is_refused_and_stays(torn, device, tmp_path):
     file.write_bytes(content)
     net = network(device)
     before = net.weights[0].clone()
-    with pytest.raises(CheckpointError, match=r"net.pt: expected a checkpoint of fit, got .* torn"):
+    with pytest.raises(CheckpointError, match=r"net.pt: expected a checkpoint of fit, got .* damaged"):
         fit(net, file)
     assert torch.equal(net.weights[0], before)
     assert file.read_bytes() == content
@@ -132,7 +132,9 @@ def test_what_is_in_a_checkpoint_has_to_fit(part, value, device, tmp_path):
     fit(net, file, epochs=1)
     torch.save(torch.load(file) | {part: value}, file)
     before = net.weights[0].clone()
-    with pytest.raises(CheckpointError, match="expected a checkpoint of fit, got a file that is none or is torn"):
+    with pytest.raises(
+        CheckpointError, match="expected a checkpoint of fit, got a file that is not one, or is damaged"
+    ):
         fit(net, file)
     assert torch.equal(net.weights[0], before)
 
@@ -200,7 +202,7 @@ def test_labels_are_beside_the_network(tmp_path):
     net, labels = network("cpu"), Labels(["a", "b", "c"], ["no", "yes"])
     net.save(tmp_path / "net.pt", labels=labels)
     assert load_network(tmp_path / "net.pt", Network)[1] == labels
-    with pytest.raises(ValueError, match=r"^labels.classes: expected 2, one for each output, got 1$"):
+    with pytest.raises(ValueError, match=r"^labels.classes: expected length 2 \(a name for each output\), got 1$"):
         net.save(tmp_path / "net.pt", labels=Labels([], ["no"]))
     assert load_network(tmp_path / "net.pt", Network)[1] == labels
 
@@ -237,7 +239,9 @@ def test_a_network_and_a_checkpoint_are_told_apart(tmp_path):
 def test_what_is_in_a_network_has_to_fit(part, value, tmp_path):
     network("cpu").save(tmp_path / "net.pt")
     torch.save(torch.load(tmp_path / "net.pt") | {part: value}, tmp_path / "net.pt")
-    with pytest.raises(CheckpointError, match="expected a network, as Network.save writes it, got a file that is none"):
+    with pytest.raises(
+        CheckpointError, match="expected a network, as Network.save writes it, got a file that is not one"
+    ):
         Network.load(tmp_path / "net.pt")
 
 
@@ -249,5 +253,5 @@ def test_a_network_that_is_torn_or_not_there(tmp_path):
         Network.load(tmp_path / "net.pt")
     with pytest.raises(FileNotFoundError, match="no.pt"):
         Network.load(tmp_path / "no.pt")
-    with pytest.raises(FileNotFoundError, match="there is no directory .*nowhere"):
+    with pytest.raises(FileNotFoundError, match="expected a directory that exists, got no .*nowhere: make it first"):
         net.save(tmp_path / "nowhere" / "net.pt")

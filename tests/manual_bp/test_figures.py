@@ -426,7 +426,11 @@ def test_a_large_number_has_three_digits():
 @pytest.mark.parametrize(
     ("sizes", "x", "says"),
     [
-        ([784, 30, 10], torch.zeros(784), "net: expected at most 4 layers of at most 3 neurons, .* got 784-30-10"),
+        (
+            [784, 30, 10],
+            torch.zeros(784),
+            "net.sizes: expected at most 4 layers of at most 3 neurons, .* got 784-30-10",
+        ),
         ([1] * 6, torch.zeros(1), "at most 4 layers .* got 1-1-1-1-1-1"),
         ([2, 3], torch.zeros(5, 2), r"x: expected one sample, of shape \[2\], got \[5, 2\]"),
     ],
@@ -525,22 +529,23 @@ def test_the_numbers_may_come_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["round.mp4"], "round.mp4: expected a name that ends in .gif, .html, .png, .svg"),
+        (["round.mp4"], "round.mp4: expected a name that ends in .gif, .html, .png or .svg"),
         (["nowhere/round.svg"], "nowhere/round.svg: expected a directory that exists, got no /"),
-        (["round.gif", "--seconds", "0"], "seconds: expected a number from 0.01 to 600, got 0.0"),
-        (["round.gif", "--seconds", "-1"], "seconds: expected a number from 0.01 to 600, got -1.0"),
-        (["round.gif", "--seconds", "1e9"], "seconds: expected a number from 0.01 to 600, got 1000000000.0"),
-        (["round.gif", "--seconds", "600.5"], "seconds: expected a number from 0.01 to 600, got 600.5"),
-        (["round.html", "--seconds", "nan"], "seconds: expected a number from 0.01 to 600, got nan"),
+        (["round.gif", "--seconds", "0"], "--seconds: expected a number from 0.01 to 600, got 0.0"),
+        (["round.gif", "--seconds", "-1"], "--seconds: expected a number from 0.01 to 600, got -1.0"),
+        (["round.gif", "--seconds", "1e9"], "--seconds: expected a number from 0.01 to 600, got 1000000000.0"),
+        (["round.gif", "--seconds", "600.5"], "--seconds: expected a number from 0.01 to 600, got 600.5"),
+        (["round.html", "--seconds", "nan"], "--seconds: expected a number from 0.01 to 600, got nan"),
         (["round.svg", "--sizes", "3", "2", "--inputs", "x=5"], "--inputs is for the article's network, --sizes draws"),
         (["round.svg", "--sizes", "3", "2", "--weights", "w_11_x=5"], "--weights is for the article's network"),
         (["round.svg", "--sizes", "3", "2", "--file", "n.toml"], "--file is for the article's network"),
         (["round.svg", "--inputs", "x1=5"], "--inputs x1=5: expected NAME=NUMBER, NAME one of x, y, z_1, z_2 of two"),
         (
             ["round.svg", "--sizes", "3", "2", "--eta", "inf"],
-            "manual-bp animate: eta: expected a finite number, got inf\n",
+            "manual-bp animate: --eta: expected a finite number, got inf\n",
         ),
-        (["round.svg", "--sizes", "9", "9"], "net: expected at most 4 layers of at most 3 neurons"),
+        (["round.svg", "--sizes", "9", "0"], "animate: --sizes[1]: expected 1 or more, got 0"),
+        (["round.svg", "--sizes", "9", "9"], "animate: --sizes: expected at most 4 layers of at most 3 neurons"),
         (
             ["round.svg", "--weights", "w_99=1"],
             "--weights w_99=1: expected NAME=NUMBER, NAME one of w_11_x, w_11_y, w_11_b, ",

@@ -127,12 +127,15 @@ def test_costs_are_added_up_in_float64(device, monkeypatch):
         ({"X": torch.zeros(3), "Z": torch.tensor(1)}, r"^X: expected shape \[samples, 3\], got .* one sample, \[3\]$"),
         ({"X": [[1.0, 2.0], [3.0]]}, "^X: expected a tensor, an array or nested lists of numbers, .* got list "),
         ({"X": {1: 2.0}}, r"^X: expected a tensor, .* got dict \(dtype object\)$"),
-        ({"X": torch.full((50, 3), math.nan)}, r"^X: expected finite numbers, got nan at \[0, 0\]$"),
+        ({"X": torch.full((50, 3), math.nan)}, r"^X: expected a finite number in torch.float32, got nan at \[0, 0\]$"),
         ({"held_out": torch.ones(2, 3)}, r"^held_out: expected a pair \(X, Z\), got Tensor$"),
-        ({"held_out": ([[1.0, 2.0, math.inf]], [0])}, r"^held_out\[0\]: expected finite numbers, got inf at \[0, 2\]$"),
+        (
+            {"held_out": ([[1.0, 2.0, math.inf]], [0])},
+            r"^held_out\[0\]: expected a finite number in torch.float32, got inf at \[0, 2\]$",
+        ),
         (
             {"held_out": ([[1.0, 2.0, 3.0]], [2])},
-            r"^held_out\[1\]: expected class indices from 0 to 1, got 2 at",
+            r"^held_out\[1\]: expected a class index from 0 to 1, got 2 at",
         ),
         ({"held_out": ([1.0, 2.0, 3.0], 1)}, r"^held_out\[0\]: expected shape \[samples, 3\], got that of one sample"),
         ({"eta": torch.ones(2)}, "^eta: expected a number, got Tensor$"),

@@ -149,7 +149,7 @@ def test_the_digits_are_named_where_they_cannot_be_had(capsys, monkeypatch):
             ["train", "--data", "digit"],
             "--data digit: expected digits, or a .npz or .csv file, got no file",
         ),
-        (["train", "--data", "digits", "--eta", "nan"], "eta: expected a finite number, got nan"),
+        (["train", "--data", "digits", "--eta", "nan"], "--eta: expected a finite number, got nan"),
         (["train", "--data", "digits", "--epochs", "0"], "--epochs: expected 1 or more, got 0"),
         (["train", "--data", "digits", "--verify-every", "0"], "--verify-every: expected 1 or more, got 0"),
         ([], "required: COMMAND"),
@@ -243,10 +243,10 @@ def test_train_on_arrays_from_a_file(cost, Z, dtype, capsys, tmp_path):
         ({"X": np.ones(9), "Z": np.ones(9, int)}, "X: expected shape [samples, inputs], got [9]"),
         ({"X": np.ones((9, 2)), "Z": np.ones(8, int)}, "Z: expected whole numbers [9]"),
         ({"X": np.ones((9, 2)), "Z": np.ones(9)}, "Z: expected whole numbers [9] (classes) or floats [9, outputs]"),
-        ({"X": np.full((9, 2), np.nan), "Z": np.ones(9, int)}, "X: expected finite numbers in float64, got nan"),
+        ({"X": np.full((9, 2), np.nan), "Z": np.ones(9, int)}, "X: expected a finite number in float64, got nan"),
         (
             {"X": np.full((9, 2), np.longdouble("1e400")), "Z": np.ones(9, int)},
-            "X: expected finite numbers in float64, got ",
+            "X: expected a finite number in float64, got ",
         ),
         ({"X": np.ones((9, 2)), "Z": np.array(1)}, "Z: expected whole numbers [9] (classes) or floats [9, outputs]"),
         ({"X": np.ones((9, 2)), "Z": np.full(9, 2**63, np.uint64)}, "below 2^63, got 9223372036854775808"),
@@ -309,7 +309,7 @@ def other_files(path: Path) -> None:
         ),
         (encrypted, "File 'X.npy' is encrypted"),
         (other_files, "X: expected numbers, got dtype |S4"),
-        (Path.mkdir, "Is a directory"),
+        (Path.mkdir, "expected a .npz file, got a directory"),
     ],
 )
 def test_a_file_that_is_no_npz_is_refused(write, says, tmp_path):

@@ -64,11 +64,11 @@ def test_classes_without_names_are_told_by_index(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("network", "data", "says"),
     [
-        ("no.pt", "new.csv", "no.pt: No such file or directory"),
-        ("new.csv", "new.csv", "new.csv: expected a network, as Network.save writes it, got a file that is none"),
-        ("net.pt", "no.csv", "no.csv: No such file or directory"),
-        ("net.pt", "new.csv", "new.csv: expected 3 columns, as the network has inputs, got 2: 1, 2"),
-        ("net.pt", "large.csv", "x: expected finite numbers, got inf at [0, 1]"),
+        ("no.pt", "new.csv", "no.pt: expected a network, as Network.save writes it, got no file of that name"),
+        ("new.csv", "new.csv", "new.csv: expected a network, as Network.save writes it, got a file that is not one"),
+        ("net.pt", "no.csv", "no.csv: expected a .csv file, got no file of that name"),
+        ("net.pt", "new.csv", "new.csv: expected 3 columns, one for each input of the network, got 2: 1, 2"),
+        ("net.pt", "large.csv", "x: expected a finite number in torch.float32, got inf at [0, 1]"),
     ],
 )
 def test_what_cannot_be_predicted_is_said(network, data, says, tmp_path, monkeypatch, capsys):

@@ -169,10 +169,10 @@ def test_a_mistake_is_said_in_red_and_ends_a_cross_checked_training_at_once(line
         ({"epochs": 0}, "--epochs: expected 1 or more, got 0"),
         ({"batch_size": 0}, "--batch-size: expected 1 or more, got 0"),
         ({"verify_every": 0}, "--verify-every: expected 1 or more, got 0"),
-        ({"eta": float("inf")}, "eta: expected a finite number, got inf"),
+        ({"eta": float("inf")}, "--eta: expected a finite number, got inf"),
         ({"figure": "no.txt"}, "--figure no.txt: expected a name that ends in .svg, .png or .pdf"),
         ({"data": "digit"}, "--data digit: expected digits, or a .npz or .csv file, got no file of that name"),
-        ({"hidden": [0]}, "sizes[1]: expected 1 or more, got 0"),
+        ({"hidden": [0]}, "--hidden: expected 1 or more, got 0"),
         (
             {"cost": "squared_error"},
             "--cost squared_error: expected Z to hold values: floats [samples, outputs], got class indices: "
@@ -209,7 +209,8 @@ def test_targets_that_do_not_fit_are_refused_wherever_they_are(lines, asked):
         Z = TARGETS["cross_entropy"].clone()
         Z[sample, 2] = 1.5
         np.savez(options["data"], X=X.numpy(), Z=Z.numpy())
-        with pytest.raises(CommandError, match="z: expected targets from 0 to 1, got 1.5"):
+        says = rf"^--cost cross_entropy: Z: expected a target from 0 to 1, got 1.5 at \[{sample}, 2\]$"
+        with pytest.raises(CommandError, match=says):
             train(**options)
     assert lines.printed == []
 
