@@ -47,7 +47,8 @@ class Alternatives:
     would be under a mistake, the likely ones first: mistaken, with another grad_out; slips, with another derivative;
     substituted, with another value in a derivative; bent, with another function for one; inputs, where one of these
     is taken wrongly; left_out, without one of them; replaced, with another operation. shares: the gradient through
-    each operation of the forward; are_apart: whether two of them add up, as where none is behind the other. families: the value by a number that may be another one, in which {} is that number.
+    each operation of the forward; are_apart: whether two of them add up, for none is behind the other. families: the
+    value by a number that may be another one, in which {} is that number.
     untried: what was not looked for, and why; skipped: for what there was no time, once all is looked for. is_value: it
     is a result, no gradient. near: from an error, where the value is wrong, and the budget, those of them that it may
     come of.

@@ -12,7 +12,7 @@ class Breach:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.check}: {self.text}"
+        return self.text if self.text.startswith(self.check) else f"{self.check}: {self.text}"
 
     def as_dict(self) -> dict[str, str]:
         """The breach in JSON's own types."""

@@ -33,7 +33,7 @@ NORMS = {1: "1-norm of 0", 2: "2-norm of 0", math.inf: "∞-norm of 0"}
 
 
 def convention(function: Callable[..., Any], inputs: Sequence[Any]) -> str:
-    """What frameworks take where one operation of the function is at a kink; empty where none that is known is, or several are."""
+    """What frameworks take where one operation of the function is at a kink; empty where that is not one of `TAKEN`."""
     seen = AtKink()
     with suppress(Exception), seen:  # what raises is no operation's kink
         function(*inputs)

@@ -416,7 +416,7 @@ class Again:
                 return None
             cause = f"{mistake}, {found.said}\n{place}"
         self.known.causes[name] = cause
-        return False, WRONG, cause
+        return False, f"{WRONG}, by {self.filters.count} draws together", cause
 
     def explain(self, name: str, manual: Tensor, oracle: Tensor, budget: float, *, deep: bool = True) -> str:
         """Which mistake it is."""

@@ -35,6 +35,7 @@ FARTHEST = 2.0**-6
 NEARER = (2.0**-14, 2.0**-20)
 FEWEST_DIGITS = 3  # with fewer it does not judge
 UNSMOOTH = f"{NOT_JUDGED}: the forward has a kink there, or rounds too much inside: give other inputs"
+TWIN = ": hand in a twin in torch's operations, and it is looked for"
 Draw = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
 Explain = Callable[[Sequence[tuple[float, float]], float], str]  # got and expected in some directions, and their error
 
@@ -74,9 +75,8 @@ def judge_by_taylor(
         seen = [row.budget * unit_roundoff(dtype) for row in rows if not row.verdict.startswith(NOT_JUDGED)]
         digits = f", to {max(0, int(-math.log10(max(seen))))} digits" if seen else ""
         notes += [f"judged by Taylor's expansion in {dtype_name(dtype)}, without autograd: the formula alone{digits}"]
-        notes += [
-            f"{dtype_name(t)}: {NOT_JUDGED}, for there is no autograd to compare its rounding with" for t in lower
-        ]
+        names = ", ".join(map(dtype_name, lower))
+        notes += [f"{names}: {NOT_JUDGED}, for there is no autograd to compare its rounding with"] if lower else []
         return Report(title, rows, tuple(notes), repeats, formula_alone=True)
     if not dtypes:
         return Report(title, ())
@@ -188,8 +188,8 @@ def _cause(slopes: Sequence[Slope], explain: Explain) -> str:
     """A factor, if it is one; between both sides of a kink there is none to be told."""
     budget = FACTOR * max(slope.doubt for slope in slopes)
     if any(slope.jump > budget for slope in slopes):
-        return UNKNOWN
-    return explain([(slope.got, slope.got + slope.off) for slope in slopes], budget) or UNKNOWN
+        return f"{UNKNOWN}{TWIN}"
+    return explain([(slope.got, slope.got + slope.off) for slope in slopes], budget) or f"{UNKNOWN}{TWIN}"
 
 
 def _directions(x: Tensor, m: Tensor, generator: Generator) -> Iterator[Tensor]:

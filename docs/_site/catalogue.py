@@ -90,7 +90,7 @@ def _page(known: type[Rule]) -> str:
             code,
             "```",
             "",
-            f"It stands in [`{file}`](../../{file}#L{inspect.getsourcelines(known)[1]}).",
+            f"Source: [`{file}`](../../{file}#L{inspect.getsourcelines(known)[1]}).",
             "",
             "## Often wrong",
             "",
@@ -112,7 +112,9 @@ def _page(known: type[Rule]) -> str:
 
 def _mistakes(known: type[Rule]) -> Iterator[str]:
     """What the judge says of each mistake of the corpus in this rule."""
-    yield "What the judge says when the left stands where the right should:"
+    if not any(mistake.owner == known.__name__ for mistake in CORPUS):
+        return
+    yield "What the judge says if you write the left in place of the right:"
     yield ""
     yield "```{table}"
     yield ":class: mistakes"
@@ -176,7 +178,7 @@ def _cell(formula: str) -> str:
 def _sentence(text: str) -> str:
     """Prose of a docstring, from a capital letter on."""
     words = " ".join(text.split())
-    return _text(words if words[1:2] in "_ " else words[:1].upper() + words[1:])
+    return _text(words[:1].upper() + words[1:] if words[:2].isascii() and words[:2].isalpha() else words)
 
 
 def _text(text: str) -> str:

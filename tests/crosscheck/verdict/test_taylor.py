@@ -321,10 +321,7 @@ def test_all_of_a_row():
     assert wrong.diagnosis == "off by the constant factor 2"
     assert 0.1 < wrong.error * unit_roundoff(torch.float64) < 10
     assert 1e-14 < wrong.budget * unit_roundoff(torch.float64) < 1e-8
-    assert report.notes[1:] == tuple(
-        f"{lower}: not judged, for there is no autograd to compare its rounding with"
-        for lower in ("float32", "bfloat16")
-    )
+    assert report.notes[1:] == ("float32, bfloat16: not judged, for there is no autograd to compare its rounding with",)
     assert {row.diagnosis for row in crosscheck(forward, backward, INPUTS, method="taylor").rows} == {""}
     assert crosscheck(forward, backward, (INPUTS[0][:0], INPUTS[1][:0]), method="taylor").rows[0].error == 0
 
