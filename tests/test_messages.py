@@ -127,6 +127,11 @@ def where_nothing_may_be_written(call):
         return call()
 
 
+def where_opening_fails(number, call):
+    with patch("builtins.open", side_effect=OSError(number, os.strerror(number))):
+        return call()
+
+
 def where_the_disk_is_full(call):
     def draft(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -1114,6 +1119,14 @@ DATA: list[Row] = [
         "DataError: the digits ship with scikit-learn, which is not installed: pip install 'manual-bp[digits]'",
     ),
     (lambda: npz("no.npz"), "DataError: no.npz: expected a .npz file, got no file of that name"),
+    (
+        lambda: where_opening_fails(errno.EACCES, lambda: npz("mine.npz")),
+        "DataError: mine.npz: expected a .npz file, got one that may not be read",
+    ),
+    (
+        lambda: where_opening_fails(errno.EIO, lambda: npz("mine.npz")),
+        "DataError: mine.npz: expected a .npz file, got Input/output error",
+    ),
     (
         lambda: (Path("mine.npz").write_text("X"), npz("mine.npz")),
         "DataError: mine.npz: expected a .npz file, as numpy.savez writes it, got another kind of file",
