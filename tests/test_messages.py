@@ -55,6 +55,12 @@ def square(x):
     return x * x
 
 
+def not_half(x):
+    if x.dtype == torch.bfloat16:
+        raise TypeError("made for more digits")
+    return x * x
+
+
 def double(grad_out, out, x):
     return (2 * x * grad_out,)
 
@@ -520,6 +526,10 @@ CROSSCHECK: list[Row] = [
         "ModuleNotFoundError: jax is not installed: pip install 'manual-bp[jax]'",
     ),
     (lambda: assert_crosscheck(square, double, X), "TypeError: inputs: expected a tuple, as in (x,), got Tensor"),
+    (
+        lambda: assert_crosscheck(not_half, double, (X,), dtypes=[torch.float32, torch.bfloat16]),
+        "GradientMismatch: dtypes: expected a verdict in bfloat16, got none\n…",
+    ),
     (lambda: judged_whole(), "TypeError: inputs: expected at least one floating-point tensor, got none"),
 ]
 

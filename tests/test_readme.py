@@ -25,7 +25,7 @@ def test_the_readme_is_short():
 
 def test_the_first_example_prints_what_the_readme_says(tmp_path, capsys):
     """But for errors and budgets, which are another processor's rounding."""
-    example = tmp_path / "example.py"
+    example = tmp_path / "gelu.py"
     example.write_text(blocks(README, "python")[0], encoding="utf-8")
     runpy.run_path(str(example))
     rounding = r" +[\d.e+]+ +[\d.e+]+(?=  (wrong|agrees))"
