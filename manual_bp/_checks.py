@@ -54,16 +54,25 @@ def shape(what: str, tensor: Tensor, expected: Size | tuple[int, ...], meaning: 
 
 def eta(value: object) -> float:
     """A finite learning rate."""
+    return _finite("eta", value)
+
+
+def rate(value: object) -> float:
+    """A finite learning rate, of an optimizer."""
+    return _finite("rate", value)
+
+
+def _finite(what: str, value: object) -> float:
     if isinstance(value, Tensor) and value.dim() == 0:
         value = value.item()
     if not isinstance(value, Real):
-        raise TypeError(f"eta: expected a number, got {type(value).__name__}")
+        raise TypeError(f"{what}: expected a number, got {type(value).__name__}")
     try:
         number = float(value)
     except OverflowError:  # of a whole number
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"eta: expected a finite number, got {value}")
+        raise ValueError(f"{what}: expected a finite number, got {value}")
     return number
 
 
