@@ -25,13 +25,14 @@ from crosscheck.form.kinds import REAL, as_real, is_complex, kind_of, refuse
 from crosscheck.forward_mode import judge_forward_mode
 from crosscheck.progress import told
 from crosscheck.report import Report
-from crosscheck.row import CHANGED, NOT_JUDGED, UNKNOWN, WRONG, Row, dtype_name
+from crosscheck.row import CHANGED, NOT_JUDGED, UNKNOWN, WRONG, ZERO, Row, dtype_name
 from crosscheck.second_order import NotDifferentiableTwice, of_second_order
 from crosscheck.together import Together
 from crosscheck.verdict.judge import Known, judge, rows_of
 from crosscheck.verdict.precision import (
     DTYPES,
     FACTOR,
+    NEGLIGIBLE,
     comparable,
     distance,
     dtypes_of,
@@ -397,11 +398,12 @@ def compare(
     """Judge tensors that are there already: name by name, `manual` by `expected`, both of one dtype.
 
     A tensor agrees when ‖manual − oracle‖ ≤ 16 · max( ‖expected − oracle‖, u·‖oracle‖ ). oracle: the same in float64;
-    without it `expected` stands for it, as if it were right to its last digit. Returns a report with a row for each
-    name of either. Raises TypeError for what is no mapping of names to floating-point tensors; ValueError where there
-    is nothing to compare, or the oracle's names or shapes are others than those of expected, or its numbers are.
+    without it `expected` stands for it, as if it were right to its last digit. A tensor that is next to nothing beside
+    the largest may be zero by cancellation: it is not judged unless an oracle of higher precision shows what it is.
+    Returns a report with a row for each name of either. Raises TypeError for what is no mapping of names to
+    floating-point tensors; ValueError where there is nothing to compare, or the oracle's names or shapes are others
+    than those of expected, or its numbers are.
     """
-    has_oracle = oracle is not None
     oracle = expected if oracle is None else oracle
     for what, tensors in (("manual", manual), ("expected", expected), ("oracle", oracle)):
         if not isinstance(tensors, Mapping):
@@ -434,8 +436,7 @@ def compare(
             raise ValueError(f"oracle[{name!r}]: expected finite numbers where expected[{name!r}] has them")
         noise = max(distance(a, o), unit_roundoff(a.dtype) * norm(o))
         m = {name: _detached(manual[name])} if name in manual else {}
-        if _may_be_zero(m.get(name), a.detach(), o, largest, has_oracle):
-            verdict = f"{NOT_JUDGED}: it may be zero by cancellation: hand in oracle=, the same in float64"
+        if verdict := _said_of_next_to_nothing(m.get(name), a.detach(), o, largest, oracle[name].dtype):
             rows.append(Row(name, a.device, a.dtype, 0.0, FACTOR, True, verdict, ""))
             continue
         if noise > norm(o) / 4 and noise > ROUNDING * unit_roundoff(a.dtype) * largest:
@@ -454,11 +455,18 @@ NOTHING_BESIDE = 2.0**-14  # of the largest number around: what is larger is non
 ROUNDING = 64  # roundoffs of the largest number around: what is smaller may be what cancellation left
 
 
-def _may_be_zero(m: Any, a: Tensor, o: Tensor, largest: float, has_oracle: bool) -> bool:
-    """Whether both are next to nothing beside the other tensors, and nobody knows what the rest of it is."""
+def _said_of_next_to_nothing(m: Any, a: Tensor, o: Tensor, largest: float, of_oracle: torch.dtype) -> str:
+    """What is said of both where they are next to nothing beside the other tensors, unless the oracle shows digits."""
     least = min(ROUNDING * unit_roundoff(a.dtype), NOTHING_BESIDE) * largest
-    both = comparable(m, o) and max(norm(m), norm(a)) <= least
-    return both and bool(norm(a)) and not (has_oracle and norm(o) > 4 * distance(a, o))
+    if not comparable(m, o) or not 0 < max(norm(m), norm(a)) <= least:
+        return ""
+    if unit_roundoff(of_oracle) < unit_roundoff(a.dtype):  # else it shows no more than expected does
+        if norm(o) > 4 * distance(a, o):
+            return ""
+        if norm(o) <= NEGLIGIBLE * largest:
+            return ZERO
+    may = f"{NOT_JUDGED}: it may be zero by cancellation"
+    return may if torch.float64 in (a.dtype, of_oracle) else f"{may}: hand in oracle=, the same in float64"
 
 
 def _detached(value: Any) -> Any:

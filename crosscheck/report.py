@@ -159,13 +159,16 @@ class Report:
     def __str__(self) -> str:
         return "\n".join((self.verdict, shown(self.rows), *self.said))
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The same for IPython, which else shows the fields."""
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
-        """The same for a notebook."""
-        heads = "".join(f"<th style='text-align:left'>{escape(head)}</th>" for head in COLUMNS)
+        """The same for a notebook, in the colours of its theme, light or dark."""
         rows = ""
         for row in self.rows:
-            style = "" if row.ok else " style='color:#b00020'"
-            rows += f"<tr{style}>{''.join(f'<td>{escape(cell)}</td>' for cell in row.cells)}</tr>"
+            style = "" if row.ok else f" style='{SHADED}'"
+            rows += f"<tr{style}>{_html_cells('td', row.cells)}</tr>"
         said = "".join(f"<div><b>{what}</b>: {escape(verdict)}</div>" for what, verdict in self.verdicts.items())
         notes = "".join(f"<div>{escape(note)}</div>" for note in self.notes)
         causes = "".join(
@@ -178,7 +181,7 @@ class Report:
             from crosscheck.plots import svg
 
             picture = f"<div style='background:#fff'>{svg(self.rows)}</div>"
-        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        table = f"<table><thead><tr>{_html_cells('th', COLUMNS)}</tr></thead><tbody>{rows}</tbody></table>"
         return f"{title}{table}{causes}{said}{notes}{picture}"
 
     def plot(self) -> "Figure":
@@ -214,6 +217,18 @@ class Report:
             raise GradientMismatch(str(self))
 
 
+NUMBERS = ("error", "budget")  # the columns to the right
+SHADED = "background-color:rgba(213,94,0,0.25)"  # that of a wrong row: the text on it keeps the theme's own colour
+
+
+def _html_cells(tag: str, cells: Sequence[str]) -> str:
+    """A line of the table; notebooks have alignments of their own unless it is given."""
+    sides = ("right" if heading in NUMBERS else "left" for heading in COLUMNS)
+    return "".join(
+        f"<{tag} style='text-align:{side}'>{escape(cell)}</{tag}>" for side, cell in zip(sides, cells, strict=True)
+    )
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
@@ -231,7 +246,7 @@ def causes_of(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
 def shown(rows: tuple[Row, ...]) -> str:
     """The rows as a table, and below it the causes of what is wrong."""
     causes = [f"{name}: {cause}\n    {place}".rstrip() for name, (cause, place) in causes_of(rows).items()]
-    return "\n".join((aligned(COLUMNS, [row.cells for row in rows], right=("error", "budget")), *causes))
+    return "\n".join((aligned(COLUMNS, [row.cells for row in rows], right=NUMBERS), *causes))
 
 
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> str:

@@ -16,7 +16,7 @@ CHANGED = "changed in place"
 NOT_JUDGED = "not judged"
 
 # And of one that does, though little was seen
-ZERO = "agrees, but it is zero everywhere"
+ZERO = "agrees, but it is zero everywhere, where no wrong factor shows"
 KINK = "agrees, but for a convention at a kink"
 OFF = "agrees with differences of the forward"
 AROUND = "agrees with the gradient all around, autograd's is another one here alone"

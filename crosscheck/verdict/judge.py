@@ -295,7 +295,7 @@ def _judge_within_budget(
     if again and again.is_first and again.kinks.is_lone(name, o):
         return False, f"{NOT_JUDGED}: autograd itself is off here: it has another gradient all around", ""
     if name in again.sides.zeros if again else not norm(o):
-        return True, f"{ZERO}, where no wrong factor shows", ""
+        return True, ZERO, ""
     if (share := distance(m, o) / norm(o)) > LAX:
         return right, f"{NOT_JUDGED}: off by {share:.0%} of it, and autograd's own rounding is no smaller", ""
     if again and again.is_first and not again.below:

@@ -147,7 +147,7 @@ def _rows(
             else:
                 ok, verdict, diagnosis = False, WRONG, _cause(rest or slopes, explain)
         elif not m.any():
-            verdict = f"{ZERO}, where no wrong factor shows"
+            verdict = ZERO
         yield Row(name, device, dtype, error / roundoff, budget / roundoff, ok, verdict, diagnosis)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -116,16 +117,19 @@ def test_html_for_a_notebook(monkeypatch):
     monkeypatch.setattr("crosscheck.report.find_spec", lambda name: None if name == "matplotlib" else pytest.fail(name))
     wrong = {**WRONG, "diagnosis": "a < b\nc < d"}
     page = Report("<mine>", (row(), row("w", **wrong), row("v", **wrong)), ("n < m", "more"))._repr_html_()
-    cells = "".join(f"<td>{cell}</td>" for cell in ("w", "cpu", "float64", "1.23e+05", "16", "wrong formula"))
-    heads = "".join(
-        f"<th style='text-align:left'>{head}</th>" for head in ("name", "device", "dtype", "error", "budget", "verdict")
-    )
-    right = cells.replace("<td>w<", "<td>x<").replace("1.23e+05", "1").replace("wrong formula", "agrees")
+    sides = ("left", "left", "left", "right", "right", "left")
+
+    def line(tag, *cells):
+        return "".join(f"<{tag} style='text-align:{side}'>{c}</{tag}>" for side, c in zip(sides, cells, strict=True))
+
+    heads = line("th", "name", "device", "dtype", "error", "budget", "verdict")
+    w, v = (line("td", name, "cpu", "float64", "1.23e+05", "16", "wrong formula") for name in "wv")
+    shaded = "<tr style='background-color:rgba(213,94,0,0.25)'>"
     assert page == (
         "<div><b>&lt;mine&gt;: MISMATCH in 2 of 3</b></div>"
-        f"<table><thead><tr>{heads}</tr></thead><tbody><tr>{right}</tr>"
-        f"<tr style='color:#b00020'>{cells}</tr>"
-        f"<tr style='color:#b00020'>{cells.replace('<td>w<', '<td>v<')}</tr></tbody></table>"
+        f"<table><thead><tr>{heads}</tr></thead><tbody>"
+        f"<tr>{line('td', 'x', 'cpu', 'float64', '1', '16', 'agrees')}</tr>"
+        f"{shaded}{w}</tr>{shaded}{v}</tr></tbody></table>"
         "<div><b>w</b>: a &lt; b<br>&emsp;c &lt; d</div><div><b>v</b>: a &lt; b<br>&emsp;c &lt; d</div>"
         "<div><b>formula</b>: wrong in w, v</div>"
         "<div><b>numerics</b>: where the formula is right, as accurate as autograd</div>"
@@ -133,6 +137,12 @@ def test_html_for_a_notebook(monkeypatch):
         "<div><b>contract</b>: not judged</div><div><b>coverage</b>: judged in x, w, v</div>"
         "<div>n &lt; m</div><div>more</div>"
     )
+
+
+def test_ipython_shows_the_table():
+    said = []
+    REPORT._repr_pretty_(SimpleNamespace(text=said.append), cycle=False)
+    assert said == [str(REPORT)]
 
 
 def test_a_picture_needs_rows_and_matplotlib(monkeypatch):

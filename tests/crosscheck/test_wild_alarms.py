@@ -13,6 +13,7 @@ from torch.autograd import Function, grad
 from torch.distributions import Beta
 
 from crosscheck import compare, crosscheck
+from crosscheck.row import ZERO
 
 
 def normal(*shape, seed=0):
@@ -279,13 +280,14 @@ def test_to_how_many_digits_an_iteration_agrees(seed):
     assert judged(2e-11, 1.001, digits=10).formula == "wrong in m"
 
 
-def test_a_bias_before_batch_norm_which_may_be_zero_is_not_compared():
-    def gradients(dtype):
-        x, b = (x.to(dtype).requires_grad_() for x in (normal(20, 3), normal(3)))
-        J = (F.batch_norm(x + b, None, None, training=True) ** 3).sum()
-        return dict(zip("xb", grad(J, (x, b)), strict=True))
+def with_a_bias_before_batch_norm(dtype):
+    x, b = (x.to(dtype).requires_grad_() for x in (normal(20, 3), normal(3)))
+    J = (F.batch_norm(x + b, None, None, training=True) ** 3).sum()
+    return dict(zip("xb", grad(J, (x, b)), strict=True))
 
-    expected, oracle = gradients(torch.float32), gradients(torch.float64)
+
+def test_a_bias_before_batch_norm_which_may_be_zero_is_not_compared():
+    expected, oracle = map(with_a_bias_before_batch_norm, (torch.float32, torch.float64))
     for b in (0 * expected["b"], expected["x"].sum(0), -expected["b"], expected["x"].flip(0).sum(0)):
         report = compare({**expected, "b": b}, expected)
         assert [row.verdict.startswith("not judged") for row in report.rows] == [False, True], report
@@ -293,6 +295,29 @@ def test_a_bias_before_batch_norm_which_may_be_zero_is_not_compared():
         assert not compare({**expected, "b": b}, expected, oracle=oracle).is_mismatch
     assert compare({**expected, "b": 2e-3 * U[:3]}, {**expected, "b": 1e-3 * U[:3]}).is_mismatch
     assert compare({**expected, "b": expected["b"] + 1e-3}, expected).is_mismatch
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_an_oracle_tells_what_may_be_zero_only_where_it_is_finer(dtype):
+    expected, exact = map(with_a_bias_before_batch_norm, (dtype, torch.float64))
+    expected["b"] = exact["b"].to(dtype) + torch.finfo(dtype).eps * expected["x"].sum(0)  # what rounding left
+    mine = {**expected, "b": expected["b"].flip(0)}
+    may = "not judged: it may be zero by cancellation"
+    hint = ": hand in oracle=, the same in float64" if dtype != torch.float64 else ""
+    assert compare(mine, expected).rows[1].verdict == may + hint
+    assert compare(mine, expected, oracle=expected).rows[1].verdict == may + hint
+    at_float64 = exact if hint else {name: x.clone() for name, x in expected.items()}
+    report = compare(mine, expected, oracle=at_float64)
+    assert report.rows[1].verdict == (ZERO if hint else may)
+    assert report.ok
+    assert compare({**mine, "b": mine["b"] + 0.1}, expected, oracle=at_float64).formula == "wrong in b"
+
+
+def test_what_rounding_left_of_an_exact_zero_is_not_wrong():
+    x = {"x": normal(3, 4), "b": torch.zeros(3)}
+    report = compare({**x, "b": 1e-7 * U[:3]}, x)
+    assert report.rows[1].verdict.startswith("not judged: it may be zero by cancellation")
+    assert compare({**x, "b": 1e-3 * U[:3]}, x).formula == "wrong in b"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it is of Triton's interpreter")
