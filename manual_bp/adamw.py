@@ -18,8 +18,8 @@ class AdamW:
     m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²
     w ← w − rate · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + eps)          with t the number of the step, from 1
 
-    betas: β₁ and β₂. decay: of every parameter. clip: the global norm ‖g‖ over all parameters, to which a larger gradient is
-    scaled down; None leaves it. moments: m and v of each parameter, by name; empty before the first step.
+    betas: β₁ and β₂. decay: of every parameter. clip: the norm ‖g‖ over all parameters together, to which a larger
+    gradient is scaled down; None leaves it. moments: m and v of each parameter, by name; empty before the first step.
     Source: Loshchilov, Hutter, Decoupled Weight Decay Regularization (2019); the order of operations is torch's.
     """
 

@@ -115,7 +115,7 @@ class Values:
 
 def split(x: Tensor, heads: int) -> Tensor:
     """[N, T, heads·d] as [N, heads, T, d]."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def joined(x: Tensor) -> Tensor:
@@ -132,8 +132,8 @@ class GPT2Block:
         m = LayerNorm(y),  h = m W_h + b_h,  g = GELU(h)
         out = y + g W_out + b_out
 
-    Shapes: x, a, o, y, m, out [N, T, W]; q, k, v [N, heads, T, d]; h, g [N, T, H]. The weights are laid out [in, out], as in
-    GPT-2: the transposed of those of Affine.
+    Shapes: x, a, o, y, m, out [N, T, W]; q, k, v [N, heads, T, d]; h, g [N, T, H]. The weights are laid out [in, out],
+    as in GPT-2: the transposed of those of Affine.
     Source: Radford et al., Language Models are Unsupervised Multitask Learners (2019).
     """
 
@@ -313,24 +313,31 @@ class Transformer:
     x = embedding of the tokens (and positions);  x = block(x), layer by layer;  logits = norm(x) W_headᵀ
     J = mean over the targets of −log softmax(logits)[target]
 
-    configuration: of what it is made. parameters: by the names, and in the shapes, of Hugging Face's models; all of one
+    configuration: what it is made of. parameters: by the names, and in the shapes, of Hugging Face's models; all of one
     floating dtype and device. They are copied. optimizer: how `step` goes on from a gradient.
 
-    Raises TypeError for what is no floating tensor outside of autograd, ValueError for names and shapes that do not fit.
+    Raises TypeError for what is no floating tensor outside of autograd, ValueError for names and shapes that do not
+    fit.
     """
 
     def __init__(self, configuration: Configuration, parameters: Parameters, optimizer: AdamW | None = None) -> None:
         expected = configuration.shapes
         if {*parameters} != {*expected}:
-            missing, more = sorted({*expected} - {*parameters}), sorted({*parameters} - {*expected})
-            raise ValueError(f"parameters: expected {len(expected)} by their names, got no {missing}, and {more} too much")
+            missing = ", ".join(name for name in expected if name not in parameters) or "none"
+            more = ", ".join(name for name in parameters if name not in expected) or "none"
+            raise ValueError(
+                f"parameters: expected the {len(expected)} names of configuration.shapes, got {missing} missing, and "
+                f"{more} besides"
+            )
         first = _checks.floating(next(iter(expected)), parameters[next(iter(expected))])
         for name, shape in expected.items():
             _checks.like(name, parameters[name], first.dtype, first.device)
             _checks.shape(name, parameters[name], shape, "that of the configuration")
         self.configuration = configuration
         self.optimizer = optimizer or AdamW()
-        self._parameters = {name: parameters[name].detach().clone(memory_format=torch.contiguous_format) for name in expected}
+        self._parameters = {
+            name: parameters[name].detach().clone(memory_format=torch.contiguous_format) for name in expected
+        }
         self.dtype, self.device = first.dtype, first.device
 
     @classmethod
@@ -343,8 +350,8 @@ class Transformer:
         """A transformer of these sizes: weights normal with a deviation of 0.02, biases 0, norms 1.
 
         What goes back into the stream, the last product of attention and of the feed-forward layer, is smaller by
-        √(2 layers), as in GPT-2. hidden is 4 W in GPT-2, and 8/3 W in Llama, in whole heads. The same seed gives the same
-        numbers on every device, and in every dtype but for rounding.
+        √(2 layers), as in GPT-2. hidden is 4 W in GPT-2, and 8/3 W in Llama, in whole heads. The same seed gives the
+        same numbers on every device, and in every dtype but for rounding.
         """
         is_gpt2 = form == "gpt2"
         wide = 4 * width if is_gpt2 else -(-8 * width // (3 * heads)) * heads
@@ -373,8 +380,8 @@ class Transformer:
     def __repr__(self) -> str:
         c, count = self.configuration, sum(p.numel() for p in self._parameters.values())
         return (
-            f"Transformer({c.form}, {c.layers} × {c.width}, {c.heads} heads, context {c.context}, vocabulary {c.vocabulary}: "
-            f"{count:,} parameters, {self.dtype} on {self.device})"
+            f"Transformer({c.form}, {c.layers} × {c.width}, {c.heads} heads, context {c.context}, vocabulary "
+            f"{c.vocabulary}: {count:,} parameters, {self.dtype} on {self.device})"
         )
 
     def _names(self) -> tuple[str, str, str]:
@@ -480,7 +487,9 @@ class Transformer:
         _checks.on_device(what, tokens, self.device)
         context = self.configuration.context
         if tokens.dim() != 2 or not tokens.numel() or tokens.shape[1] > context:
-            raise ValueError(f"{what}: expected shape [N, T] with T up to the context of {context}, got {list(tokens.shape)}")
+            raise ValueError(
+                f"{what}: expected shape [N, T] with T up to the context of {context}, got {list(tokens.shape)}"
+            )
 
     def _check_targets(self, tokens: Tensor, targets: Tensor) -> None:
         _checks.integers("targets", targets)

@@ -17,12 +17,15 @@ from crosscheck.verdict.judge import judge
 from crosscheck.verdict.precision import dtypes_of
 from manual_bp import article, data
 from manual_bp import network as networks
+from manual_bp.adamw import AdamW
 from manual_bp.commands import CommandError
 from manual_bp.commands._subject import NotJudged, Subject
 from manual_bp.network import ACTIVATIONS, COSTS, Network
 from manual_bp.rules import RULES, Sigmoid, Tanh
+from manual_bp.transformer import IGNORED, Transformer
 from reference import article as article_twin
 from reference import network as network_twin
+from reference import transformer as transformer_twin
 from reference.rules import TWINS, Domain, index, normal, probability
 
 ETA = 0.5
@@ -39,6 +42,8 @@ def subjects() -> Iterator[Subject]:
         name = f"network {depth} layer{'s' * (depth > 1)}, {activation}"
         yield Subject(name, lambda *how, depth=depth: _random_network(depth, *how))
     yield Subject("network on real digits", _digits)
+    for form in TRANSFORMERS:
+        yield Subject(f"transformer, {form}", partial(_random_transformer, form))
 
 
 # Of the article's networks
@@ -230,6 +235,62 @@ def network(
         return _with_literal_order(exact, stale, eta, sizes={"samples": len(x)} if x.dim() == 2 else {})
 
     inputs = on(device, (x, z, *net.weights, *net.biases))
+    return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, explained=partial(Diagnosis, gather))
+
+
+# Sizes that no two things share: width 12, 7 places of a context of 8, 5 sequences, 11 tokens
+TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "gpt2": {"form": "gpt2", "heads": 3},
+    "llama": {"form": "llama", "heads": 6, "key_heads": 2},
+    "llama, tied": {"form": "llama", "heads": 2, "key_heads": 1, "tied": True},
+}
+
+
+def _random_transformer(form: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
+    generator = torch.Generator().manual_seed(seed)
+    net = Transformer.random(
+        vocabulary=11, context=8, width=12, layers=2, seed=seed, dtype=torch.float64, **TRANSFORMERS[form]
+    )
+    parameters = {name: p + 0.2 * normal(*p.shape)(generator) for name, p in net.parameters.items()}
+    tokens, targets = index(11, 5, 7)(generator), index(11, 5, 7)(generator)
+    targets[0, :2] = IGNORED
+    # With an eps of the size of the gradients: else the step is their sign, which is a jump where one is zero.
+    optimizer = AdamW(eps=0.05, decay=0.1, clip=2.0)
+    return transformer(
+        Transformer(net.configuration, parameters, optimizer), tokens, targets, ETA, device, dtypes, seed
+    )
+
+
+def transformer(
+    net: Transformer, tokens: Tensor, targets: Tensor, rate: float, device: torch.device,
+    dtypes: Sequence[torch.dtype], seed: int,
+) -> Report:  # fmt: skip
+    """Judge one round of training of such a transformer: deltas at the borders of the blocks, gradients, parameters."""
+    c, names, settings = net.configuration, list(net.parameters), net.optimizer
+    made_of = {name: getattr(c, name) for name in ("form", "layers", "heads", "key_heads", "eps", "base")}
+
+    def manual(tokens: Tensor, targets: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
+        optimizer = AdamW(settings.betas, settings.eps, settings.decay, settings.clip)
+        fresh = Transformer(c, dict(zip(names, params, strict=True)), optimizer)
+        grads = fresh.backward(fresh.forward(tokens), targets)
+        found = {"J": grads.J, "grad logits": grads.logits} | {f"delta[{i}]": d for i, d in enumerate(grads.delta)}
+        found |= {f"grad {name}": grad for name, grad in grads.parameters.items()}
+        fresh.step(tokens, targets, rate)
+        for name, (m, v) in optimizer.moments.items():
+            found |= {f"new {name}": fresh.parameters[name], f"m {name}": m, f"v {name}": v}
+        return found
+
+    def autograd(tokens: Tensor, targets: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
+        return transformer_twin.one_round(
+            tokens, targets, dict(zip(names, params, strict=True)), rate, betas=settings.betas,
+            adam_eps=settings.eps, decay=settings.decay, clip=settings.clip, **made_of,
+        )  # fmt: skip
+
+    def gather(deep: bool, *values: Tensor) -> Mapping[str, Alternatives]:
+        exact = autograd(*values)
+        return {name: Alternatives(others=exact) for name in exact}
+
+    inputs = on(device, (tokens, targets, *net.parameters.values()))
     return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, explained=partial(Diagnosis, gather))
 
 
