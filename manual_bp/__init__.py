@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manual_bp import article, rules
     from manual_bp.network import Gradients, Network, Trace
+    from manual_bp.training import History
 
-__all__ = ["Gradients", "Network", "Trace", "article", "rules"]
+__all__ = ["Gradients", "History", "Network", "Trace", "article", "rules"]
 __version__ = "0.2.0"
 
 

@@ -19,6 +19,8 @@ examples:
   manual-bp verify mine.py            judge a gradient of your own
   manual-bp rules LayerNorm           how a backward pass is derived
   manual-bp train --data digits       train on real handwritten digits
+  manual-bp predict net.pt --data new.csv
+                                      what a trained network says of new samples
   manual-bp article                   the article, equation by equation
   manual-bp animate round.gif         a round of training, frame by frame
 """,
@@ -53,10 +55,23 @@ examples:
   manual-bp train --data digits                         64-32-10, softmax cross entropy (needs scikit-learn)
   manual-bp train --data digits --verify-every 100      cross-check every 100th step on the way
   manual-bp train --data mine.npz --hidden 20 20        your own arrays X [samples, inputs] and Z
+  manual-bp train --data mine.csv --target species      a table: the other columns are inputs
+  manual-bp train --data mine.csv --save net.pt         keep the network, for manual-bp predict
 
 Z of whole numbers holds class indices; Z of floats [samples, outputs] holds values, or with
---cost cross_entropy numbers from 0 to 1.
-Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be trained.
+--cost cross_entropy numbers from 0 to 1. A target column of words or whole numbers holds classes, of other numbers
+values; with another --cost than softmax_cross_entropy whole numbers are values, too. A first line of a .csv file that
+has no number in it is a header. Inputs are taken as they are: scale them to about -1 to 1.
+Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be trained or judged.
+""",
+    "predict": """
+examples:
+  manual-bp predict net.pt --data new.csv                    a line for each sample: its class, or the outputs
+  manual-bp predict net.pt --data new.npz --out told.csv     the same in a file, for an array X
+  manual-bp predict net.pt --data digits                     of a network that was trained on them
+
+The columns of a .csv file with a header are found by the names that they had in training, and others are left out.
+Exit code: 0 it is predicted, 2 it could not be.
 """,
     "article": """
 examples:
@@ -121,7 +136,12 @@ def parser() -> argparse.ArgumentParser:
     train = command(
         "train", "Train a network by hand-written backward propagation, beside autograd on the same batches."
     )
-    train.add_argument("--data", required=True, help="digits, or FILE.npz with arrays X and Z")
+    train.add_argument("--data", required=True, help="digits, FILE.npz with arrays X and Z, or FILE.csv")
+    train.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help="of FILE.csv, by name, or without a header by number; the last if none is named",
+    )
     train.add_argument(
         "--hidden", type=int, nargs="*", default=[32], metavar="N", help="neurons of each hidden layer (32)"
     )
@@ -140,6 +160,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--dtype", default="float32", choices=["float64", "float32"], help="of all numbers (float32)")
     train.add_argument("--verify-every", type=int, metavar="K", help="cross-check every K-th step on the way")
     train.add_argument("--figure", metavar="FILE", help="draw cost and accuracy, as .svg, .png or .pdf")
+    train.add_argument("--save", metavar="FILE", help="write the trained network, for manual-bp predict")
+
+    predict = command("predict", "Say what a saved network predicts of new samples.")
+    predict.add_argument("network", metavar="NETWORK", help="the file that manual-bp train --save has written")
+    predict.add_argument("--data", required=True, help="digits, FILE.npz with an array X, or FILE.csv")
+    predict.add_argument("--out", metavar="FILE", help="write the predictions there, as CSV")
 
     article = command("article", "Work through the article's two networks, equation by equation, beside autograd.")
     article.add_argument("network", nargs="?", choices=["neuron", "two_by_two"], help="one of them; both without it")

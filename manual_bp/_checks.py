@@ -6,8 +6,32 @@ Every message says what, expected and got, and nothing has been changed when one
 import math
 from numbers import Real
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Size, Tensor
+
+Values = Tensor | ArrayLike  # of samples: a tensor, a NumPy array, or nested lists of numbers
+
+
+def tensor(what: str, values: Values, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    """A tensor as it is; an array or nested lists as a tensor of this dtype, or without one of their own.
+
+    A tensor's dtype was chosen, and what expects another refuses it. An array is float64 where nobody chose, and so it
+    is converted, as in Keras and scikit-learn.
+    """
+    if isinstance(values, Tensor):
+        return values
+    try:
+        array = np.array(values, order="C")
+        if array.dtype.kind not in "iufb":  # whole numbers, floats and truth values
+            raise TypeError(f"dtype {array.dtype}")
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="))).to(device, dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"{what}: expected a tensor, an array or nested lists of numbers, all rows of one length, "
+            f"got {type(values).__name__} ({first_line(error)})"
+        ) from None
 
 
 def floating(what: str, value: object) -> Tensor:
@@ -85,6 +109,11 @@ def count(what: str, value: object) -> int:
     return value
 
 
+def finite(what: str, values: Tensor) -> None:
+    """No nan and no infinity."""
+    _refuse(what, values, ~values.isfinite(), "finite numbers")
+
+
 def probabilities(what: str, z: Tensor) -> None:
     """Every element in [0, 1]."""
     _refuse(what, z, ~((z >= 0) & (z <= 1)), "targets from 0 to 1")
@@ -97,10 +126,8 @@ def _refuse(what: str, z: Tensor, outside: Tensor, expected: str) -> None:
         raise ValueError(f"{what}: expected {expected}, got {z[tuple(at)].item()}" + f" at {at}" * bool(at))
 
 
-def integers(what: str, z: object) -> Tensor:
+def integers(what: str, z: Tensor) -> Tensor:
     """A tensor of whole numbers."""
-    if not isinstance(z, Tensor):
-        raise TypeError(f"{what}: expected a torch tensor of class indices, got {type(z).__name__}")
     if z.dtype.is_floating_point or z.dtype.is_complex or z.dtype == torch.bool:
         raise TypeError(f"{what}: expected class indices of an integer dtype, got {z.dtype}")
     return z

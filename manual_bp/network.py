@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from manual_bp import _checks, checkpoint, in_place, training
+from manual_bp._checks import Values
 from manual_bp.rules import (
     Affine,
     Identity,
@@ -23,6 +24,7 @@ from manual_bp.rules import (
     Tanh,
 )
 from manual_bp.rules.losses import Loss
+from manual_bp.training import DivergedError, History
 
 # The rules with a name; each of them is in manual_bp/in_place.py, too.
 ACTIVATIONS: dict[str, type[Rule]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU, "identity": Identity}
@@ -73,6 +75,9 @@ class Network:
     for every layer, or a sequence with one for each. cost: a name of `COSTS` or a rule. A cost that is fused with the
     activation of the output layer brings it along: "cross_entropy" the sigmoid; "softmax_cross_entropy" the identity,
     so that the network's outputs are the logits. "squared_error" takes any.
+
+    Samples and targets are tensors of the network's dtype, on its device; or NumPy arrays and nested lists of numbers,
+    of any dtype, which are converted to it (class indices stay whole numbers).
 
     Raises TypeError for what is no floating tensor outside of autograd, or of another dtype; ValueError for shapes
     that do not fit, different devices, and names that do not exist.
@@ -208,13 +213,63 @@ class Network:
             parts += [linear] if rule is Identity else [linear, MODULES[rule]()]
         return nn.Sequential(*parts)
 
-    def forward(self, x: Tensor) -> Trace:
+    def save(self, file: str | PathLike[str], *, labels: checkpoint.Labels | None = None) -> None:
+        """Write the network to a file, for `load`: weights and biases in their dtype, activations and cost by name.
+
+        The file is written whole or not at all, and nothing in it is executed when it is loaded. labels: names of the
+        inputs and classes, kept beside the network. Raises ValueError for a rule that has no name in `ACTIVATIONS` or
+        `COSTS`, and for classes that are not as many as the outputs; FileNotFoundError where the directory is missing.
+        """
+        if labels and labels.classes and len(labels.classes) != self.sizes[-1]:
+            raise ValueError(
+                f"labels.classes: expected {self.sizes[-1]}, one for each output, got {len(labels.classes)}"
+            )
+        network = {
+            "weights": [w.cpu() for w in self.weights],
+            "biases": [b.cpu() for b in self.biases],
+            "activation": [_name(f"activation[{i}]", f, ACTIVATIONS) for i, f in enumerate(self.activations)],
+            "cost": _name("cost", self.cost_rule, COSTS),
+        }
+        checkpoint.save_network(file, network, labels)
+
+    @classmethod
+    def load(cls, file: str | PathLike[str], *, device: torch.device | str = "cpu") -> "Network":
+        """The network that `save` wrote, on this device.
+
+        Raises CheckpointError, a ValueError, for a file that is torn or holds something else; OSError for one that
+        cannot be read.
+        """
+
+        def build(weights: Sequence[Tensor], biases: Sequence[Tensor], **rules: Any) -> "Network":
+            return cls([w.to(device) for w in weights], [b.to(device) for b in biases], **rules)
+
+        return checkpoint.load_network(file, build)[0]
+
+    def __call__(self, x: Values) -> Tensor:
+        """The network's outputs A^L, [N, n_L] or [n_L], as `to_module()` has them: `forward(x).n_out[-1]`.
+
+        With "cross_entropy" they are probabilities, with "softmax_cross_entropy" logits, whose softmax is the
+        probabilities of the classes.
+        """
+        return self.forward(x).n_out[-1]
+
+    def predict(self, x: Values) -> Tensor:
+        """What the network says of each sample: with "softmax_cross_entropy" the index of its class, [N] or [].
+
+        With "cross_entropy" the probability of each output, with "squared_error" its value, [N, n_L] or [n_L]. Raises
+        as `forward`, and ValueError for x that is not finite.
+        """
+        x = self._x("x", x)
+        _checks.finite("x", x)
+        return self(x).argmax(-1) if self.cost_rule.target == "class" else self(x)
+
+    def forward(self, x: Values) -> Trace:
         """Run the forward phase on a batch x [N, n₀] or one sample [n₀]; the trace's tensors are [N, n_l] or [n_l].
 
-        Here and below, x that is no floating tensor of the network's dtype outside of autograd raises TypeError, one of
-        another shape or device ValueError; and so for z.
+        Here and below, x that is a tensor of another dtype, or of autograd, or holds no numbers raises TypeError, one
+        of another shape or device ValueError; and so for z.
         """
-        self._check_x(x)
+        x = self._x("x", x)
         n_in: list[Tensor] = []
         n_out: list[Tensor] = []
         for f, w, b in zip(self.activations, self.weights, self.biases, strict=True):
@@ -222,17 +277,35 @@ class Network:
             n_out.append(f.forward(n_in[-1]))
         return Trace(x, tuple(n_in), tuple(n_out), self.weights, self.biases)
 
-    def cost(self, x: Tensor, z: Tensor) -> Tensor:
+    def cost(self, x: Values, z: Values) -> Tensor:
         """The cost J of a batch, a 0-d tensor: summed over the outputs, averaged over the N samples.
 
         z: [N, n_L] for "cross_entropy" (from 0 to 1) and "squared_error", [N] of class indices for
-        "softmax_cross_entropy"; without the N for one sample.
+        "softmax_cross_entropy"; without the N for one sample. Raises ValueError, too, for numbers that are not finite.
         """
-        self._check(x, z)
-        trace = self.forward(x)
-        return self._cost_of_samples(trace, z).mean()
+        x, z = self._samples(x, z)
+        return self._cost_of_samples(self.forward(x), z).mean()
 
-    def backward(self, trace: Trace, z: Tensor, ready: Callable[[Tensor, Tensor], object] | None = None) -> Gradients:
+    def evaluate(self, x: Values, z: Values) -> tuple[float, float | None]:
+        """The cost J of a batch, and its accuracy: the share of samples that the network has right, from 0 to 1.
+
+        With "softmax_cross_entropy" right is the class of the largest output, with "cross_entropy" all outputs on the
+        targets' side of 0.5; of values, as with "squared_error", there is no accuracy. x, z as for `cost`.
+        """
+        x, z = self._samples(x, z)
+        trace = self.forward(x)
+        J = float(self._cost_of_samples(trace, z).mean())
+        n_out = trace.n_out[-1]
+        match self.cost_rule.target:
+            case "class":
+                right = n_out.argmax(-1) == z
+            case "probability":
+                right = ((n_out > 0.5) == (z > 0.5)).all(-1)
+            case _:
+                return J, None
+        return J, int(right.sum()) / right.numel()
+
+    def backward(self, trace: Trace, z: Values, ready: Callable[[Tensor, Tensor], object] | None = None) -> Gradients:
         """Run the backward phase: every delta and every gradient of J, from the weights of the forward phase.
 
         Δ^l(in) = Δ^l(out) ⊙ f′(Z^l);  Δ^(l−1)(out) = Δ^l(in) W^l
@@ -243,8 +316,8 @@ class Network:
         """
         if len(trace.weights) != len(self.activations):
             raise ValueError(f"trace: expected {len(self.activations)} layers, as here, got {len(trace.weights)}")
-        self._check_z(z, trace.x.shape[:-1])
-        self._check_values(z)
+        z = self._z("z", z, trace.x.shape[:-1])
+        self._check_values("z", z)
         J = self._cost_of_samples(trace, z)
         mean = torch.full_like(J, 1 / J.numel())  # ∂J/∂J_s, for J = 1/N Σ_s J_s
         n_in, n_out = trace.n_in[-1], trace.n_out[-1]
@@ -283,7 +356,7 @@ class Network:
         biases = tuple(b - eta * dJ_db for b, dJ_db in zip(self.biases, grads.bias, strict=True))
         self._take(weights, biases)
 
-    def step(self, x: Tensor, z: Tensor, eta: float, *, cost: Tensor | None = None) -> None:
+    def step(self, x: Values, z: Values, eta: float, *, cost: Tensor | None = None) -> None:
         """Train on one batch or sample: forward, backward and update in one, in place (manual_bp/in_place.py).
 
         x, z: as for `forward` and `cost`; but the values in z are not looked at, for which an accelerator would have to
@@ -292,11 +365,11 @@ class Network:
         The memory that a step needs is laid out at the first one on batches of a shape. The tensors that `weights` and
         `biases` have given out stay as they are.
         """
-        try:
-            described = (x.shape, x.dtype, x.device, x.requires_grad, z.shape, z.dtype, z.device, z.requires_grad)
-        except AttributeError:
-            described = None  # no tensors, and refused for it
-        if described is None or described != self._described:
+        if not (isinstance(x, Tensor) and isinstance(z, Tensor)):
+            x = self._x("x", x)
+            z = self._z("z", z, x.shape[:-1])
+        described = (x.shape, x.dtype, x.device, x.requires_grad, z.shape, z.dtype, z.device, z.requires_grad)
+        if described != self._described:
             self._get_ready(x, z)
             self._described = described
         if not isinstance(eta, float) or eta != self._eta:
@@ -305,7 +378,7 @@ class Network:
             try:
                 self._in_place.step(x, z, self._eta, cost)
             except RuntimeError:  # where torch looks at class indices itself, before anything is updated
-                self._check_values(z)
+                self._check_values("z", z)
                 raise
             self._parameters = None
             return
@@ -315,52 +388,75 @@ class Network:
 
     def fit(
         self,
-        X: Tensor,
-        Z: Tensor,
+        X: Values,
+        Z: Values,
         *,
         eta: float,
         epochs: int,
         batch_size: int,
         seed: int = 0,
+        held_out: tuple[Values, Values] | None = None,
         file: str | PathLike[str] | None = None,
         progress: bool = True,
-    ) -> list[float]:
-        """Train on all samples, shuffled anew in each epoch; returns the mean cost of the samples of each epoch.
+    ) -> History:
+        """Train on all samples, shuffled anew in each epoch; returns the costs of each epoch, as history.cost[-1].
 
-        X [samples, n₀] and Z as z of `cost`, on the network's device. The cost of a sample is that before the step
-        which it is in. batch_size=1 trains online, as the article does. progress: a bar, where stderr is a terminal.
+        X [samples, n₀] and Z as z of `cost`. batch_size=1 trains online, as the article does. held_out: other samples
+        X and Z, on which the network is evaluated after each epoch. progress: a bar, in a terminal or a notebook.
 
         file: a checkpoint, written after each epoch. If it is there, the training goes on from it, and ends with the
         same numbers as if it had not been interrupted; more epochs, or another eta, may be asked for, and those that it
         holds count. Raises CheckpointError, a ValueError, for a file that is torn, none, or of another training or
         other data; FileNotFoundError where its directory is missing.
+
+        Raises as `cost` for X and Z; DivergedError, an ArithmeticError, where after an epoch the cost or a weight is
+        not finite, or the cost 10,000 times that before training: the network is then as it was before the epoch.
         """
         _checks.count("epochs", epochs)
         _checks.count("batch_size", batch_size)
         eta = _checks.eta(eta)
-        self._check(X, Z)
-        if X.dim() != 2:
-            raise ValueError(f"X: expected shape [samples, {self.sizes[0]}], got that of one sample, {list(X.shape)}")
-        history: list[float] = []
+        X, Z = self._data_set(X, Z, ("X", "Z"))
+        if held_out is not None:
+            if not isinstance(held_out, tuple | list) or len(held_out) != 2:
+                raise TypeError(f"held_out: expected a pair (X, Z), got {type(held_out).__name__}")
+            held_out = self._data_set(*held_out, ("held_out[0]", "held_out[1]"))
+        history = History()
         if file is not None:
-            run = self._run(X, Z, batch_size, seed)
+            run = self._run((X, Z), held_out, batch_size, seed)
             history = checkpoint.resume(file, run, self._take_checked)
         cost = torch.zeros((), dtype=torch.float32 if X.device.type == "mps" else torch.float64, device=X.device)
         step = self._step_on(X, Z, eta, batch_size, cost)
+        untrained, before = float(self.cost(X[:batch_size], Z[:batch_size])), self._now()
         with training.threads_for(self.sizes, batch_size):
-            for costs in training.epochs_of(
+            for _ in training.epochs_of(
                 step, len(X), cost, history, epochs=epochs, batch_size=batch_size, seed=seed, progress=progress
             ):
+                try:
+                    training.refuse_divergence(history.cost, untrained, (*self.weights, *self.biases), eta)
+                except DivergedError:
+                    self._take(*before)
+                    raise
+                before = self._now()
+                if held_out is not None:
+                    history.add_held_out(*self.evaluate(*held_out))
                 if file is not None:
-                    checkpoint.save(file, run, self.weights, self.biases, costs)
+                    checkpoint.save(file, run, self.weights, self.biases, history)
         return history
 
-    def _run(self, X: Tensor, Z: Tensor, batch_size: int, seed: int) -> checkpoint.Run:
+    def _run(
+        self, data: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor] | None, batch_size: int, seed: int
+    ) -> checkpoint.Run:
         """What a training that a checkpoint takes up must have in common with this one."""
-        activations = [rule.__name__ for rule in self.activations]
-        data = checkpoint.digest(X, Z)
-        cost = self.cost_rule.__name__
-        return checkpoint.Run(list(self.sizes), activations, cost, str(self.dtype), data, batch_size, seed)
+        return checkpoint.Run(
+            sizes=list(self.sizes),
+            activations=[rule.__name__ for rule in self.activations],
+            cost=self.cost_rule.__name__,
+            dtype=str(self.dtype),
+            data=checkpoint.digest(*data),
+            held_out=checkpoint.digest(*held_out) if held_out else "none",
+            batch_size=batch_size,
+            seed=seed,
+        )
 
     def _step_on(self, X: Tensor, Z: Tensor, eta: float, batch_size: int, cost: Tensor) -> Callable[[Tensor], None]:
         """What trains on the samples of these indices, and adds their costs up."""
@@ -391,8 +487,8 @@ class Network:
 
     def _get_ready(self, x: Tensor, z: Tensor) -> None:
         """Lay out the memory for steps in place on such batches; refuses what does not fit."""
-        self._check_x(x)
-        self._check_z(z, x.shape[:-1])
+        self._x("x", x)
+        self._z("z", z, x.shape[:-1])
         if not {*ACTIVATIONS.values()}.issuperset(self.activations) or self.cost_rule not in COSTS.values():
             return  # those with a name have a form in place
         samples = len(x) if x.dim() == 2 else 1
@@ -420,11 +516,24 @@ class Network:
         self._now()
         return vars(self) | {"_in_place": None, "_described": None}
 
-    def _check(self, x: Tensor, z: Tensor) -> None:
-        """Everything about a batch and its targets."""
-        self._check_x(x)
-        self._check_z(z, x.shape[:-1])
-        self._check_values(z)
+    def _samples(self, x: Values, z: Values, names: tuple[str, str] = ("x", "z")) -> tuple[Tensor, Tensor]:
+        """A batch and its targets as tensors; refuses everything that does not fit, their values, too."""
+        x = self._x(names[0], x)
+        z = self._z(names[1], z, x.shape[:-1])
+        _checks.finite(names[0], x)
+        self._check_values(names[1], z)
+        if z.is_floating_point():
+            _checks.finite(names[1], z)
+        return x, z
+
+    def _data_set(self, X: Values, Z: Values, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
+        """The same of what is trained on or held out."""
+        x, z = self._samples(X, Z, names)
+        if x.dim() == 1:
+            raise ValueError(
+                f"{names[0]}: expected shape [samples, {self.sizes[0]}], got that of one sample, {list(x.shape)}"
+            )
+        return x, z
 
     def _check_like(self, what: str, tensors: Sequence[Tensor], params: Tensors) -> None:
         """One tensor for each of the parameters, in its shape."""
@@ -434,29 +543,34 @@ class Network:
             _checks.like(f"{what}[{layer}]", tensor, self.dtype, self.device)
             _checks.shape(f"{what}[{layer}]", tensor, param.shape, f"that of the parameters of layer {layer}")
 
-    def _check_x(self, x: Tensor) -> None:
-        _checks.like("x", x, self.dtype, self.device)
+    def _x(self, what: str, values: Values) -> Tensor:
+        """A batch or a sample as a tensor, which fits in dtype, device and shape."""
+        x = _checks.tensor(what, values, self.dtype, self.device)
+        _checks.like(what, x, self.dtype, self.device)
         if x.dim() not in (1, 2) or x.shape[-1] != self.sizes[0]:
-            raise ValueError(f"x: expected shape [N, {self.sizes[0]}] or [{self.sizes[0]}], got {list(x.shape)}")
+            raise ValueError(f"{what}: expected shape [N, {self.sizes[0]}] or [{self.sizes[0]}], got {list(x.shape)}")
         if x.dim() == 2 and not len(x):
-            raise ValueError("x: expected at least one sample, got an empty batch")
+            raise ValueError(f"{what}: expected at least one sample, got an empty batch")
+        return x
 
-    def _check_z(self, z: Tensor, samples: torch.Size) -> None:
-        """Dtype, device and shape of the targets."""
+    def _z(self, what: str, values: Values, samples: torch.Size) -> Tensor:
+        """Targets as a tensor, which fits in dtype, device and shape."""
         if self.cost_rule.target == "class":
-            _checks.integers("z", z)
-            _checks.on_device("z", z, self.device)
-            _checks.shape("z", z, samples, "one class index a sample")
+            z = _checks.integers(what, _checks.tensor(what, values, None, self.device))
+            _checks.on_device(what, z, self.device)
+            _checks.shape(what, z, samples, "one class index a sample")
         else:
-            _checks.like("z", z, self.dtype, self.device)
-            _checks.shape("z", z, (*samples, self.sizes[-1]), "that of the network's outputs")
+            z = _checks.tensor(what, values, self.dtype, self.device)
+            _checks.like(what, z, self.dtype, self.device)
+            _checks.shape(what, z, (*samples, self.sizes[-1]), "that of the network's outputs")
+        return z
 
-    def _check_values(self, z: Tensor) -> None:
+    def _check_values(self, what: str, z: Tensor) -> None:
         """The values of the targets."""
         if self.cost_rule.target == "class":
-            _checks.classes("z", z, self.sizes[-1])
+            _checks.classes(what, z, self.sizes[-1])
         elif self.cost_rule.target == "probability":
-            _checks.probabilities("z", z)
+            _checks.probabilities(what, z)
 
     def _cost_of_samples(self, trace: Trace, z: Tensor) -> Tensor:
         return self.cost_rule.forward(trace.n_in[-1] if self.cost_rule.output else trace.n_out[-1], z)
@@ -480,6 +594,14 @@ def _by_name(what: str, rule: object, known: dict[str, type[R]], kind: type[R]) 
     if isinstance(rule, str) and rule in known:
         return known[rule]
     raise ValueError(f"{what}: expected one of {', '.join(known)}, or a {kind.__name__}, got {rule!r}")
+
+
+def _name(what: str, rule: type[R], known: dict[str, type[R]]) -> str:
+    """The name of a rule. Raises ValueError for one that has none."""
+    names = {known_rule: name for name, known_rule in known.items()}
+    if rule not in names:
+        raise ValueError(f"{what}: expected one of {', '.join(known)}, which a file can name, got {rule.__name__}")
+    return names[rule]
 
 
 def _activations(

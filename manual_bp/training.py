@@ -1,14 +1,55 @@
 """Gradient descent over the mini-batches of a data set, epoch by epoch."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from manual_bp._console import Silent, console
+
+
+@dataclass(frozen=True)
+class History:
+    """A training, epoch by epoch.
+
+    cost: the mean cost of the samples, each before the step that it is in. held_out_cost, held_out_accuracy: of the
+    samples held out, after the epoch; empty without them, and the accuracy where targets are values.
+    """
+
+    cost: list[float] = field(default_factory=list)
+    held_out_cost: list[float] = field(default_factory=list)
+    held_out_accuracy: list[float] = field(default_factory=list)
+
+    def add_held_out(self, cost: float, accuracy: float | None) -> None:
+        """What `Network.evaluate` found on the samples held out."""
+        self.held_out_cost.append(cost)
+        if accuracy is not None:
+            self.held_out_accuracy.append(accuracy)
+
+
+class DivergedError(ArithmeticError):
+    """The cost of a training grows without bound."""
+
+
+GROWN = 1e4  # times the untrained cost: then it diverges, even where it is finite still
+
+
+def refuse_divergence(costs: Sequence[float], untrained: float, parameters: Iterable[Tensor], eta: float) -> None:
+    """Raises DivergedError where the last epoch's cost, or a parameter after it, shows that the training diverges."""
+    if not costs[-1] <= GROWN * max(1.0, untrained):  # nan is not, either
+        sign = f"the cost is {costs[-1]:.4g}"
+    elif not all(bool(parameter.isfinite().all()) for parameter in parameters):
+        sign = "a weight or bias is not finite any more"
+    else:
+        return
+    raise DivergedError(
+        f"epoch {len(costs)}: the training diverges, {sign}: choose an eta smaller than {eta:g}, "
+        "or scale the inputs to about -1 to 1"
+    )
 
 
 def minibatches(samples: int, *, epochs: int, batch_size: int, seed: int) -> Iterator[tuple[int, Tensor]]:
@@ -41,15 +82,15 @@ def threads_for(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
 
 
 def epochs_of(
-    step: Callable[[Tensor], None], samples: int, cost: Tensor, history: list[float], *, epochs: int, batch_size: int,
+    step: Callable[[Tensor], None], samples: int, cost: Tensor, history: History, *, epochs: int, batch_size: int,
     seed: int, progress: bool,
-) -> Iterator[list[float]]:  # fmt: skip
-    """Train epoch by epoch, and hand out the mean cost of the samples of each so far, after every one.
+) -> Iterator[None]:  # fmt: skip
+    """Train epoch by epoch, and stop after each: its mean cost is in history then, and what else is put there is shown.
 
     step: trains on the samples of these indices, and adds their costs up in cost. history: of the epochs that were
     trained before; they are not trained again, but their shuffling is drawn, as it was then.
     """
-    start = len(history)
+    start = len(history.cost)
     lines = console(stderr=True) if progress else Silent()
     shown = 0.0
     with lines.progress() as bar:
@@ -61,10 +102,17 @@ def epochs_of(
                 continue
             step(batch)
             if done == (epoch + 1) * samples:
-                history.append(float(cost) / samples)
+                history.cost.append(float(cost) / samples)
                 cost.zero_()
-                yield history
-            if time.monotonic() > shown + 0.1:  # a step may be as short as the drawing of the bar is long
+                yield
+            # A step may be as short as the drawing of the bar is long.
+            if time.monotonic() > shown + 0.1 or done == epochs * samples:
                 shown = time.monotonic()
-                last = f", cost {history[-1]:.4g}" if history else ""
-                bar.update(task, description=f"epoch {epoch + 1} of {epochs}{last}", completed=done)
+                bar.update(task, description=f"epoch {epoch + 1} of {epochs}{_last(history)}", completed=done)
+
+
+def _last(history: History) -> str:
+    """What the last epoch ended with."""
+    cost = f", cost {history.cost[-1]:.4g}" if history.cost else ""
+    accuracy = f", held-out accuracy {history.held_out_accuracy[-1]:.1%}" if history.held_out_accuracy else ""
+    return cost + accuracy

@@ -72,7 +72,7 @@ def test_a_network_takes_anything(case):
             lambda: net.step(x, z, eta),
             lambda: net.fit(x, z, eta=eta, epochs=1, batch_size=3),
         ):
-            with pytest.raises(ValueError, match="X, Z: |x: expected at least one sample"):
+            with pytest.raises(ValueError, match="^[Xx]: expected at least one sample"):
                 call()
         assert all(torch.equal(w, before) for w, before in zip(net.weights, weights, strict=True))
         return

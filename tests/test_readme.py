@@ -34,7 +34,8 @@ def test_the_first_example_prints_what_the_readme_says(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("document", WITH_EXAMPLES, ids=lambda document: document.stem)
-def test_examples_run(document, capsys):
+def test_examples_run(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where they may write
     examples = blocks(document, "python")
     assert examples
     names: dict[str, object] = {"__name__": document.stem}

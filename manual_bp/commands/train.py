@@ -19,14 +19,14 @@ from crosscheck.verdict.judge import Known, rows_of
 from crosscheck.verdict.precision import FACTOR, distance, dtypes_of, norm, unit_roundoff
 from manual_bp import _checks, distributed
 from manual_bp._console import Silent, console
-from manual_bp.checkpoint import digest
+from manual_bp.checkpoint import Labels, digest
 from manual_bp.commands import CommandError
 from manual_bp.commands._shares import exit_code
-from manual_bp.commands._writing import can_draw, draw
+from manual_bp.commands._writing import can_draw, can_write, draw, writing
 from manual_bp.commands.subjects import network, twin_names
-from manual_bp.data import DataError, digits, npz
+from manual_bp.data import DataError, load
 from manual_bp.network import COSTS, Network
-from manual_bp.training import minibatches, threads_for
+from manual_bp.training import DivergedError, History, minibatches, refuse_divergence, threads_for
 from reference.network import Twin
 
 
@@ -43,6 +43,8 @@ def train(
     dtype: str,
     verify_every: int | None,
     figure: str | None,
+    target: str | None,
+    save: str | None,
 ) -> int:
     """Train, print cost and accuracy on a held-out fifth, and how far autograd + SGD is; returns the exit code."""
     try:
@@ -55,9 +57,11 @@ def train(
         _checks.eta(eta)
         if figure:
             can_draw(figure)
+        if save:
+            can_write(f"--save {save}", save)
         if data != "digits" and not Path(data).exists():
-            raise ValueError(f"--data {data}: expected digits, or a .npz file, got no file of that name")
-        X, Z = digits() if data == "digits" else npz(data)
+            raise ValueError(f"--data {data}: expected digits, or a .npz or .csv file, got no file of that name")
+        (X, Z), labels = load(data, target, values=cost is not None and COSTS[cost].target != "class")
         if len(X) < 5:
             raise ValueError(f"--data {data}: expected at least 5 samples, to hold out a fifth, got {len(X)}")
         cost = cost or ("softmax_cross_entropy" if Z.dim() == 1 else "squared_error")
@@ -71,13 +75,13 @@ def train(
         held_out, kept = shuffled[: len(X) // 5], shuffled[len(X) // 5 :]
         run = _Run(net, eta, X[kept], Z[kept])
         test_x, test_z = run.on_net(X[held_out]), run.on_net(Z[held_out])
-        net.cost(run.X, run.Z)  # refuses targets that do not fit before anything is trained
+        untrained = float(net.cost(run.X, run.Z))  # refuses targets that do not fit before anything is trained
         net.cost(test_x, test_z)
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
     setting = f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}"
-    plan = _Plan(setting, (test_x, test_z), epochs, batch_size, seed, verify_every, figure)
+    plan = _Plan(setting, (test_x, test_z), untrained, epochs, batch_size, seed, verify_every, figure, save, labels)
     if not distributed.launched():
         return _train(run, plan, None, console())
     try:
@@ -126,14 +130,14 @@ class _Plan:
 
     setting: str
     held_out: tuple[Tensor, Tensor]
+    untrained: float  # the cost
     epochs: int
     batch_size: int
     seed: int
     verify_every: int | None
     figure: str | None
-
-
-Epoch = tuple[float, float, float | None]  # cost, held-out cost, and accuracy where there is one
+    save: str | None
+    labels: Labels
 
 
 def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, lines: Any) -> int:
@@ -141,15 +145,17 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
     samples = len(run.X)
     first = processes is None or processes.rank == 0
     lines.print(plan.setting)
+    if classes := plan.labels.classes:
+        lines.print(f"{len(classes)} classes: {', '.join(classes[:10])}{', ...' * (len(classes) > 10)}")
     lines.print(f"{samples} samples to train on, {len(plan.held_out[0])} held out\n")
     lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")
     steps_in_epoch = math.ceil(samples / plan.batch_size)
     batches = minibatches(samples, epochs=plan.epochs, batch_size=plan.batch_size, seed=plan.seed)
-    history: list[Epoch] = []
+    history = History()
     spent = 0.0
     with threads_for(run.net.sizes, plan.batch_size), lines.progress() as progress:
         task = progress.add_task("training", total=plan.epochs * steps_in_epoch)
-        for step, (epoch, batch) in enumerate(batches, start=1):
+        for step, (_, batch) in enumerate(batches, start=1):
             if first and plan.verify_every and step % plan.verify_every == 0:
                 report = run.crosschecked(batch, plan.seed)
                 if not report.ok:
@@ -162,27 +168,33 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
                 run.by_autograd(batch)
             progress.advance(task)
             if step % steps_in_epoch == 0:
-                history.append(_end_of_epoch(run, plan, epoch, lines))
+                _end_of_epoch(run, plan, history, lines)
     if not first:
         return 0
     steps = plan.epochs * steps_in_epoch
     waiting = "" if processes is None else ", the waiting for each other included"
     lines.print(f"\n{steps} steps by hand, {1e6 * spent / steps:.0f} µs each{waiting}")
+    if plan.save:
+        with writing(f"--save {plan.save}"):
+            run.net.save(plan.save, labels=plan.labels)
+        lines.print(f"network: {plan.save}")
     return _end(run, plan, steps, history, lines)
 
 
-def _end_of_epoch(run: "_Run", plan: _Plan, epoch: int, lines: Any) -> Epoch:
-    """Print an epoch's line. Raises CommandError where the cost is not finite."""
-    cost = run.cost_of_epoch()
-    if not math.isfinite(cost):
-        raise CommandError(f"epoch {epoch + 1}: the cost is {cost}: it diverges, try a smaller --eta than {run.eta:g}")
-    accuracy, held_out_cost = _accuracy(run.net, *plan.held_out), float(run.net.cost(*plan.held_out))
+def _end_of_epoch(run: "_Run", plan: _Plan, history: History, lines: Any) -> None:
+    """Print an epoch's line, and keep it in history. Raises CommandError where the training diverges."""
+    history.cost.append(run.cost_of_epoch())
+    try:
+        refuse_divergence(history.cost, plan.untrained, (*run.net.weights, *run.net.biases), run.eta)
+    except DivergedError as error:
+        raise CommandError(str(error)) from None
+    held_out_cost, accuracy = run.net.evaluate(*plan.held_out)
+    history.add_held_out(held_out_cost, accuracy)
     share = "-" if accuracy is None else f"{accuracy:.1%}"
-    lines.print(f"{epoch + 1:5d}  {cost:10.6f}  {held_out_cost:13.6f}  {share:>17}")
-    return cost, held_out_cost, accuracy
+    lines.print(f"{len(history.cost):5d}  {history.cost[-1]:10.6f}  {held_out_cost:13.6f}  {share:>17}")
 
 
-def _end(run: "_Run", plan: _Plan, steps: int, history: list[Epoch], lines: Any) -> int:
+def _end(run: "_Run", plan: _Plan, steps: int, history: History, lines: Any) -> int:
     """Print how far autograd is, and draw the training if that is asked for; returns the exit code."""
     if plan.verify_every:
         checked = steps // plan.verify_every
@@ -195,12 +207,16 @@ def _end(run: "_Run", plan: _Plan, steps: int, history: list[Epoch], lines: Any)
     if plan.figure:
         from manual_bp.commands.plots import plot_training
 
-        costs, held_out_costs, accuracies = zip(*history, strict=True)
-        known = [accuracy for accuracy in accuracies if accuracy is not None]
-        draw(plot_training(costs, held_out_costs, known, plan.setting), plan.figure)
+        costs, held_out_costs, accuracies = history.cost, history.held_out_cost, history.held_out_accuracy
+        draw(plot_training(costs, held_out_costs, accuracies, plan.setting), plan.figure)
         lines.print(f"figure: {plan.figure}")
-    verdict = "all agree" if report.ok else "MISMATCH, more than rounding explains"
-    lines.print(f"{run.farthest()}: {verdict}", style="bold" if report.ok else "bold red")
+    if report.ok:
+        verdict, style = "all agree", "bold"
+    elif report.is_mismatch:
+        verdict, style = "MISMATCH, more than rounding explains", "bold red"
+    else:
+        verdict, style = "not judged, rounding alone takes them so far apart: try a smaller --eta", "bold yellow"
+    lines.print(f"{run.farthest()}: {verdict}", style=style)
     return exit_code([report])
 
 
@@ -301,16 +317,3 @@ class _Run:
         J = apart.pop("J")
         largest = max(norm(value) for name, value in by_hand.items() if name != "J")
         return f"weights at most {max(apart.values()):.2g} apart (the largest is {largest:.3g}), costs {J:.2g} apart"
-
-
-def _accuracy(net: Network, x: Tensor, z: Tensor) -> float | None:
-    """The share of samples that the network has right, where there is right and wrong."""
-    n_out = net.forward(x).n_out[-1]
-    match net.cost_rule.target:
-        case "class":
-            right = n_out.argmax(-1) == z
-        case "probability":
-            right = ((n_out > 0.5) == (z > 0.5)).all(-1)
-        case _:
-            return None
-    return float(right.float().mean())

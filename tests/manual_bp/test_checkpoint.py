@@ -1,4 +1,4 @@
-"""Checkpoints of fit: interrupted and taken up, torn, of another training."""
+"""Checkpoints of fit, interrupted and taken up, torn, of another training; and networks that are saved and loaded."""
 
 import os
 
@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from manual_bp import Network, checkpoint
-from manual_bp.checkpoint import CheckpointError
+from manual_bp.checkpoint import CheckpointError, Labels, load_network
+from manual_bp.network import COSTS
+from manual_bp.rules import Hinge, SiLU
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(50, 3, generator=GENERATOR)
@@ -151,7 +153,7 @@ def test_the_last_good_checkpoint_outlives_a_failed_one(device, tmp_path, monkey
             fit(network(device), file)
     assert file.read_bytes() == content
     assert os.listdir(tmp_path) == ["net.pt"]
-    assert len(fit(network(device), file)) == 6
+    assert len(fit(network(device), file).cost) == 6
 
 
 def test_a_missing_directory_is_said_before_anything_is_trained(device, tmp_path):
@@ -160,3 +162,92 @@ def test_a_missing_directory_is_said_before_anything_is_trained(device, tmp_path
     with pytest.raises(FileNotFoundError, match="nowhere"):
         fit(net, tmp_path / "nowhere" / "net.pt")
     assert torch.equal(net.weights[0], before)
+
+
+def test_the_samples_held_out_are_part_of_a_training(device, tmp_path, monkeypatch):
+    """Interrupted, its history is the same; with others held out it is another training."""
+    held_out = (X[:20].to(device), Z[:20].to(device))
+    expected = fit(network(device), None, held_out=held_out)
+    assert [*map(len, vars(expected).values())] == [6, 6, 6]
+    fit(network(device), tmp_path / "net.pt", epochs=3, held_out=held_out)
+    assert fit(network(device), tmp_path / "net.pt", held_out=held_out) == expected
+    with pytest.raises(CheckpointError, match=r"held_out \[20, 3\] and \[20\] \(\w{8}\) there, none here"):
+        fit(network(device), tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_what_is_saved_is_loaded(cost, dtype, tmp_path):
+    activation = ["relu", {"cross_entropy": "sigmoid"}.get(cost, "identity")]
+    saved = Network.random([3, 5, 2], dtype=dtype, activation=activation, cost=cost, seed=3)
+    saved.save(tmp_path / "net.pt")
+    loaded = Network.load(tmp_path / "net.pt")
+    assert all(map(torch.equal, parameters(loaded), parameters(saved)))
+    assert repr(loaded) == repr(saved)
+    assert os.listdir(tmp_path) == ["net.pt"]
+
+
+def test_a_trained_network_is_loaded_on_a_device(device, tmp_path):
+    net = network(device)
+    fit(net, None)
+    net.save(tmp_path / "net.pt")
+    assert torch.equal(
+        Network.load(tmp_path / "net.pt", device=device).predict(X.to(device)), net.predict(X.to(device))
+    )
+
+
+def test_labels_are_beside_the_network(tmp_path):
+    net, labels = network("cpu"), Labels(["a", "b", "c"], ["no", "yes"])
+    net.save(tmp_path / "net.pt", labels=labels)
+    assert load_network(tmp_path / "net.pt", Network)[1] == labels
+    with pytest.raises(ValueError, match=r"^labels.classes: expected 2, one for each output, got 1$"):
+        net.save(tmp_path / "net.pt", labels=Labels([], ["no"]))
+    assert load_network(tmp_path / "net.pt", Network)[1] == labels
+
+
+def test_a_rule_without_a_name_is_refused_and_nothing_is_written(tmp_path):
+    by_activation = Network.random([3, 4, 2], activation=[SiLU, "sigmoid"])
+    with pytest.raises(ValueError, match=r"^activation\[0\]: expected one of sigmoid, .*, got SiLU$"):
+        by_activation.save(tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=r"^cost: expected one of cross_entropy, .*, got Hinge$"):
+        Network.random([3, 2], cost=Hinge).save(tmp_path / "net.pt")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_network_and_a_checkpoint_are_told_apart(tmp_path):
+    net = network("cpu")
+    net.save(tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match=r"expected a checkpoint of fit, .*\(it holds a network, as Network.save"):
+        fit(net, tmp_path / "net.pt")
+    fit(net, tmp_path / "fit.pt", epochs=1)
+    with pytest.raises(CheckpointError, match=r"expected a network, as .*\(it holds a checkpoint of fit\)$"):
+        Network.load(tmp_path / "fit.pt")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("weights", [torch.ones(2, 1)]),
+        ("biases", 3),
+        ("activation", ["silu", "identity"]),
+        ("cost", None),
+        ("labels", {"inputs": []}),
+    ],
+)
+def test_what_is_in_a_network_has_to_fit(part, value, tmp_path):
+    network("cpu").save(tmp_path / "net.pt")
+    torch.save(torch.load(tmp_path / "net.pt") | {part: value}, tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match="expected a network, as Network.save writes it, got a file that is none"):
+        Network.load(tmp_path / "net.pt")
+
+
+def test_a_network_that_is_torn_or_not_there(tmp_path):
+    net = network("cpu")
+    net.save(tmp_path / "net.pt")
+    (tmp_path / "net.pt").write_bytes((tmp_path / "net.pt").read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="or not to its end"):
+        Network.load(tmp_path / "net.pt")
+    with pytest.raises(FileNotFoundError, match="no.pt"):
+        Network.load(tmp_path / "no.pt")
+    with pytest.raises(FileNotFoundError, match="there is no directory .*nowhere"):
+        net.save(tmp_path / "nowhere" / "net.pt")

@@ -1,4 +1,4 @@
-"""What is trained on, and goes on: the digits, arrays from a file, and the messages of a file that is another."""
+"""What is trained on, and goes on: the digits, arrays and tables from a file, and what other files are told to be."""
 
 import re
 import warnings
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from manual_bp import Network
-from manual_bp.checkpoint import CheckpointError
-from manual_bp.data import DataError, digits, npz
+from manual_bp.checkpoint import CheckpointError, Labels
+from manual_bp.data import DataError, digits, inputs, load, npz
 
 
 def test_the_digits_are_numbers_from_0_to_1():
@@ -27,14 +27,17 @@ X = np.ones((3, 2))
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"Y": X}, ": expected arrays X and Z, got no X and no Z"),
-        ({"X": X}, ": expected arrays X and Z, got no Z"),
+        ({"Y": X}, ": expected an array X and an array Z, got Y: name them, as with numpy.savez(file, X=X, Z=Z)"),
+        ({"X": X}, ": expected an array X and an array Z, got X: name them, as with numpy.savez(file, X=X, Z=Z)"),
         ({"X": X, "Z": np.array([1, -2, 3])}, ": Z: expected class indices from 0, below 2^63, got -2"),
         (
             {"X": X, "Z": np.array([0, 1, 2**63], np.uint64)},
             f": Z: expected class indices from 0, below 2^63, got {2**63}",
         ),
-        ({"X": X, "Z": np.array([[1.0], [np.nan], [np.inf]])}, ": Z: expected finite numbers in float64, got nan"),
+        (
+            {"X": X, "Z": np.array([[1.0], [np.nan], [np.inf]])},
+            ": Z: expected finite numbers in float64, got nan at [1, 0]",
+        ),
         ({"X": X.astype(str), "Z": X}, ": X: expected numbers, got dtype <U32"),
         ({"X": X == 1, "Z": X}, ": X: expected numbers, got dtype bool"),
     ],
@@ -103,3 +106,101 @@ def test_the_parts_of_a_checkpoint_are_named(kind, tmp_path):
     torch.save(state, path)
     with pytest.raises(CheckpointError, match=rf"is torn \({kind}\[0\]: expected "):
         fit(path)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV file with these lines."""
+
+    def write(*lines: str) -> str:
+        path = tmp_path / "mine.csv"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_a_target_of_words_is_classes_by_name(table):
+    path = table("long,wide,kind", "1,2.5,pear", "-3e1,4, apple", '"5",6,pear', "")
+    (X, Z), labels = load(path)
+    assert torch.equal(X, torch.tensor([[1, 2.5], [-30, 4], [5, 6]], dtype=torch.float64))
+    assert torch.equal(Z, torch.tensor([1, 0, 1]))
+    assert labels == Labels(["long", "wide"], ["apple", "pear"])
+
+
+def test_a_target_of_whole_numbers_is_classes_or_values(table):
+    path = table("y,x", "10,1", "-2,2", "9,3")
+    (X, Z), labels = load(path, "y")
+    assert torch.equal(X, torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64))
+    assert torch.equal(Z, torch.tensor([2, 0, 1]))
+    assert labels == Labels(["x"], ["-2", "9", "10"])
+    (_, Z), labels = load(path, "y", values=True)
+    assert torch.equal(Z, torch.tensor([[10.0], [-2.0], [9.0]], dtype=torch.float64))
+    assert labels == Labels(["x"], [])
+
+
+def test_a_target_of_floats_is_values_and_columns_without_a_header_have_numbers(table):
+    (X, Z), labels = load(table("1,0.5,a", "2,3,b"), "3")
+    assert torch.equal(Z, torch.tensor([0, 1]))
+    (X, Z), labels = load(table("1,0.5,7", "2,3,8"), "2")
+    assert torch.equal(X, torch.tensor([[1.0, 7.0], [2.0, 8.0]], dtype=torch.float64))
+    assert torch.equal(Z, torch.tensor([[0.5], [3.0]], dtype=torch.float64))
+    assert labels == Labels([], [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "target", "says"),
+    [
+        (["a,b", "1,2", "1,2,3"], None, ", line 3: expected 2 cells, as line 1 has, got 3"),
+        (["a,b", "1,2", "", "x,2"], None, ", line 4, column a: expected a finite number, got 'x'"),
+        (["1,2,3", "1,,2"], None, ", line 2, column 2: expected a number, got an empty cell"),
+        (["a,b", "nan,2"], None, ", line 2, column a: expected a finite number, got 'nan'"),
+        (["a,b", "1, "], None, ", line 2, column b: expected a target, got an empty cell"),
+        (["a,b", "1,2.5", "1,x"], None, ", line 3, column b: expected a number, as other rows have, got 'x': "),
+        (["a,b", "1,2"], "c", ": expected a column c, got a, b"),
+        (["1,2", "3,4"], "0", ": expected a column 0, got 1, 2"),
+        (["a;b", "1;2"], None, ": expected columns of inputs and a target, separated by commas, got one column, a;b"),
+        (["a,b"], None, ": expected a line for each sample, got none"),
+        ([""], None, ": expected a line for each sample, got none"),
+        (["a,a", "1,2"], None, ": expected a name of its own for each column, got a twice"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_said_with_its_place(lines, target, says, table):
+    path = table(*lines)
+    with pytest.raises(DataError, match=f"^{re.escape(path + says)}"):
+        load(path, target)
+
+
+def test_what_is_no_table_is_said(tmp_path):
+    path = tmp_path / "mine.csv"
+    with pytest.raises(DataError, match=r"mine.csv: No such file or directory$"):
+        load(str(path))
+    path.write_bytes(b"a,b\n\xff,1\n")
+    with pytest.raises(DataError, match=r"mine.csv: expected a CSV file in UTF-8, got another kind of file \("):
+        load(str(path))
+    with pytest.raises(DataError, match=r"^digits: expected a .csv file, to take column y of it as the target$"):
+        load("digits", "y")
+
+
+def test_inputs_of_a_table_are_found_by_name(table):
+    path = table("b,kind,a", "1,pear,2", "3,apple,4")
+    assert torch.equal(inputs(path, Labels(["a", "b"], []), 2), torch.tensor([[2.0, 1], [4, 3]], dtype=torch.float64))
+    with pytest.raises(DataError, match=r"mine.csv: expected a column c, got b, kind, a$"):
+        inputs(path, Labels(["a", "c"], []), 2)
+    with pytest.raises(DataError, match=r"expected 2 columns, as the network has inputs, got 3: b, kind, a$"):
+        inputs(path, Labels([], []), 2)
+    path = table("1,2", "3,4")
+    assert torch.equal(inputs(path, Labels(["a", "b"], []), 2), torch.tensor([[1.0, 2], [3, 4]], dtype=torch.float64))
+
+
+def test_inputs_of_arrays_have_the_networks_width(tmp_path):
+    path = str(tmp_path / "mine.npz")
+    np.savez(path, X=X)
+    assert torch.equal(inputs(path, Labels([], []), 2), torch.ones(3, 2, dtype=torch.float64))
+    with pytest.raises(DataError, match=r"mine.npz: expected 4 columns, as the network has inputs, got X \[3, 2\]$"):
+        inputs(path, Labels([], []), 4)
+    np.savez(path, Y=X)
+    with pytest.raises(
+        DataError, match=r"mine.npz: expected an array X, got Y: name them, as with numpy.savez\(file, X"
+    ):
+        inputs(path, Labels([], []), 2)

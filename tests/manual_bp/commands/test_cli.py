@@ -139,7 +139,10 @@ def test_the_digits_are_named_where_they_cannot_be_had(capsys, monkeypatch):
         (["rules", "xyz"], "there is no xyz: `manual-bp rules` lists all"),
         (["train"], "the following arguments are required: --data"),
         (["train", "--data", "missing.npz"], "missing.npz"),
-        (["train", "--data", "digit"], "--data digit: expected digits, or a .npz file, got no file of that name"),
+        (
+            ["train", "--data", "digit"],
+            "--data digit: expected digits, or a .npz or .csv file, got no file",
+        ),
         (["train", "--data", "digits", "--eta", "nan"], "eta: expected a finite number, got nan"),
         (["train", "--data", "digits", "--epochs", "0"], "--epochs: expected 1 or more, got 0"),
         (["train", "--data", "digits", "--verify-every", "0"], "--verify-every: expected 1 or more, got 0"),
@@ -159,7 +162,7 @@ def test_usage_errors_exit_2(arguments, says, capsys):
         (["--cost", "cross_entropy"], "expected Z to hold numbers from 0 to 1: floats [samples, outputs], got class"),
         (["--hidden", "100000000000000"], "network 64-100000000000000-10: too large for cpu: "),
         (["--hidden", "100000000000000000000"], "network 64-100000000000000000000-10: too large for cpu: "),
-        (["--eta", "1e38"], "it diverges, try a smaller --eta than 1e+38"),
+        (["--eta", "1e38"], "epoch 1: the training diverges, the cost is nan: choose an eta smaller than 1e+38"),
     ],
 )
 def test_what_the_digits_cannot_do_exits_2(arguments, says, capsys, digits):
@@ -230,7 +233,7 @@ def test_train_on_arrays_from_a_file(cost, Z, dtype, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"X": np.ones((9, 2))}, "expected arrays X and Z, got no Z"),
+        ({"X": np.ones((9, 2))}, "expected an array X and an array Z, got X: name them"),
         ({"X": np.ones(9), "Z": np.ones(9, int)}, "X: expected shape [samples, inputs], got [9]"),
         ({"X": np.ones((9, 2)), "Z": np.ones(8, int)}, "Z: expected whole numbers [9]"),
         ({"X": np.ones((9, 2)), "Z": np.ones(9)}, "Z: expected whole numbers [9] (classes) or floats [9, outputs]"),
@@ -243,7 +246,7 @@ def test_train_on_arrays_from_a_file(cost, Z, dtype, capsys, tmp_path):
         ({"X": np.ones((9, 2)), "Z": np.full(9, 2**63, np.uint64)}, "below 2^63, got 9223372036854775808"),
         ({"X": np.ones((9, 2)), "Z": np.full(9, 10**14)}, "network 2-32-100000000000001: too large for cpu: "),
         ({"X": np.array([["a"]]), "Z": np.ones(1, int)}, "X: expected numbers, got dtype <U1"),
-        ({"X": np.ones((9, 2)), "Z": np.array([None] * 9)}, "expected a .npz file with arrays X and Z"),
+        ({"X": np.ones((9, 2)), "Z": np.array([None] * 9)}, "expected a .npz file with an array X and an array Z"),
         ({"X": np.ones((9, 2)), "Z": -np.ones(9, int)}, "got -1"),
         ({"X": np.ones((4, 2)), "Z": np.ones(4, int)}, "expected at least 5 samples, to hold out a fifth, got 4"),
     ],
@@ -294,7 +297,10 @@ def other_files(path: Path) -> None:
     [
         (no_npz, "expected a .npz file, as numpy.savez writes it, got another kind of file"),
         (npy, "expected a .npz file, as numpy.savez writes it, got another kind of file"),
-        (damaged, "expected a .npz file with arrays X and Z of numbers, got one that is damaged or holds objects"),
+        (
+            damaged,
+            "expected a .npz file with an array X and an array Z of numbers, got one that is damaged",
+        ),
         (encrypted, "File 'X.npy' is encrypted"),
         (other_files, "X: expected numbers, got dtype |S4"),
         (Path.mkdir, "Is a directory"),

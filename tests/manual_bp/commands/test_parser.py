@@ -10,6 +10,8 @@ import sys
 import threading
 from contextlib import suppress
 from importlib import import_module
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -37,16 +39,21 @@ PARSED = {
     "train --data digits": {
         "data": "digits", "hidden": [32], "activation": "tanh", "cost": None, "eta": 0.1, "epochs": 20,
         "batch_size": 16, "seed": 0, "device": "cpu", "dtype": "float32", "verify_every": None, "figure": None,
+        "target": None, "save": None,
     },
     "train --data f --hidden 5 4 --activation relu --cost squared_error --eta 2 --epochs 3 --batch-size 4 --seed 5 "
-    "--device cuda --dtype float64 --verify-every 6 --figure g": {
+    "--device cuda --dtype float64 --verify-every 6 --figure g --target t --save s": {
         "data": "f", "hidden": [5, 4], "activation": "relu", "cost": "squared_error", "eta": 2.0, "epochs": 3,
         "batch_size": 4, "seed": 5, "device": "cuda", "dtype": "float64", "verify_every": 6, "figure": "g",
+        "target": "t", "save": "s",
     },
     "train --data f --hidden": {
         "data": "f", "hidden": [], "activation": "tanh", "cost": None, "eta": 0.1, "epochs": 20, "batch_size": 16,
         "seed": 0, "device": "cpu", "dtype": "float32", "verify_every": None, "figure": None,
+        "target": None, "save": None,
     },
+    "predict net --data f": {"network": "net", "data": "f", "out": None},
+    "predict net --data f --out g": {"network": "net", "data": "f", "out": "g"},
     "article": {"network": None, "html_file": None, "figures": None, **NEITHER},
     "article neuron --inputs a=1 b=2 --weights c=3 d=4 --eta 3 --file f --html g --figures h": {
         "network": "neuron", "html_file": "g", "figures": "h", "inputs": ["a=1", "b=2"], "weights": ["c=3", "d=4"],
@@ -78,9 +85,10 @@ manual-bp [-h] [--version] COMMAND ...
 manual-bp verify [-h] [--device D] [--dtype {float64,float32,float16,bfloat16}] [--seed N] [--json FILE] \
 [--plant MISTAKE] [TARGET ...]
 manual-bp rules [-h] [RULE ...]
-manual-bp train [-h] --data DATA [--hidden [N ...]] [--activation {sigmoid,tanh,relu}] \
+manual-bp train [-h] --data DATA [--target COLUMN] [--hidden [N ...]] [--activation {sigmoid,tanh,relu}] \
 [--cost {cross_entropy,softmax_cross_entropy,squared_error}] [--eta ETA] [--epochs N] [--batch-size N] [--seed N] \
-[--device D] [--dtype {float64,float32}] [--verify-every K] [--figure FILE]
+[--device D] [--dtype {float64,float32}] [--verify-every K] [--figure FILE] [--save FILE]
+manual-bp predict [-h] --data DATA [--out FILE] NETWORK
 manual-bp article [-h] [--inputs NAME=X [NAME=X ...]] [--weights NAME=X [NAME=X ...]] [--eta ETA] [--file FILE] \
 [--html FILE] [--figures DIR] [{neuron,two_by_two}]
 manual-bp animate [-h] [--sizes N [N ...]] [--seed N] [--seconds SECONDS] [--inputs NAME=X [NAME=X ...]] \
@@ -307,6 +315,8 @@ def test_the_bar_is_on_a_terminal_alone_and_goes(monkeypatch):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     assert console().progress().disable
     monkeypatch.setenv("FORCE_COLOR", "1")
+    assert console().progress().disable  # a pipe with colours
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     lines = console()
     bar = lines.progress()
     assert (bar.disable, bar.live.transient, bar.console) == (False, True, lines)
@@ -316,6 +326,39 @@ def test_the_bar_is_on_a_terminal_alone_and_goes(monkeypatch):
     assert str(bar.columns[0].render(bar.tasks[task])) == "judging"
     with pytest.raises(BrokenPipeError):
         lines.on_broken_pipe()
+
+
+def test_in_a_notebook_progress_is_one_line_that_is_updated(monkeypatch):
+    rich = pytest.importorskip("manual_bp._rich", reason="rich is not installed")
+    shown, clock = [], count()
+
+    class Handle:
+        def update(self, text, *, raw):
+            assert raw
+            shown[-1] = text
+
+    def display(text, *, raw, display_id):
+        assert raw
+        assert display_id
+        shown.append(text)
+        return Handle()
+
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    monkeypatch.setattr(rich, "time", SimpleNamespace(monotonic=lambda: 1 + 0.04 * next(clock)))
+    lines = console()
+    lines.is_jupyter = True
+    with lines.progress() as bar:
+        task = bar.add_task("judging", total=9)
+        assert shown == []
+        bar.update(task, description="a", completed=2)
+        assert shown == [{"text/plain": "a (2/9)"}]
+        bar.advance(task)  # too early to be seen
+        assert shown == [{"text/plain": "a (2/9)"}]
+        bar.update(task, description="b")
+        bar.advance(task)
+        assert shown == [{"text/plain": "b (4/9)"}]
+        bar.update(task, completed=9)
+    assert shown == [{"text/plain": "b (9/9)"}]
 
 
 def test_without_rich_the_work_is_the_same_and_a_silent_console_says_nothing(capsys, monkeypatch):

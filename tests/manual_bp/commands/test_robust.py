@@ -125,6 +125,8 @@ def test_a_benchmark_without_ours_is_none():
         ["article", "neuron", "--figures", "{}/out"],
         ["animate", "{}/out.svg"],
         ["train", "--data", "mine.npz", "--figure", "{}/out.svg"],
+        ["train", "--data", "mine.npz", "--save", "{}/net.pt"],
+        ["predict", "net.pt", "--data", "mine.npz", "--out", "{}/out.csv"],
     ],
     ids=" ".join,
 )

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from manual_bp import Network, distributed
+from manual_bp import Network, data, distributed
 from manual_bp import network as networks
 from manual_bp._console import Plain
 from manual_bp.checkpoint import digest
 from manual_bp.commands import CommandError
 from manual_bp.commands import train as train_module
-from manual_bp.commands.train import _accuracy, _end_of_epoch, _fits, _place, _random, _Run, train
+from manual_bp.commands.train import _end_of_epoch, _fits, _place, _random, _Run, train
 from manual_bp.data import npz
 from manual_bp.rules import Sigmoid, Tanh
-from manual_bp.training import minibatches
+from manual_bp.training import History, minibatches
 from reference.network import Twin
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -63,7 +63,7 @@ def asked(tmp_path):
         return {
             "data": str(tmp_path / "mine.npz"), "hidden": [5], "activation": "tanh", "cost": targets, "eta": 0.3,
             "epochs": 2, "batch_size": 4, "seed": 3, "device": "cpu", "dtype": "float64", "verify_every": None,
-            "figure": None,
+            "figure": None, "target": None, "save": None,
         } | options  # fmt: skip
 
     return ask
@@ -137,7 +137,7 @@ def test_the_cost_is_that_of_the_targets_unless_one_is_asked_for(lines, asked):
 
 
 def test_the_digits_are_trained_on_by_their_name(lines, asked, monkeypatch):
-    monkeypatch.setattr(train_module, "digits", lambda: (X, TARGETS["softmax_cross_entropy"]))
+    monkeypatch.setattr(data, "digits", lambda: (X, TARGETS["softmax_cross_entropy"]))
     assert train(**asked()) == 0
     ours = [line for line in lines.printed if "µs" not in line[0]]
     lines.printed.clear()
@@ -171,7 +171,7 @@ def test_a_mistake_is_said_in_red_and_ends_a_cross_checked_training_at_once(line
         ({"verify_every": 0}, "--verify-every: expected 1 or more, got 0"),
         ({"eta": float("inf")}, "eta: expected a finite number, got inf"),
         ({"figure": "no.txt"}, "--figure no.txt: expected a name that ends in .svg, .png or .pdf"),
-        ({"data": "digit"}, "--data digit: expected digits, or a .npz file, got no file of that name"),
+        ({"data": "digit"}, "--data digit: expected digits, or a .npz or .csv file, got no file of that name"),
         ({"hidden": [0]}, "sizes[1]: expected 1 or more, got 0"),
         (
             {"cost": "squared_error"},
@@ -442,8 +442,8 @@ def test_each_process_has_its_own_gpu(size, rank, asked_for, place, monkeypatch)
 def test_a_cost_that_is_not_finite_ends_the_training():
     run = run_of()
     run.cost += float("nan")
-    with pytest.raises(CommandError, match="^epoch 2: the cost is nan: it diverges, try a smaller --eta than 0.3$"):
-        _end_of_epoch(run, SimpleNamespace(held_out=(run.X, run.Z)), 1, Recorded())
+    with pytest.raises(CommandError, match="^epoch 2: the training diverges, the cost is nan: choose an eta smaller "):
+        _end_of_epoch(run, SimpleNamespace(untrained=1.0), History(cost=[1.0]), Recorded())
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,8 @@ def test_the_share_of_samples_that_are_right(cost, z, share):
     """Of three samples, whose outputs are those of class 1, class 1 and class 1."""
     activation = "sigmoid" if cost == "cross_entropy" else "identity"
     net = Network([torch.tensor([[0.0], [0.0]])], [torch.tensor([-1.0, 1.0])], activation, cost)
-    ours = _accuracy(net, torch.zeros(3, 1), z)
+    J, ours = net.evaluate(torch.zeros(3, 1), z)
+    assert float(net.cost(torch.zeros(3, 1), z)) == J
     assert ours == (share if share is None else pytest.approx(share))
 
 
@@ -481,3 +482,31 @@ def test_the_figure_is_of_what_was_printed(lines, asked, monkeypatch, tmp_path):
         assert [f"{share:.1%}" for share in accuracies] == [row[3] for row in rows if row[3] != "-"]
         assert (setting, to) == (lines.printed[0][0], file)
         assert lines.printed[-2][0] == f"figure: {file}"
+
+
+def test_a_training_that_cannot_be_judged_is_no_mismatch(lines, asked, monkeypatch):
+    """Where eta is so large that rounding alone takes the two trainings apart."""
+    report = SimpleNamespace(ok=False, is_mismatch=False, rows=(), not_judged=())
+    monkeypatch.setattr(_Run, "distance", lambda run: report)
+    monkeypatch.setattr(train_module, "shown", lambda rows: "")
+    assert train(**asked()) == 2
+    text, style = lines.printed[-1]
+    assert text.endswith(": not judged, rounding alone takes them so far apart: try a smaller --eta")
+    assert style == "bold yellow"
+
+
+def test_the_classes_of_a_table_are_told(lines, asked, tmp_path):
+    (tmp_path / "mine.csv").write_text("x,y\n" + "".join(f"{i / 30},{i}\n" for i in range(30)))
+    for classes, told in (("", "30 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."), ("no", "2 classes: no, yes")):
+        if classes:
+            (tmp_path / "mine.csv").write_text("x,y\n" + "".join(f"{i},{('no', 'yes')[i % 2]}\n" for i in range(30)))
+        lines.printed.clear()
+        assert train(**asked(data=str(tmp_path / "mine.csv"), eta=0.01, target="y")) == 0
+        assert lines.printed[1][0] == told
+
+
+def test_the_trained_network_is_kept(lines, asked, tmp_path):
+    assert train(**asked(save=str(tmp_path / "net.pt"))) == 0
+    assert f"network: {tmp_path / 'net.pt'}" in [text for text, _ in lines.printed]
+    net, (twin, _) = Network.load(tmp_path / "net.pt"), by_autograd("softmax_cross_entropy")
+    torch.testing.assert_close(list(net.weights), [twin.parameters_of(layer)[0].detach() for layer in (0, 1)])
