@@ -1,4 +1,4 @@
-"""The transformer by hand: its gradients and its steps are autograd's and torch's AdamW's, and Hugging Face's models'."""
+"""The transformer by hand: its gradients and steps are those of autograd and of torch's AdamW."""
 
 import math
 
