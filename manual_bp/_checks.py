@@ -86,6 +86,14 @@ def rate(value: object) -> float:
     return _finite("rate", value)
 
 
+def not_negative(what: str, value: object) -> float:
+    """A finite number, 0 or more."""
+    number = _finite(what, value)
+    if number < 0:
+        raise ValueError(f"{what}: expected 0 or more, got {value}")
+    return number
+
+
 def _finite(what: str, value: object) -> float:
     if isinstance(value, Tensor) and value.dim() == 0:
         value = value.item()

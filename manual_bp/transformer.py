@@ -6,14 +6,17 @@ named, and laid out, as in Hugging Face's GPT2LMHeadModel and LlamaForCausalLM.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
+from os import PathLike
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from manual_bp import _checks
+from manual_bp import _checks, checkpoint, hugging_face, training
+from manual_bp._checks import Values as Tokens
 from manual_bp.adamw import AdamW
 from manual_bp.rules import (
     Affine,
@@ -26,6 +29,7 @@ from manual_bp.rules import (
     SwiGLU,
     TanhGELU,
 )
+from manual_bp.training import DivergedError, History
 
 Form = Literal["gpt2", "llama"]
 Parameters = Mapping[str, Tensor]
@@ -321,22 +325,11 @@ class Transformer:
     """
 
     def __init__(self, configuration: Configuration, parameters: Parameters, optimizer: AdamW | None = None) -> None:
-        expected = configuration.shapes
-        if {*parameters} != {*expected}:
-            missing = ", ".join(name for name in expected if name not in parameters) or "none"
-            more = ", ".join(name for name in parameters if name not in expected) or "none"
-            raise ValueError(
-                f"parameters: expected the {len(expected)} names of configuration.shapes, got {missing} missing, and "
-                f"{more} besides"
-            )
-        first = _checks.floating(next(iter(expected)), parameters[next(iter(expected))])
-        for name, shape in expected.items():
-            _checks.like(name, parameters[name], first.dtype, first.device)
-            _checks.shape(name, parameters[name], shape, "that of the configuration")
+        first = _checked(configuration, parameters)
         self.configuration = configuration
         self.optimizer = optimizer or AdamW()
         self._parameters = {
-            name: parameters[name].detach().clone(memory_format=torch.contiguous_format) for name in expected
+            name: parameters[name].clone(memory_format=torch.contiguous_format) for name in configuration.shapes
         }
         self.dtype, self.device = first.dtype, first.device
 
@@ -372,6 +365,51 @@ class Transformer:
 
         return cls(c, {name: draw(name, shape) for name, shape in c.shapes.items()}, optimizer)
 
+    @classmethod
+    def from_transformers(cls, model: Any, optimizer: AdamW | None = None) -> "Transformer":
+        """The transformer that a GPT2LMHeadModel or a LlamaForCausalLM of Hugging Face's transformers is.
+
+        The parameters are copied, in their dtype, on their device. There is no dropout here: the model's is left out.
+        Raises TypeError for another class, ValueError, naming the setting, for what is not here: another activation,
+        biases in Llama, scaled attention or rotations, a head untied in GPT-2.
+        """
+        settings, parameters = hugging_face.read(model)
+        return cls(Configuration(**settings), parameters, optimizer)
+
+    def to_transformers(self) -> Any:
+        """The same as a GPT2LMHeadModel or a LlamaForCausalLM, without dropout, with copies of the parameters.
+
+        Raises ImportError where transformers, an extra, is not installed.
+        """
+        return hugging_face.build(asdict(self.configuration), self._parameters)
+
+    def save(self, file: str | PathLike[str], *, labels: checkpoint.Labels | None = None) -> None:
+        """Write configuration and parameters to a file, for `load`, in the format of safetensors.
+
+        The file is written whole or not at all. The parameters have Hugging Face's names in it, too. labels: its
+        classes are what the tokens stand for, kept beside them. Raises ValueError where they are not as many as the
+        vocabulary, FileNotFoundError where the directory is missing.
+        """
+        if labels and len(labels.classes) != self.configuration.vocabulary:
+            raise ValueError(
+                f"labels.classes: expected {self.configuration.vocabulary}, one for each token, "
+                f"got {len(labels.classes)}"
+            )
+        checkpoint.save_transformer(file, asdict(self.configuration), self._parameters, labels)
+
+    @classmethod
+    def load(cls, file: str | PathLike[str], *, device: torch.device | str = "cpu") -> "Transformer":
+        """The transformer that `save` wrote, on this device.
+
+        Raises CheckpointError, a ValueError, for a file that is torn or holds something else; OSError for one that
+        cannot be read.
+        """
+
+        def build(configuration: dict[str, Any], parameters: Parameters) -> "Transformer":
+            return cls(Configuration(**configuration), {name: p.to(device) for name, p in parameters.items()})
+
+        return checkpoint.load_transformer(file, build)[0]
+
     @property
     def parameters(self) -> Parameters:
         """The parameters as they are now, by name; a step replaces them."""
@@ -404,6 +442,7 @@ class Transformer:
         c, p = self.configuration, dict(self._parameters)
         self._check_tokens("tokens", tokens)
         _checks.classes("tokens", tokens, c.vocabulary)
+        tokens = tokens.long()  # by what has 8 bits torch would mask
         table, norm, head = self._names()
         x = Embedding.forward(tokens, p[table])
         if c.form == "gpt2":
@@ -464,23 +503,141 @@ class Transformer:
         self._parameters = self.optimizer.step(self._parameters, grads.parameters, rate)
         return grads.J
 
-    def generate(self, prompt: Tensor, count: int, *, seed: int = 0, temperature: float = 1.0) -> Tensor:
-        """So many tokens more behind the prompt [T] or [N, T], each drawn from softmax(logits / temperature).
+    def fit(
+        self,
+        data: Tokens,
+        *,
+        rate: float,
+        steps: int,
+        batch_size: int,
+        seed: int = 0,
+        held_out: Tokens | None = None,
+        every: int = 100,
+        file: str | PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> History:
+        """Train for so many steps; returns the cost of each, as history.cost[-1].
 
-        Of what is longer than the context only the last part is looked at. temperature 0 takes the likeliest.
+        data [tokens]: a text of more tokens than the context C. A step takes batch_size windows of C + 1 of them, drawn
+        at random: C tokens, and what follows each. The same seed draws the same ones on every device. held_out: another
+        text, on which the transformer is evaluated after each `every` steps. progress: a bar, in a terminal or a
+        notebook.
+
+        file: a checkpoint, written after each `every` steps and the last one. If it is there, the training goes on from
+        it, and ends with the same numbers as if it had not been interrupted; more steps, or another rate, may be asked
+        for, and those that it holds count. Raises CheckpointError, a ValueError, for a file that is torn, none, or of
+        another training or other data; FileNotFoundError where its directory is missing.
+
+        Raises TypeError or ValueError for a text that does not fit; DivergedError, an ArithmeticError, where after
+        `every` steps the cost or a parameter is not finite, or the cost 10,000 times that of the first step: the
+        transformer is then as it was before them.
+        """
+        for what, value in (("steps", steps), ("batch_size", batch_size), ("every", every)):
+            _checks.count(what, value)
+        rate = _checks.rate(rate)
+        data = self._text("data", data)
+        held_out = None if held_out is None else self._text("held_out", held_out)
+        c, history = self.configuration, History()
+        if file is not None:
+            run = self._run(data, held_out, batch_size, seed, every)
+            history = checkpoint.resume_steps(file, run, self._take_checked)
+        windows = training.windows(data, c.context + 1, steps=steps, batch_size=batch_size, seed=seed)
+        left = islice(windows, len(history.cost), None)
+        before = self._state()
+        with training.threads_for((c.vocabulary, c.width, c.hidden), batch_size * c.context):
+            for done in training.steps_of(
+                lambda window: self.step(window[:, :-1], window[:, 1:], rate), left, history,
+                steps=steps, every=every, progress=progress,
+            ):  # fmt: skip
+                try:
+                    training.refuse_diverged_steps(history.cost, self._parameters.values(), rate)
+                except DivergedError:
+                    self._take(*before)
+                    raise
+                before = self._state()
+                if held_out is not None and done % every == 0:
+                    history.add_held_out(self.evaluate(held_out, batch_size=batch_size), None)
+                if file is not None:
+                    checkpoint.save_steps(file, run, *before, history)
+        return history
+
+    def evaluate(self, data: Tokens, *, batch_size: int) -> float:
+        """The mean cost of a text [tokens], of ten batches of windows at most, which lie evenly spread in it.
+
+        Raises as `fit` for a text that does not fit.
+        """
+        _checks.count("batch_size", batch_size)
+        data = self._text("data", data)
+        windows = training.spread(data, self.configuration.context + 1, 10 * batch_size)
+        costs = [float(self.cost(w[:, :-1], w[:, 1:])) * len(w) for w in windows.split(batch_size)]
+        return sum(costs) / len(windows)
+
+    def _run(self, data: Tensor, held_out: Tensor | None, batch_size: int, seed: int, every: int) -> dict[str, object]:
+        """What a training that a checkpoint takes up must have in common with this one."""
+        optimizer = self.optimizer
+        return asdict(self.configuration) | {
+            "dtype": str(self.dtype), "betas": list(optimizer.betas), "optimizer_eps": optimizer.eps,
+            "decay": optimizer.decay, "clip": optimizer.clip, "data": checkpoint.digest(data),
+            "held_out": "none" if held_out is None else checkpoint.digest(held_out), "batch_size": batch_size,
+            "seed": seed, "every": every,
+        }  # fmt: skip
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]], int]:
+        """The parameters, the optimizer's moments of each, and its steps: tensors that no training changes any more."""
+        return self._parameters, dict(self.optimizer.moments), self.optimizer.steps
+
+    def _take(self, parameters: dict[str, Tensor], moments: dict[str, tuple[Tensor, Tensor]], steps: int) -> None:
+        """Go on from there."""
+        self._parameters = parameters
+        self.optimizer.moments, self.optimizer.steps = moments, steps
+
+    def _take_checked(self, parameters: Parameters, moments: Mapping[str, tuple[Tensor, Tensor]], steps: int) -> None:
+        """The same from whatever device they are on; refuses what does not fit."""
+        here: list[dict[str, Tensor]] = []
+        for of_kind in (parameters, *({name: of[i] for name, of in moments.items()} for i in (0, 1))):
+            _checked(self.configuration, of_kind)
+            here.append({name: of_kind[name].to(self.device) for name in self._parameters})  # a file has its own order
+            _checks.like("parameters", next(iter(here[-1].values())), self.dtype, self.device)
+        new, m, v = here
+        self._take(new, {name: (m[name], v[name]) for name in new}, _checks.count("steps", steps))
+
+    def generate(self, prompt: Tokens, count: int, *, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """The prompt [T] or [N, T], and so many tokens more, each drawn from softmax(logits / temperature).
+
+        Of what is longer than the context only the last part is looked at. temperature 0 takes the likeliest. Raises as
+        `forward` for the prompt, TypeError or ValueError for a count that is no whole number from 1 and a temperature
+        that is no number from 0.
         """
         _checks.count("count", count)
-        tokens = prompt if prompt.dim() == 2 else prompt[None]
+        temperature = _checks.not_negative("temperature", temperature)
+        prompt = _checks.integers("prompt", _checks.tensor("prompt", prompt, None, self.device))
+        _checks.on_device("prompt", prompt, self.device)
+        if prompt.dim() not in (1, 2) or not prompt.numel():
+            raise ValueError(f"prompt: expected shape [T] or [N, T], one token at least, got {list(prompt.shape)}")
+        _checks.classes("prompt", prompt, self.configuration.vocabulary)
+        tokens = (prompt if prompt.dim() == 2 else prompt[None]).long()
         generator = torch.Generator().manual_seed(seed)
         for _ in range(count):
             logits = self.forward(tokens[:, -self.configuration.context :]).logits[:, -1].double().cpu()
             if temperature:
-                p = torch.softmax(logits / temperature, -1)
-                drawn = torch.multinomial(p, 1, generator=generator)
+                below = logits - logits.amax(-1, keepdim=True)  # which no temperature takes to infinity
+                drawn = torch.multinomial(torch.softmax(below / temperature, -1), 1, generator=generator)
             else:
                 drawn = logits.argmax(-1, keepdim=True)
             tokens = torch.cat((tokens, drawn.to(tokens.device)), 1)
         return tokens if prompt.dim() == 2 else tokens[0]
+
+    def _text(self, what: str, data: Tokens) -> Tensor:
+        """Tokens in a row, of which there is a window at least."""
+        data = _checks.integers(what, _checks.tensor(what, data, None, self.device))
+        _checks.on_device(what, data, self.device)
+        context = self.configuration.context
+        if data.dim() != 1 or len(data) <= context:
+            raise ValueError(
+                f"{what}: expected shape [tokens], more of them than the context of {context}, got {list(data.shape)}"
+            )
+        _checks.classes(what, data, self.configuration.vocabulary)
+        return data.long()
 
     def _check_tokens(self, what: str, tokens: Tensor) -> None:
         _checks.integers(what, tokens)
@@ -501,3 +658,21 @@ class Transformer:
 def _mean(J_each: Tensor, targets: Tensor) -> Tensor:
     """Over the targets that count."""
     return J_each.sum() / max(int((targets != IGNORED).sum()), 1)
+
+
+def _checked(configuration: Configuration, parameters: Parameters) -> Tensor:
+    """The first of the parameters; refuses other names and shapes than the configuration's, and several dtypes."""
+    expected = configuration.shapes
+    if {*parameters} != {*expected}:
+        missing = ", ".join(name for name in expected if name not in parameters) or "none"
+        more = ", ".join(name for name in parameters if name not in expected) or "none"
+        raise ValueError(
+            f"parameters: expected the {len(expected)} names of configuration.shapes, got {missing} missing, and "
+            f"{more} besides"
+        )
+    name = next(iter(expected))
+    first = _checks.floating(name, parameters[name])
+    for name, shape in expected.items():
+        _checks.like(name, parameters[name], first.dtype, first.device)
+        _checks.shape(name, parameters[name], shape, "that of the configuration")
+    return first
