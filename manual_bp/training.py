@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -143,14 +144,13 @@ def epochs_of(
 
 
 def steps_of(
-    step: Callable[[Tensor], Tensor], windows: Iterable[Tensor], history: History, *, steps: int, every: int,
-    progress: bool,
+    step: Callable[[Tensor], Tensor], windows: Iterable[Tensor], history: History, lines: Any, *, steps: int, every: int
 ) -> Iterator[int]:  # fmt: skip
     """Train step by step, and stop after each `every` steps and the last, at their number: their costs are in history.
 
-    step: trains on these windows, and returns their cost, which is not waited for before.
+    step: trains on these windows, and returns their cost, which is not waited for before. lines: the console with the
+    bar.
     """
-    lines = console(stderr=True) if progress else Silent()
     shown = 0.0
     costs: list[Tensor] = []
     with lines.progress() as bar:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from manual_bp import _checks, checkpoint, hugging_face, training
 from manual_bp._checks import Values as Tokens
+from manual_bp._console import Silent, console
 from manual_bp.adamw import AdamW
 from manual_bp.rules import (
     Affine,
@@ -546,9 +547,13 @@ class Transformer:
         before = self._state()
         with training.threads_for((c.vocabulary, c.width, c.hidden), batch_size * c.context):
             for done in training.steps_of(
-                lambda window: self.step(window[:, :-1], window[:, 1:], rate), left, history,
-                steps=steps, every=every, progress=progress,
-            ):  # fmt: skip
+                lambda window: self.step(window[:, :-1], window[:, 1:], rate),
+                left,
+                history,
+                console(stderr=True) if progress else Silent(),
+                steps=steps,
+                every=every,
+            ):
                 try:
                     training.refuse_diverged_steps(history.cost, self._parameters.values(), rate)
                 except DivergedError:

@@ -78,11 +78,13 @@ def forward(
 
 def one_round(
     tokens: Tensor, targets: Tensor, p: Parameters, rate: float, *, betas: tuple[float, float], adam_eps: float,
-    decay: float, clip: float | None, **made_of: object,
+    decay: float, clip: float | None, m: Parameters | None = None, v: Parameters | None = None, steps: int = 0,
+    **made_of: object,
 ) -> dict[str, Tensor]:  # fmt: skip
     """One round of training by autograd and torch's AdamW: every quantity by its name.
 
-    J, logits, delta[l] at the borders of the blocks; for each parameter its gradient, its new value, and both moments.
+    m, v, steps: the moments that the optimizer has, and the steps that it took; without them it is the first.
+    J, grad logits, delta[l] at the borders of the blocks; of each parameter its gradient, its new value, both moments.
     """
     with torch.enable_grad():
         leaves = {name: value.detach().clone().requires_grad_() for name, value in p.items()}
@@ -92,26 +94,30 @@ def one_round(
         grads = torch.autograd.grad(J, list(leaves.values()))
     found = {"J": J, "grad logits": grad_logits} | {f"delta[{layer}]": d for layer, d in enumerate(delta)}
     found |= {f"grad {name}": grad for name, grad in zip(leaves, grads, strict=True)}
-    stepped = step(p, dict(zip(leaves, grads, strict=True)), rate, betas=betas, eps=adam_eps, decay=decay, clip=clip)
+    zeros = {name: torch.zeros_like(value) for name, value in p.items()}
+    stepped = step(
+        p, dict(zip(leaves, grads, strict=True)), m or zeros, v or zeros, steps, rate,
+        betas=betas, eps=adam_eps, decay=decay, clip=clip,
+    )  # fmt: skip
     return {name: value.detach() for name, value in (found | stepped).items()}
 
 
 def step(
-    p: Parameters, grads: Parameters, rate: float, *, betas: tuple[float, float], eps: float, decay: float,
-    clip: float | None,
+    p: Parameters, grads: Parameters, m: Parameters, v: Parameters, steps: int, rate: float, *,
+    betas: tuple[float, float], eps: float, decay: float, clip: float | None,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """The first step of torch's AdamW, by the function behind the class, which would load torch's compiler."""
+    """A step of torch's AdamW after so many, by the function behind the class, which would load torch's compiler."""
     new = [value.detach().clone() for value in p.values()]
     gradients = [grad.detach().clone() for grad in grads.values()]
     if clip is not None:
         norm = torch.nn.utils.get_total_norm(gradients)
         gradients = [grad * torch.clamp(clip / (norm + 1e-6), max=1) for grad in gradients]
-    m, v = [torch.zeros_like(w) for w in new], [torch.zeros_like(w) for w in new]
+    new_m, new_v = ([of[name].detach().clone() for name in p] for of in (m, v))
     adamw(
-        new, gradients, m, v, [], [torch.zeros((), dtype=torch.float32) for _ in new], amsgrad=False,
+        new, gradients, new_m, new_v, [], [torch.tensor(float(steps)) for _ in new], amsgrad=False,
         beta1=betas[0], beta2=betas[1], lr=rate, weight_decay=decay, eps=eps, maximize=False, foreach=False,
     )  # fmt: skip
     found: dict[str, Tensor] = {}
-    for name, w, m_w, v_w in zip(p, new, m, v, strict=True):
+    for name, w, m_w, v_w in zip(p, new, new_m, new_v, strict=True):
         found |= {f"new {name}": w, f"m {name}": m_w, f"v {name}": v_w}
     return found

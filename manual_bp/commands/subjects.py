@@ -265,32 +265,44 @@ def transformer(
     net: Transformer, tokens: Tensor, targets: Tensor, rate: float, device: torch.device,
     dtypes: Sequence[torch.dtype], seed: int,
 ) -> Report:  # fmt: skip
-    """Judge one round of training of such a transformer: deltas at the borders of the blocks, gradients, parameters."""
+    """Judge one round of training of such a transformer: deltas at the borders of the blocks, gradients, parameters.
+
+    The step is the optimizer's next one, from the moments that it has.
+    """
     c, names, settings = net.configuration, list(net.parameters), net.optimizer
     made_of = {name: getattr(c, name) for name in ("form", "layers", "heads", "key_heads", "eps", "base")}
 
-    def manual(tokens: Tensor, targets: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
-        optimizer = AdamW(settings.betas, settings.eps, settings.decay, settings.clip)
-        fresh = Transformer(c, dict(zip(names, params, strict=True)), optimizer)
+    def by_name(values: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Parameters, and both moments."""
+        return [dict(zip(names, values[i::3], strict=True)) for i in range(3)]
+
+    def manual(tokens: Tensor, targets: Tensor, *values: Tensor) -> Mapping[str, Tensor]:
+        parameters, m, v = by_name(values)
+        moments = {name: (m[name], v[name]) for name in names}
+        optimizer = AdamW(settings.betas, settings.eps, settings.decay, settings.clip, settings.steps, moments)
+        fresh = Transformer(c, parameters, optimizer)
         grads = fresh.backward(fresh.forward(tokens), targets)
         found = {"J": grads.J, "grad logits": grads.logits} | {f"delta[{i}]": d for i, d in enumerate(grads.delta)}
         found |= {f"grad {name}": grad for name, grad in grads.parameters.items()}
         fresh.step(tokens, targets, rate)
-        for name, (m, v) in optimizer.moments.items():
-            found |= {f"new {name}": fresh.parameters[name], f"m {name}": m, f"v {name}": v}
+        for name, (m_w, v_w) in optimizer.moments.items():
+            found |= {f"new {name}": fresh.parameters[name], f"m {name}": m_w, f"v {name}": v_w}
         return found
 
-    def autograd(tokens: Tensor, targets: Tensor, *params: Tensor) -> Mapping[str, Tensor]:
+    def autograd(tokens: Tensor, targets: Tensor, *values: Tensor) -> Mapping[str, Tensor]:
+        parameters, m, v = by_name(values)
         return transformer_twin.one_round(
-            tokens, targets, dict(zip(names, params, strict=True)), rate, betas=settings.betas,
-            adam_eps=settings.eps, decay=settings.decay, clip=settings.clip, **made_of,
+            tokens, targets, parameters, rate, betas=settings.betas, adam_eps=settings.eps, decay=settings.decay,
+            clip=settings.clip, m=m, v=v, steps=settings.steps, **made_of,
         )  # fmt: skip
 
     def gather(deep: bool, *values: Tensor) -> Mapping[str, Alternatives]:
         exact = autograd(*values)
         return {name: Alternatives(others=exact) for name in exact}
 
-    inputs = on(device, (tokens, targets, *net.parameters.values()))
+    zeros = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in net.parameters.items()}
+    moments = settings.moments or zeros
+    inputs = on(device, (tokens, targets, *(x for name, p in net.parameters.items() for x in (p, *moments[name]))))
     return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, explained=partial(Diagnosis, gather))
 
 

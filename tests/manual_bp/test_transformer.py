@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manual_bp import training
+from manual_bp import transformer
 from manual_bp.adamw import AdamW
 from manual_bp.checkpoint import CheckpointError, Labels, load_transformer
 from manual_bp.commands.subjects import TRANSFORMERS
@@ -333,7 +333,7 @@ def test_fit_shows_how_far_it_is(monkeypatch):
         def update(self, task, *, description, completed):
             shown.append((description, completed))
 
-    monkeypatch.setattr(training, "console", lambda *, stderr: Bar())
+    monkeypatch.setattr(transformer, "console", lambda *, stderr: Bar())
     history = fit(drawn("gpt2"), steps=20, progress=True)
     assert shown[0] == ("training", 20)
     assert shown[-1] == (f"step 20 of 20, cost {history.cost[-1]:.4g}", 20)
