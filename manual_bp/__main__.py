@@ -20,7 +20,8 @@ examples:
   manual-bp verify mine.py            judge a gradient of your own
   manual-bp rules LayerNorm           how a backward pass is derived
   manual-bp train --data digits       train on real handwritten digits
-  manual-bp train --model transformer train a small GPT-2 to write
+  manual-bp train --model transformer
+                                      train a small GPT-2 to write
   manual-bp predict net.pt --data new.csv
                                       what a trained network says of new samples
   manual-bp article                   the article, equation by equation
