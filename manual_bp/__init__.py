@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from manual_bp import article, rules
     from manual_bp.network import Gradients, Network, Trace
     from manual_bp.training import History
+    from manual_bp.transformer import Transformer
 
-__all__ = ["Gradients", "History", "Network", "Trace", "article", "rules"]
+__all__ = ["Gradients", "History", "Network", "Trace", "Transformer", "article", "rules"]
 __version__ = "0.2.0"
 
 
@@ -17,5 +18,6 @@ def __getattr__(name: str) -> Any:
     if name in ("article", "rules"):
         return import_module(f"manual_bp.{name}")
     if name in __all__:
-        return getattr(import_module("manual_bp.network"), name)
+        module = "transformer" if name == "Transformer" else "network"
+        return getattr(import_module(f"manual_bp.{module}"), name)
     raise AttributeError(f"module 'manual_bp' has no attribute {name!r}")

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 from manual_bp import __version__
 from manual_bp.commands import CommandError
@@ -19,6 +20,8 @@ examples:
   manual-bp verify mine.py            judge a gradient of your own
   manual-bp rules LayerNorm           how a backward pass is derived
   manual-bp train --data digits       train on real handwritten digits
+  manual-bp train --model transformer
+                                      train a small GPT-2 to write
   manual-bp predict net.pt --data new.csv
                                       what a trained network says of new samples
   manual-bp article                   the article, equation by equation
@@ -40,7 +43,8 @@ examples:
   manual-bp verify --json verdict.json        the same for machines
   manual-bp verify --plant stale-weights      see the judge catch the article's literal order
 
-MISTAKE is one of stale-weights, sign, missing-derivative, transposed, forgotten-mean, forgotten-bias.
+MISTAKE is one of stale-weights, sign, missing-derivative, transposed, forgotten-mean, forgotten-bias; of a transformer
+gelu-constant, causal-mask, missing-scale, tied-head, unsummed-heads, late-decay.
 Exit code: 0 all agrees, 1 a mismatch, 2 it could not be judged.
 """,
     "rules": """
@@ -57,12 +61,22 @@ examples:
   manual-bp train --data mine.npz --hidden 20 20        your own arrays X [samples, inputs] and Z
   manual-bp train --data mine.csv --target species      a table: the other columns are inputs
   manual-bp train --data mine.csv --save net.pt         keep the network, for manual-bp predict
+  manual-bp train --model transformer --help            the same of a transformer
 
 Z of whole numbers holds class indices; Z of floats [samples, outputs] holds values, or with
 --cost cross_entropy numbers from 0 to 1. A target column of words or whole numbers holds classes, of other numbers
 values; with another --cost than softmax_cross_entropy whole numbers are values, too. A first line of a .csv file that
 has no number in it is a header. Inputs are taken as they are: scale them to about -1 to 1.
 Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be trained or judged.
+""",
+    "train --model transformer": """
+examples:
+  manual-bp train --model transformer                          GPT-2's form, on the source of Python's own library
+  manual-bp train --model transformer --data mine.txt --steps 3000 --save net.safetensors
+  manual-bp train --model transformer --form llama --layers 2 --width 64 --verify-every 100
+
+The tokens are the characters of the text. The last tenth of it is held out; the cost is in nats a character.
+Exit code: 0 it is trained, 1 a mismatch, 2 it could not be trained or judged.
 """,
     "predict": """
 examples:
@@ -98,8 +112,25 @@ Exit code: 0 it is measured, 2 it could not be.
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+# What train does with each --model
+TRAIN = {
+    "network": "Train a network by hand-written backward propagation, beside autograd on the same batches.",
+    "transformer": "Train a transformer by hand-written backward propagation on a text, character by character.",
+}
+
+
+def parse(argv: Sequence[str]) -> tuple[str, str, dict[str, Any]]:
+    """The command, the function that runs it, and what it is given. The options of train depend on its --model."""
+    early = argparse.ArgumentParser("manual-bp train", add_help=False)
+    early.add_argument("--model", default="network")
+    model = early.parse_known_args(argv)[0].model if argv[:1] == ["train"] else "network"
+    arguments = vars(parser(model if model in TRAIN else "network").parse_args(argv))
+    command = arguments.pop("command")
+    return command, "train_transformer" if arguments.pop("model", "network") == "transformer" else command, arguments
+
+
+def parser(model: str = "network") -> argparse.ArgumentParser:
+    """The whole command line; that of train for this model."""
     verbatim = argparse.RawDescriptionHelpFormatter
     about = "Backward propagation written by hand, judged against autograd."
     top = argparse.ArgumentParser(
@@ -108,8 +139,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"manual-bp {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, about: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=about, description=about, epilog=EXAMPLES[name], formatter_class=verbatim)
+    def command(name: str, about: str, examples: str = "") -> argparse.ArgumentParser:
+        epilog = EXAMPLES[examples or name]
+        return commands.add_parser(name, help=about, description=about, epilog=epilog, formatter_class=verbatim)
 
     verify = command("verify", "Judge hand-written gradients against autograd, without a tolerance.")
     verify.add_argument(
@@ -133,34 +165,16 @@ def parser() -> argparse.ArgumentParser:
     rules = command("rules", "The catalogue: list the rules, or show how one is derived, its code and a fresh verdict.")
     rules.add_argument("names", nargs="*", metavar="RULE", help="a rule to explain; without one, all are listed")
 
-    train = command(
-        "train", "Train a network by hand-written backward propagation, beside autograd on the same batches."
-    )
-    train.add_argument("--data", required=True, help="digits, FILE.npz with arrays X and Z, or FILE.csv")
+    train = command("train", TRAIN[model], f"train --model {model}" if model == "transformer" else "train")
     train.add_argument(
-        "--target",
-        metavar="COLUMN",
-        help="of FILE.csv, by name, or without a header by number; the last if none is named",
+        "--model", choices=[*TRAIN], default="network", help="what is trained; with --help its options (network)"
     )
-    train.add_argument(
-        "--hidden", type=int, nargs="*", default=[32], metavar="N", help="neurons of each hidden layer (32)"
-    )
-    train.add_argument(
-        "--activation", default="tanh", choices=["sigmoid", "tanh", "relu"], help="of the hidden layers (tanh)"
-    )
-    train.add_argument(
-        "--cost", choices=["cross_entropy", "softmax_cross_entropy", "squared_error"],
-        help="softmax_cross_entropy for classes, else squared_error",
-    )  # fmt: skip
-    train.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
-    train.add_argument("--epochs", type=int, default=20, metavar="N", help="rounds through the data (20)")
+    (_network if model == "network" else _transformer)(train)
     train.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples in a step (16)")
     train.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights, split and batches (0)")
     train.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0, mps, xpu (cpu)")
     train.add_argument("--dtype", default="float32", choices=["float64", "float32"], help="of all numbers (float32)")
     train.add_argument("--verify-every", type=int, metavar="K", help="cross-check every K-th step on the way")
-    train.add_argument("--figure", metavar="FILE", help="draw cost and accuracy, as .svg, .png or .pdf")
-    train.add_argument("--save", metavar="FILE", help="write the trained network, for manual-bp predict")
 
     predict = command("predict", "Say what a saved network predicts of new samples.")
     predict.add_argument("network", metavar="NETWORK", help="the file that manual-bp train --save has written")
@@ -190,6 +204,43 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0 (cpu)")
     bench.add_argument("--figure", metavar="FILE", help="draw speed and growth, as .svg, .png or .pdf")
     return top
+
+
+def _network(train: argparse.ArgumentParser) -> None:
+    """What train takes for a network."""
+    train.add_argument("--data", required=True, help="digits, FILE.npz with arrays X and Z, or FILE.csv")
+    train.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help="of FILE.csv, by name, or without a header by number; the last if none is named",
+    )
+    train.add_argument(
+        "--hidden", type=int, nargs="*", default=[32], metavar="N", help="neurons of each hidden layer (32)"
+    )
+    train.add_argument(
+        "--activation", default="tanh", choices=["sigmoid", "tanh", "relu"], help="of the hidden layers (tanh)"
+    )
+    train.add_argument(
+        "--cost", choices=["cross_entropy", "softmax_cross_entropy", "squared_error"],
+        help="softmax_cross_entropy for classes, else squared_error",
+    )  # fmt: skip
+    train.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
+    train.add_argument("--epochs", type=int, default=20, metavar="N", help="rounds through the data (20)")
+    train.add_argument("--figure", metavar="FILE", help="draw cost and accuracy, as .svg, .png or .pdf")
+    train.add_argument("--save", metavar="FILE", help="write the trained network, for manual-bp predict")
+
+
+def _transformer(train: argparse.ArgumentParser) -> None:
+    """What it takes for a transformer."""
+    train.add_argument("--data", metavar="FILE", help="a text in UTF-8; without one, the source of Python's library")
+    train.add_argument("--form", default="gpt2", choices=["gpt2", "llama"], help="how its blocks are made (gpt2)")
+    train.add_argument("--layers", type=int, default=4, metavar="N", help="blocks (4)")
+    train.add_argument("--width", type=int, default=128, metavar="N", help="numbers in a position's vector (128)")
+    train.add_argument("--heads", type=int, default=4, metavar="N", help="of attention, which share the width (4)")
+    train.add_argument("--context", type=int, default=64, metavar="N", help="characters that it looks at (64)")
+    train.add_argument("--steps", type=int, default=1000, metavar="N", help="batches that it is trained on (1000)")
+    train.add_argument("--rate", type=float, default=0.001, help="learning rate of AdamW (0.001)")
+    train.add_argument("--save", metavar="FILE", help="write the trained transformer, in the format of safetensors")
 
 
 def _seed(text: str) -> int:
@@ -232,12 +283,11 @@ def _ended_at_once() -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    arguments = vars(parser().parse_args(argv))
-    command = arguments.pop("command")
+    command, function, arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         with _ended_at_once():
-            module = import_module(f"manual_bp.commands.{command}")
-        code: int = getattr(module, command)(**arguments)
+            module = import_module(f"manual_bp.commands.{function}")
+        code: int = getattr(module, function)(**arguments)
         sys.stdout.flush()
     except CommandError as error:
         print(f"manual-bp {command}: {error}", file=sys.stderr)

@@ -83,6 +83,23 @@ def shape(what: str, tensor: Tensor, expected: Size | tuple[int, ...], meaning: 
 
 def eta(value: object, what: str = "eta") -> float:
     """A finite learning rate."""
+    return _finite("eta", value)
+
+
+def rate(value: object) -> float:
+    """A finite learning rate, of an optimizer."""
+    return _finite("rate", value)
+
+
+def not_negative(what: str, value: object) -> float:
+    """A finite number, 0 or more."""
+    number = _finite(what, value)
+    if number < 0:
+        raise ValueError(f"{what}: expected 0 or more, got {value}")
+    return number
+
+
+def _finite(what: str, value: object) -> float:
     if isinstance(value, Tensor) and value.dim() == 0:
         value = value.item()
     if not isinstance(value, Real):

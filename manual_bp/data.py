@@ -1,11 +1,13 @@
-"""Data sets to train on: the real digits of scikit-learn, or what is in a file, of NumPy's or CSV."""
+"""Data sets to train on: the real digits of scikit-learn, what is in a file, of NumPy's or CSV, or a text."""
 
 import csv
 import math
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +96,27 @@ def npz(path: str) -> Data:
     if least < 0 or largest >= 2**63:
         raise DataError(f"{path}: Z: expected class indices from 0, below 2^63, got {least if least < 0 else largest}")
     return Data(x, torch.from_numpy(Z.astype(np.int64)))
+
+
+def text(path: str | None) -> tuple[Tensor, list[str]]:
+    """The characters of a text file in UTF-8 as tokens [characters], and which character each token is.
+
+    Without a file, the text is the source of Python's own library, which is on every machine. Raises DataError.
+    """
+    try:
+        if path is None:
+            sources = (file.read_text(encoding="utf-8") for file in sorted(Path(os.__file__).parent.glob("*.py")))
+            read = "".join(source for source in sources if source.isascii())
+        else:
+            read = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected a text file in UTF-8, got another kind of file ({error})") from None
+    if not read:
+        raise DataError(f"{path or Path(os.__file__).parent}: expected a text, got none")
+    characters, tokens = np.unique(np.frombuffer(read.encode("utf-32-le"), dtype="<u4"), return_inverse=True)
+    return torch.from_numpy(tokens.astype(np.int64)), [chr(character) for character in characters]
 
 
 def _inputs(path: str, X: Array) -> Tensor:

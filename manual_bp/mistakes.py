@@ -16,9 +16,22 @@ from unittest.mock import patch
 from torch import Tensor
 
 from manual_bp import article, in_place, network
+from manual_bp.adamw import AdamW
 from manual_bp.in_place import Calls, Products
 from manual_bp.network import Gradients, Network, Trace
-from manual_bp.rules import Affine, ReLU, Sigmoid, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError, Tanh
+from manual_bp.rules import (
+    Affine,
+    ReLU,
+    ScaledDotProductAttention,
+    Sigmoid,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    Tanh,
+    TanhGELU,
+    attention,
+)
+from manual_bp.transformer import Transformer
 
 
 class Edit(NamedTuple):
@@ -84,6 +97,26 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
         Edit(Affine, "backward", "grad_out_so.sum(0)", "0 * grad_out_so.sum(0)"),
         Edit(Calls, "_step", "np.subtract(", "[dJ_dv[:, -1].zero_() for dJ_dv in self.dJ_dv]; np.subtract("),
         Edit(Products, "step", "delta.sum(0)", "0 * delta.sum(0)"),
+    ),
+    # Of a transformer. 3·0.044715 = 0.134145, with a digit lost
+    "gelu-constant": (Edit(TanhGELU, "backward", "3 * 0.044715", "0.13145"),),
+    # A position that sees the one after it
+    "causal-mask": (Edit(attention, "_probabilities", ".tril()", ".tril(1)"),),
+    # grad_k without the 1/√d of the scores
+    "missing-scale": (Edit(ScaledDotProductAttention, "backward", "grad_s.mT @ q * scale", "grad_s.mT @ q"),),
+    # The table of the embedding as if it were not the head, too
+    "tied-head": (
+        Edit(Transformer, "backward", "grad_table + grads[table] if head == table else grad_table", "grad_table"),
+    ),
+    # Keys and values that several heads share, with the gradient of the first head alone
+    "unsummed-heads": (
+        Edit(ScaledDotProductAttention, "backward", "grad_k.unflatten(*shared).sum(-3)", "grad_k[..., ::group, :, :]"),
+        Edit(ScaledDotProductAttention, "backward", "grad_v.unflatten(*shared).sum(-3)", "grad_v[..., ::group, :, :]"),
+    ),
+    # The decay of the weights after the step in place of before it
+    "late-decay": (
+        Edit(AdamW, "step", "(w * (1 - rate * self.decay)).addcdiv(", "w.addcdiv("),
+        Edit(AdamW, "step", "value=-rate_m)", "value=-rate_m) * (1 - rate * self.decay)"),
     ),
 }
 

@@ -16,6 +16,7 @@ from crosscheck.verdict.precision import dtypes_of, is_floating
 from manual_bp import Network, article
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import RULES, Rule
+from manual_bp.transformer import BLOCKS, Transformer
 from reference.rules import TWINS
 
 ROOT = Path(manual_bp.__file__).parents[1]
@@ -174,6 +175,14 @@ def test_matplotlib_is_for_the_pictures_alone():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=HAND.parent)
 
 
+def test_hugging_face_is_for_its_models_alone():
+    assert {name for name, source in sources(HAND) if "transformers" in imported(source)} == {
+        "manual_bp/hugging_face.py"
+    }
+    code = "import sys, manual_bp.transformer; assert 'transformers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=HAND.parent)
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -249,6 +258,10 @@ def everything_by_hand(device: torch.device, cases: Cases) -> None:
             net = Network.random([3, 4, 2], activation=activation, cost=cost, device=device)
             z = torch.zeros(5, dtype=torch.long) if cost == "softmax_cross_entropy" else torch.zeros(5, 2)
             net.fit(torch.ones(5, 3, device=device), z.to(device), eta=0.1, epochs=1, batch_size=2)
+    for form in BLOCKS:
+        decoder = Transformer.random(vocabulary=5, context=4, width=8, heads=2, layers=2, form=form, device=device)
+        decoder.fit([0, 1, 2, 3, 4, 0], rate=0.1, steps=2, batch_size=3, held_out=[4, 3, 2, 1, 0], every=1)
+        decoder.generate([0, 1], 2)
 
 
 def test_everything_by_hand_runs_without_autograd(device):

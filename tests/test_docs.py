@@ -60,10 +60,29 @@ def test_a_line_that_moved_is_seen(tmp_path):
     assert shown("`n_in = w + x`", file, "3") == "moved.py has `n_in = w + x` not on line 3 but on none"
 
 
-def test_the_derivation_shows_every_kind_of_line():
-    """Of the article: forward, cost, deltas, gradients and descent; and the recursion at any depth."""
-    targets = {t.partition("#")[0].rpartition("/")[2] for d, _, t in links() if d.name == "derivation.md" and "#L" in t}
-    assert targets == {"article.py", "network.py", "losses.py", "affine.py"}
+@pytest.mark.parametrize(
+    ("page", "files"),
+    [
+        ("derivation.md", {"article.py", "network.py", "losses.py", "affine.py"}),
+        (
+            "transformer.md",
+            {
+                "transformer.py",
+                "losses.py",
+                "affine.py",
+                "normalization.py",
+                "activations.py",
+                "attention.py",
+                "adamw.py",
+            },
+        ),
+    ],
+)
+def test_a_derivation_shows_every_kind_of_line(page, files):
+    """Of the article: forward, cost, deltas, gradients and descent; and the recursion at any depth. Of a transformer,
+    the rules that its blocks are made of."""
+    targets = {t.partition("#")[0].rpartition("/")[2] for d, _, t in links() if d.name == page and "#L" in t}
+    assert targets == files
 
 
 def test_environments_of_tox_exist():

@@ -17,12 +17,15 @@ from crosscheck.verdict.judge import judge
 from crosscheck.verdict.precision import dtypes_of
 from manual_bp import article, data
 from manual_bp import network as networks
+from manual_bp.adamw import AdamW
 from manual_bp.commands import CommandError
 from manual_bp.commands._subject import NotJudged, Subject
 from manual_bp.network import ACTIVATIONS, COSTS, Network
 from manual_bp.rules import RULES, Sigmoid, Tanh
+from manual_bp.transformer import IGNORED, Transformer
 from reference import article as article_twin
 from reference import network as network_twin
+from reference import transformer as transformer_twin
 from reference.rules import TWINS, Domain, index, normal, probability
 
 ETA = 0.5
@@ -39,6 +42,8 @@ def subjects() -> Iterator[Subject]:
         name = f"network {depth} layer{'s' * (depth > 1)}, {activation}"
         yield Subject(name, lambda *how, depth=depth: _random_network(depth, *how))
     yield Subject("network on real digits", _digits)
+    for form in TRANSFORMERS:
+        yield Subject(f"transformer, {form}", partial(_random_transformer, form))
 
 
 # Of the article's networks
@@ -230,6 +235,74 @@ def network(
         return _with_literal_order(exact, stale, eta, sizes={"samples": len(x)} if x.dim() == 2 else {})
 
     inputs = on(device, (x, z, *net.weights, *net.biases))
+    return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, explained=partial(Diagnosis, gather))
+
+
+# Sizes that no two things share: width 12, 7 places of a context of 8, 5 sequences, 11 tokens
+TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "gpt2": {"form": "gpt2", "heads": 3},
+    "llama": {"form": "llama", "heads": 6, "key_heads": 2},
+    "llama, tied": {"form": "llama", "heads": 2, "key_heads": 1, "tied": True},
+}
+
+
+def _random_transformer(form: str, device: torch.device, dtypes: Sequence[torch.dtype], seed: int) -> Report:
+    generator = torch.Generator().manual_seed(seed)
+    net = Transformer.random(
+        vocabulary=11, context=8, width=12, layers=2, seed=seed, dtype=torch.float64, **TRANSFORMERS[form]
+    )
+    parameters = {name: p + 0.2 * normal(*p.shape)(generator) for name, p in net.parameters.items()}
+    tokens, targets = index(11, 5, 7)(generator), index(11, 5, 7)(generator)
+    targets[0, :2] = IGNORED
+    # With an eps of the size of the gradients: else the step is their sign, which is a jump where one is zero.
+    optimizer = AdamW(eps=0.05, decay=0.1, clip=2.0)
+    return transformer(
+        Transformer(net.configuration, parameters, optimizer), tokens, targets, ETA, device, dtypes, seed
+    )
+
+
+def transformer(
+    net: Transformer, tokens: Tensor, targets: Tensor, rate: float, device: torch.device,
+    dtypes: Sequence[torch.dtype], seed: int,
+) -> Report:  # fmt: skip
+    """Judge one round of training of such a transformer: deltas at the borders of the blocks, gradients, parameters.
+
+    The step is the optimizer's next one, from the moments that it has.
+    """
+    c, names, settings = net.configuration, list(net.parameters), net.optimizer
+    made_of = {name: getattr(c, name) for name in ("form", "layers", "heads", "key_heads", "eps", "base")}
+
+    def by_name(values: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Parameters, and both moments."""
+        return [dict(zip(names, values[i::3], strict=True)) for i in range(3)]
+
+    def manual(tokens: Tensor, targets: Tensor, *values: Tensor) -> Mapping[str, Tensor]:
+        parameters, m, v = by_name(values)
+        moments = {name: (m[name], v[name]) for name in names}
+        optimizer = AdamW(settings.betas, settings.eps, settings.decay, settings.clip, settings.steps, moments)
+        fresh = Transformer(c, parameters, optimizer)
+        grads = fresh.backward(fresh.forward(tokens), targets)
+        found = {"J": grads.J, "grad logits": grads.logits} | {f"delta[{i}]": d for i, d in enumerate(grads.delta)}
+        found |= {f"grad {name}": grad for name, grad in grads.parameters.items()}
+        fresh.step(tokens, targets, rate)
+        for name, (m_w, v_w) in optimizer.moments.items():
+            found |= {f"new {name}": fresh.parameters[name], f"m {name}": m_w, f"v {name}": v_w}
+        return found
+
+    def autograd(tokens: Tensor, targets: Tensor, *values: Tensor) -> Mapping[str, Tensor]:
+        parameters, m, v = by_name(values)
+        return transformer_twin.one_round(
+            tokens, targets, parameters, rate, betas=settings.betas, adam_eps=settings.eps, decay=settings.decay,
+            clip=settings.clip, m=m, v=v, steps=settings.steps, **made_of,
+        )  # fmt: skip
+
+    def gather(deep: bool, *values: Tensor) -> Mapping[str, Alternatives]:
+        exact = autograd(*values)
+        return {name: Alternatives(others=exact) for name in exact}
+
+    zeros = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in net.parameters.items()}
+    moments = settings.moments or zeros
+    inputs = on(device, (tokens, targets, *(x for name, p in net.parameters.items() for x in (p, *moments[name]))))
     return judge(manual, autograd, inputs, dtypes=dtypes, seed=seed, explained=partial(Diagnosis, gather))
 
 

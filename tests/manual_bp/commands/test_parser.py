@@ -19,12 +19,13 @@ import torch
 from crosscheck import devices
 from crosscheck.row import dtype_name
 from crosscheck.verdict.precision import DTYPES
-from manual_bp.__main__ import EXAMPLES, _ended_at_once, main, parser
+from manual_bp.__main__ import EXAMPLES, TRAIN, _ended_at_once, main, parse, parser
 from manual_bp._console import Silent, console
 from manual_bp.commands import CommandError, _writing
 from manual_bp.commands._writing import can_draw
 from manual_bp.commands.article import DEFAULTS, numbers_given
 from manual_bp.network import ACTIVATIONS, COSTS
+from manual_bp.transformer import BLOCKS
 
 # What is parsed of each command without options, and of all its options
 NEITHER = {"inputs": [], "weights": [], "eta": None, "file": None}
@@ -52,6 +53,21 @@ PARSED = {
         "seed": 0, "device": "cpu", "dtype": "float32", "verify_every": None, "figure": None,
         "target": None, "save": None,
     },
+    "train --model network --data f --hidden": {
+        "data": "f", "hidden": [], "activation": "tanh", "cost": None, "eta": 0.1, "epochs": 20, "batch_size": 16,
+        "seed": 0, "device": "cpu", "dtype": "float32", "verify_every": None, "figure": None,
+        "target": None, "save": None,
+    },
+    "train --model transformer": {
+        "data": None, "form": "gpt2", "layers": 4, "width": 128, "heads": 4, "context": 64, "steps": 1000,
+        "rate": 0.001, "batch_size": 16, "seed": 0, "device": "cpu", "dtype": "float32", "verify_every": None,
+        "save": None,
+    },
+    "train --data f --form llama --layers 1 --width 2 --heads 3 --context 4 --steps 5 --rate 6 --batch-size 7 --seed 8 "
+    "--device cuda --dtype float64 --verify-every 9 --save s --model=transformer": {
+        "data": "f", "form": "llama", "layers": 1, "width": 2, "heads": 3, "context": 4, "steps": 5, "rate": 6.0,
+        "batch_size": 7, "seed": 8, "device": "cuda", "dtype": "float64", "verify_every": 9, "save": "s",
+    },
     "predict net --data f": {"network": "net", "data": "f", "out": None},
     "predict net --data f --out g": {"network": "net", "data": "f", "out": "g"},
     "article": {"network": None, "html_file": None, "figures": None, **NEITHER},
@@ -72,12 +88,27 @@ PARSED = {
 
 @pytest.mark.parametrize("line", PARSED)
 def test_what_is_parsed_is_what_the_command_takes(line):
-    ours = vars(parser().parse_args(line.split()))
-    command = ours.pop("command")
+    command, name, ours = parse(line.split())
     assert command == line.split()[0]
-    assert repr(ours) == repr({name: PARSED[line][name] for name in ours})  # 2 is not 2.0
-    function = getattr(import_module(f"manual_bp.commands.{command}"), command)
+    assert repr(ours) == repr({option: PARSED[line][option] for option in ours})  # 2 is not 2.0
+    function = getattr(import_module(f"manual_bp.commands.{name}"), name)
     assert ours.keys() == PARSED[line].keys() == inspect.signature(function).parameters.keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("train --data f --layers 3", "unrecognized arguments: --layers 3"),
+        ("train --model transformer --hidden 3", "unrecognized arguments: --hidden 3"),
+        ("train --model rnn", "argument --model: invalid choice: 'rnn'"),
+        ("train --model", "argument --model: expected one argument"),
+    ],
+)
+def test_an_option_of_another_model_is_refused(line, says, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(line.split())
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
 
 
 USAGE = """\
@@ -85,9 +116,13 @@ manual-bp [-h] [--version] COMMAND ...
 manual-bp verify [-h] [--device D] [--dtype {float64,float32,float16,bfloat16}] [--seed N] [--json FILE] \
 [--plant MISTAKE] [TARGET ...]
 manual-bp rules [-h] [RULE ...]
-manual-bp train [-h] --data DATA [--target COLUMN] [--hidden [N ...]] [--activation {sigmoid,tanh,relu}] \
-[--cost {cross_entropy,softmax_cross_entropy,squared_error}] [--eta ETA] [--epochs N] [--batch-size N] [--seed N] \
-[--device D] [--dtype {float64,float32}] [--verify-every K] [--figure FILE] [--save FILE]
+manual-bp train [-h] [--model {network,transformer}] --data DATA [--target COLUMN] [--hidden [N ...]] \
+[--activation {sigmoid,tanh,relu}] [--cost {cross_entropy,softmax_cross_entropy,squared_error}] [--eta ETA] \
+[--epochs N] [--figure FILE] [--save FILE] [--batch-size N] [--seed N] [--device D] [--dtype {float64,float32}] \
+[--verify-every K]
+manual-bp train [-h] [--model {network,transformer}] [--data FILE] [--form {gpt2,llama}] [--layers N] [--width N] \
+[--heads N] [--context N] [--steps N] [--rate RATE] [--save FILE] [--batch-size N] [--seed N] [--device D] \
+[--dtype {float64,float32}] [--verify-every K]
 manual-bp predict [-h] --data DATA [--out FILE] NETWORK
 manual-bp article [-h] [--inputs NAME=X [NAME=X ...]] [--weights NAME=X [NAME=X ...]] [--eta ETA] [--file FILE] \
 [--html FILE] [--figures DIR] [{neuron,two_by_two}]
@@ -98,10 +133,19 @@ manual-bp bench [-h] [--peer NAME] [--rounds N] [--device D] [--figure FILE]
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The whole command line, and each command."""
+    """The whole command line, and each command, train with each of its models."""
     top = parser()
+    found = {"manual-bp": top}
+    for name, each in commands_of(top).items():
+        found[name] = each
+        if name == "train":
+            found["train --model transformer"] = commands_of(parser("transformer"))[name]
+    return found
+
+
+def commands_of(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     (commands,) = (action for action in top._actions if action.dest == "command")
-    return {"manual-bp": top, **commands.choices}
+    return commands.choices
 
 
 def test_the_usage_of_each_command(monkeypatch):
@@ -118,7 +162,11 @@ def test_help_is_of_every_option_and_as_it_was_written(monkeypatch):
         assert each.description.endswith(".")
         assert f"\n\n{each.description}\n\n" in each.format_help()
         assert each.format_help().endswith(f"\n{EXAMPLES[name]}")
-        assert name == "manual-bp" or f"    {name:8}  {each.description}\n" in of_all["manual-bp"].format_help()
+        assert (
+            " " in name
+            or name == "manual-bp"
+            or f"    {name:8}  {each.description}\n" in of_all["manual-bp"].format_help()
+        )
 
 
 def test_a_default_in_brackets_is_the_parsers():
@@ -128,7 +176,7 @@ def test_a_default_in_brackets_is_the_parsers():
         for action in each._actions
         if (action.help or "").endswith(")")
     }
-    assert len(named) == 18
+    assert len(named) == 31
     for (command, option), (text, default) in named.items():
         if text.startswith("all"):
             assert default is None
@@ -151,6 +199,10 @@ def test_the_choices_are_those_that_there_are():
         ("train", "activation"): ACTIVATIONS.keys() - {"identity"},
         ("train", "cost"): COSTS.keys(),
         ("train", "dtype"): {"float32", "float64"},
+        ("train", "model"): TRAIN.keys(),
+        ("train --model transformer", "dtype"): {"float32", "float64"},
+        ("train --model transformer", "model"): TRAIN.keys(),
+        ("train --model transformer", "form"): BLOCKS.keys(),
         ("article", "network"): DEFAULTS.keys(),
     }
 
@@ -194,7 +246,8 @@ def test_every_example_is_parsed(name):
     for example in examples:
         program, *arguments = shlex.split(example)
         assert program == "manual-bp"
-        parser().parse_args(arguments)
+        if "--help" not in arguments:
+            parse(arguments)
 
 
 @pytest.mark.parametrize(

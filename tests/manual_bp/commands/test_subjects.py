@@ -22,6 +22,7 @@ def test_the_names_of_what_is_judged():
         "article.neuron", "article.two_by_two", *(f"rule {name}" for name in RULES),
         "network 1 layer, sigmoid", "network 2 layers, tanh", "network 3 layers, relu", "network 4 layers, sigmoid",
         "network 5 layers, tanh", "network 6 layers, sigmoid", "network on real digits",
+        "transformer, gpt2", "transformer, llama", "transformer, llama, tied",
     ]  # fmt: skip
 
 
