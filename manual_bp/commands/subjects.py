@@ -251,11 +251,11 @@ def _random_transformer(form: str, device: torch.device, dtypes: Sequence[torch.
     net = Transformer.random(
         vocabulary=11, context=8, width=12, layers=2, seed=seed, dtype=torch.float64, **TRANSFORMERS[form]
     )
-    parameters = {name: p + 0.2 * normal(*p.shape)(generator) for name, p in net.parameters.items()}
+    parameters = {name: p + 0.15 * normal(*p.shape)(generator) for name, p in net.parameters.items()}
     tokens, targets = index(11, 5, 7)(generator), index(11, 5, 7)(generator)
     targets[0, :2] = IGNORED
     # With an eps of the size of the gradients: else the step is their sign, which is a jump where one is zero.
-    optimizer = AdamW(eps=0.05, decay=0.1, clip=2.0)
+    optimizer = AdamW(betas=(0.8, 0.5), eps=0.05, decay=0.1, clip=2.0)
     return transformer(
         Transformer(net.configuration, parameters, optimizer), tokens, targets, ETA, device, dtypes, seed
     )
