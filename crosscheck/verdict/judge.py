@@ -174,7 +174,7 @@ def judge(
         budgets = _budgets(sides, below, known, digits)
         if any(_is_doubtful(sides, below, known, name, budget) for name, budget in budgets.items()):
             budgets = _budgets(sides, below, known, digits, surely=True)
-        again = Again(sides, below, is_first=not known.right, explained=explained, known=known)
+        again = Again(sides, below, is_first=not known.right, explained=explained, known=known, digits=digits)
         rows += _hint_at_known_causes(
             rows_of(dtype, sides.manual, sides.autograd, sides.oracle, budgets, device, known, again.explain, again)
         )
@@ -303,7 +303,7 @@ def _judge_within_budget(
     if again and again.is_first and not again.below:
         if found := again.bias(name, o):
             return found
-        if block := _wrong_block(name, m, a, o, again):
+        if again.digits is None and (block := _wrong_block(name, m, a, o, again)):
             return False, WRONG, block
     return True, "agrees", ""
 
@@ -374,8 +374,9 @@ class Again:
         is_first: bool,
         explained: Callable[[Sequence[Any]], Explain],
         known: Known,
+        digits: int | None,
     ) -> None:
-        self.sides, self.below, self.is_first, self.known = sides, below, is_first, known
+        self.sides, self.below, self.is_first, self.known, self.digits = sides, below, is_first, known, digits
         self._explained = explained
         self.differences, self.kinks, self.filters = Differences(sides), Kinks(sides), Filters(sides)
         self._rounding = Rounding(sides, below)
@@ -503,9 +504,12 @@ def _budgets(
             name: max(u / u32 * noise32[name], math.sqrt(longest) * u * norm(o)) for name, o in sides.oracle.items()
         }
     least = {name: known.roundoffs.get(name, 0.0) for name in noise}
-    enough = 10.0**-digits if digits is not None else 0.0
+    enough = dict.fromkeys(noise, 0.0)
+    if digits is not None:  # of a zero those of the numbers that cancel in it
+        sizes = {name: sides.largest if name in sides.zeros else norm(o) for name, o in sides.oracle.items()}
+        enough = {name: 10.0**-digits * sizes[name] for name in noise}
     return {
-        name: max(FACTOR * max(size, least[name] * norm(sides.oracle[name])), enough * norm(sides.oracle[name]))
+        name: max(FACTOR * max(size, least[name] * norm(sides.oracle[name])), enough[name])
         for name, size in noise.items()
     }
 

@@ -392,3 +392,29 @@ def test_a_case_of_its_own_is_autograds_word_alone():
     assert not crosscheck(
         forward, lambda g, out, z, y: (g * y, g * (1 - z)), (z, normal(4)), dtypes=[torch.bfloat16]
     ).ok
+
+
+def test_digits_are_those_of_what_cancels_where_the_gradient_is_zero():
+    y, w = tensor([0.3, -1.2], dtype=torch.float64), tensor([0.7, 1.9], dtype=torch.float64)
+
+    def backward(grad_out, out, y, w):
+        return grad_out, grad_out * tensor([3e-10, -2e-10]).to(grad_out.dtype)
+
+    assert crosscheck(lambda y, w: y + 0 * w, backward, (y, w), digits=6, dtypes=torch.float64).ok
+    assert not crosscheck(lambda y, w: y + 0 * w, backward, (y, w), digits=12, dtypes=torch.float64).ok
+
+
+def test_digits_are_those_of_the_whole_tensor():
+    """Where only float64 runs, blocks of small numbers are held to more, but not of an iteration."""
+    w = tensor([[0.1, 0.4], [-0.3, 0.2]], dtype=torch.float64)
+    steps, off = [torch.matrix_exp(w * t) for t in (0, 0.4, 1.1)], (0, 1e-7, 3e-8)
+
+    def forward(y):
+        return torch.stack([y @ m.T for m in steps])
+
+    def backward(grad_out, out, y):
+        return (sum(g @ m * (1 + by) for g, m, by in zip(grad_out, steps, off, strict=True)),)
+
+    y = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert crosscheck(forward, backward, (y,), digits=5).ok
+    assert not crosscheck(forward, backward, (y,), digits=9).ok
