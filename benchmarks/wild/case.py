@@ -15,7 +15,8 @@ FAULT = "fault"  # the package is wrong, and the judge says so
 CONVENTION = "convention"  # it is no derivative, and not meant to be
 LIMIT = "limit"  # of precision, or of what it takes: float32 inside, a series that is cut, a layout that it misreads
 ALARM = "false alarm"  # it is right, and the judge is not
-KINDS = (FAULT, CONVENTION, LIMIT, ALARM)
+MISSED = "missed"  # it is wrong, and the judge does not say so
+KINDS = (FAULT, CONVENTION, LIMIT, ALARM, MISSED)
 AGREES = "agrees"
 
 

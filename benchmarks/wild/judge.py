@@ -20,7 +20,7 @@ from crosscheck.row import CHANGED, INACCURATE, UNSTEADY, WRONG
 
 SECONDS = 120  # for a case
 STEP = 2.0**-12  # of the differences, extrapolated to zero
-SAYS = {"wrong shape": "wrong shape of", WRONG: "wrong in", INACCURATE: "less accurate in", UNSTEADY: "unsteady in", CHANGED: "changes"}
+SAYS = {"nan": "nan in", "wrong shape": "wrong shape of", WRONG: "wrong in", INACCURATE: "less accurate in", UNSTEADY: "unsteady in", CHANGED: "changes"}
 REFUSED = r"^[^:\n]+: expected "  # how an error of the judge's own begins
 
 

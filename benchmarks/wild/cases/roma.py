@@ -3,7 +3,7 @@
 
 import roma
 import torch
-from case import Case, draw
+from case import LIMIT, Case, draw
 from torch import Tensor
 
 
@@ -31,11 +31,11 @@ m = draw(4, 3, 3)
 HOW = {"dtypes": (torch.float64, torch.float32)}
 positive = torch.eye(3) + 0.3 * draw(4, 3, 3, seed=1)
 CASES = [
-    Case("procrustes", lambda m: roma.procrustes(m)[0], (m,), polar, how=HOW),
-    Case("procrustes, singular values too", roma.procrustes, (m,), lambda m: (polar(m), torch.linalg.svdvals(m)), how=HOW),
-    Case("special_procrustes", lambda m: roma.special_procrustes(m), (m,), special, how=HOW),
-    Case("special_procrustes, near a rotation", lambda m: roma.special_procrustes(m), (positive,), polar, how=HOW),
-    Case("procrustes, forward mode", lambda m: roma.procrustes(m)[0], (m,), polar, how=HOW | {"method": "forward"}),
+    Case("procrustes", lambda m: roma.procrustes(m, gradient_eps=1e-12), (m,), polar, how=HOW),
+    Case("procrustes, singular values too", lambda m: roma.procrustes(m, gradient_eps=1e-12, return_singular_values=True), (m,), lambda m: (polar(m), torch.linalg.svdvals(m)), how=HOW),
+    Case("special_procrustes", lambda m: roma.special_procrustes(m, gradient_eps=1e-12), (m,), special, how=HOW),
+    Case("special_procrustes, as it is by default", lambda m: roma.special_procrustes(m), (positive,), special, "wrong in m; breaks forward mode", LIMIT, "damped on purpose, by gradient_eps=1e-5: right to 10 digits", HOW),
+    Case("procrustes, forward mode", lambda m: roma.procrustes(m, gradient_eps=1e-12), (m,), polar, how=HOW | {"method": "forward"}),
     Case("rotvec_to_rotmat", roma.rotvec_to_rotmat, (draw(4, 3),), rotation, how=HOW),
     Case("rotvec_to_rotmat, 0", roma.rotvec_to_rotmat, (torch.zeros(1, 3).double(),), rotation, how=HOW),
     Case("rotvec through quaternions", lambda v: roma.unitquat_to_rotmat(roma.rotvec_to_unitquat(v)), (draw(4, 3),), rotation, how=HOW),

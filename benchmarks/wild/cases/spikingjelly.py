@@ -4,7 +4,7 @@
 import math
 
 import torch
-from case import CONVENTION, FAULT, Case, draw, step, straight_through
+from case import Case, draw, step, straight_through
 from spikingjelly.activation_based import surrogate as s
 from torch import Tensor
 
@@ -31,9 +31,9 @@ CASES = [
     case("nonzero_sign_log_abs, 1", lambda x: s.nonzero_sign_log_abs.apply(x, 1.0), lambda x: x.detach().sign() * torch.log(1 + abs(x))),
     case("erf, 2", lambda x: s.erf.apply(x, 2.0), lambda x: torch.erf(2 * x) / 2),
     case("piecewise_leaky_relu, 1, .01", lambda x: s.piecewise_leaky_relu.apply(x, 1.0, 0.01), lambda x: torch.where(abs(x) <= 1, x / 2, 0.01 * x)),
-    case("squarewave_fourier_series, 2, 8", lambda x: s.squarewave_fourier_series.apply(x, 2, 8), lambda x: 2 / math.pi * sum(torch.sin((2 * i - 1) * 2 * math.pi * x / 8) / (2 * i - 1) for i in (1, 2))),
+    case("squarewave_fourier_series, 3, 8", lambda x: s.squarewave_fourier_series.apply(x, 3, 8), lambda x: 2 / math.pi * sum(torch.sin((2 * i - 1) * 2 * math.pi * x / 8) / (2 * i - 1) for i in (1, 2))),
     case("s2nn, 4, 1", lambda x: s.s2nn.apply(x, 4.0, 1.0), lambda x: torch.where(x < 0, torch.sigmoid(4 * x), torch.log(abs(x + 1)))),
-    case("q_pseudo_spike, 2", lambda x: s.q_pseudo_spike.apply(x, 2.0), lambda x: torch.where(x < 0, 1 / (1 - 2 * x), -1 / (1 + 2 * x))),
+    case("q_pseudo_spike, 2", lambda x: s.q_pseudo_spike.apply(x, 2.0), lambda x: torch.where(x < 0, 0.5 / (1 - 2 * x), 1 - 0.5 / (1 + 2 * x))),
     case("leaky_k_relu, 0, 1", lambda x: s.leaky_k_relu.apply(x, 0.1, 1.0), lambda x: torch.where(x < 0, 0.1 * x, x)),
     case("log_tailed_relu, 0", lambda x: s.log_tailed_relu.apply(x, 0.1), lambda x: torch.where(x <= 0, 0.1 * x, torch.where(x <= 1, x, torch.log(x.clamp(min=1e-9))))),
     case("rect, 1", lambda x: s.rect.apply(x, 1.0), lambda x: x.clamp(-0.5, 0.5)),

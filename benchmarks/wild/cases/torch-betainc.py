@@ -29,7 +29,7 @@ x = torch.tensor([0.1, 0.3, 0.5, 0.7], dtype=torch.float64)
 WHY = "the derivatives of the continued fraction are not summed to its end: −0.2461535 for −0.2460937 by mpmath"
 HOW = {"digits": 9, "dtypes": (torch.float64, torch.float32)}
 CASES = [
-    Case("betainc", betainc, (a, b, x), integral, "wrong in a, b", FAULT, WHY, HOW),
+    Case("betainc", betainc, (a, b, x), integral, "wrong in a; less accurate in b", FAULT, WHY, HOW),
     Case(
         "betainc, a = 2, b = 3, x = 0.3",
         betainc,
@@ -37,5 +37,5 @@ CASES = [
         integral, "wrong in a, b", FAULT, WHY, HOW,
     ),
     Case("betainc, wrt x", betainc, (a, b, x), integral, how=HOW | {"wrt": ["x"]}),
-    Case("StudentT.cdf", lambda t, df: StudentT(df).cdf(t), (2 * x - 1.1, a), student, "wrong in df", FAULT, WHY, HOW),
+    Case("StudentT.cdf", lambda t, df: StudentT(df).cdf(t), (2 * x + 0.5, a), student, "wrong in df", FAULT, WHY, HOW),
 ]  # fmt: skip

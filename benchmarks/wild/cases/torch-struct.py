@@ -43,5 +43,5 @@ CASES = [
     Case("LinearChain, logsumexp", lambda x: LinearChain(LogSemiring).sum(x), (x,), chain),
     Case("LinearChain, max", lambda x: LinearChain(MaxSemiring).sum(x), (x,), best),
     Case("sparse max, its values", lambda x: _SimplexProject.apply(x, -1), (draw(4, 6),), sparse_maximum, "wrong in out", FAULT, "subtracts ‖w‖ for ‖w‖²/2: the gradient is right, the value is not"),
-    Case("sparse max, as the derivative of its own values", lambda x: _SimplexProject.apply(x, -1), (draw(4, 6),), lambda x: (projection(x) * x).sum(-1) - projection(x).norm(dim=-1), "wrong in input", FAULT, "the same"),
+    Case("sparse max, as the derivative of its own values", lambda x: _SimplexProject.apply(x, -1), (draw(4, 6),), lambda x: (projection(x) * x).sum(-1) - projection(x).norm(dim=-1), "wrong in x", FAULT, "the same"),
 ]
