@@ -2,7 +2,7 @@
 """Quadratic programs as layers: min ½zᵀQz + pᵀz where Gz ≤ h and Az = b, by the conditions of Karush, Kuhn and Tucker."""
 
 import torch
-from case import Case, absent, draw
+from case import ALARM, Case, absent, draw
 from torch import Tensor
 
 absent("cvxpy")
@@ -22,7 +22,8 @@ def active_set(q: Tensor, p: Tensor, g: Tensor, h: Tensor) -> Tensor:
 NONE = torch.tensor([], dtype=torch.float64)
 square = draw(4, 4)
 q = square @ square.T + torch.eye(4)
-p, g, h = draw(4, seed=1), draw(5, 4, seed=2), 0.1 + draw(5, seed=3).abs()
+p, g, h = 4 * draw(4, seed=1), draw(5, 4, seed=2), 0.1 + draw(5, seed=3).abs()
+far = 50 + h
 
 
 def by_package(q: Tensor, p: Tensor, g: Tensor, h: Tensor) -> Tensor:
@@ -32,4 +33,5 @@ def by_package(q: Tensor, p: Tensor, g: Tensor, h: Tensor) -> Tensor:
 HOW = {"dtypes": torch.float64, "digits": 5}
 CASES = [
     Case("QPFunction", lambda q, p, g, h: by_package((q + q.T) / 2, p, g, h), (q, p, g, h), lambda q, p, g, h: active_set((q + q.T) / 2, p, g, h), how=HOW),
+    Case("QPFunction, no constraint holds", lambda q, p, g, h: by_package((q + q.T) / 2, p, g, h), (q, p, g, far), lambda q, p, g, h: active_set((q + q.T) / 2, p, g, h), "wrong in g, h", ALARM, "right as far as it iterates, some 1e-8 for 0; digits=5 allows nothing where the gradient is zero", HOW),
 ]
