@@ -1,4 +1,4 @@
-"""Judge the cases of one package, a line of JSON for each: python judge.py cases/NAME.py, in that package's environment."""
+"""Judge the cases of one package, in its environment: python judge.py cases/NAME.py prints a line of JSON for each."""
 
 import json
 import re
@@ -20,7 +20,14 @@ from crosscheck.row import CHANGED, INACCURATE, UNSTEADY, WRONG
 
 SECONDS = 120  # for a case
 STEP = 2.0**-12  # of the differences, extrapolated to zero
-SAYS = {"nan": "nan in", "wrong shape": "wrong shape of", WRONG: "wrong in", INACCURATE: "less accurate in", UNSTEADY: "unsteady in", CHANGED: "changes"}
+SAYS = {
+    "nan": "nan in",
+    "wrong shape": "wrong shape of",
+    WRONG: "wrong in",
+    INACCURATE: "less accurate in",
+    UNSTEADY: "unsteady in",
+    CHANGED: "changes",
+}
 REFUSED = r"^[^:\n]+: expected "  # how an error of the judge's own begins
 
 

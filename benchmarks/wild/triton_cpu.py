@@ -6,6 +6,6 @@ from pathlib import Path
 import torch
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
-import triton_interpreter  # noqa: E402, F401 (it changes what the interpreter lacks)
+import triton_interpreter  # noqa: F401 (it changes what the interpreter lacks)
 
 torch.Tensor.is_cuda = True  # type: ignore[assignment, misc]  # their guards ask

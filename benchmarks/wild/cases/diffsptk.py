@@ -6,9 +6,8 @@ from case import FAULT, MISSED, Case, absent, draw, straight_through
 from torch import Tensor
 
 absent("torchaudio", "soundfile")
-import diffsptk  # noqa: E402
-from diffsptk.modules.magic_intpl import MagicNumberInterpolationImpl  # noqa: E402
-from diffsptk.modules.quantize import Floor, Round  # noqa: E402
+from diffsptk.modules.magic_intpl import MagicNumberInterpolationImpl
+from diffsptk.modules.quantize import Floor, Round
 
 
 def filled(x: Tensor) -> Tensor:
@@ -36,6 +35,22 @@ CASES = [
     Case("Floor", Floor, (x,), straight_through(torch.floor, lambda x: x)),
     Case("Round", Round, (x,), straight_through(lambda x: x.sign() * (abs(x) + 0.5).floor(), lambda x: x)),
     Case("MagicNumberInterpolation, without gaps", interpolated, (draw(7),), lambda x: x * 1),
-    Case("MagicNumberInterpolation, with gaps", interpolated, (gaps,), filled, "agrees", MISSED, "the backward is a mask, and passes nothing to the neighbours: taken for a kink, as the zero itself jumps"),
-    Case("MagicNumberInterpolation, wrt the numbers between", lambda v: interpolated(spread(v)), (gaps[gaps != 0],), lambda v: filled(spread(v)), "wrong in v", FAULT, "the backward is a mask, and passes nothing to the neighbours"),
+    Case(
+        "MagicNumberInterpolation, with gaps",
+        interpolated,
+        (gaps,),
+        filled,
+        "agrees",
+        MISSED,
+        "the backward is a mask, and passes nothing to the neighbours: taken for a kink, as the zero itself jumps",
+    ),
+    Case(
+        "MagicNumberInterpolation, wrt the numbers between",
+        lambda v: interpolated(spread(v)),
+        (gaps[gaps != 0],),
+        lambda v: filled(spread(v)),
+        "wrong in v",
+        FAULT,
+        "the backward is a mask, and passes nothing to the neighbours",
+    ),
 ]

@@ -5,7 +5,7 @@ import torch
 from case import Case, absent, draw
 
 absent("opt_einsum_fx")
-from e3nn.math import soft_unit_step  # noqa: E402
+from e3nn.math import soft_unit_step
 
 
 def smooth_step(x):
@@ -15,5 +15,7 @@ def smooth_step(x):
 
 CASES = [
     Case("soft_unit_step", soft_unit_step, (draw(5, 7),), smooth_step),
-    Case("soft_unit_step, twice", soft_unit_step, (draw(5, 7),), smooth_step, how={"order": 2, "dtypes": torch.float64}),
+    Case(
+        "soft_unit_step, twice", soft_unit_step, (draw(5, 7),), smooth_step, how={"order": 2, "dtypes": torch.float64}
+    ),
 ]

@@ -101,6 +101,13 @@ CASES = [
     Case("entmax15_loss", entmax15_loss, (x, y), loss(1.5)),
     Case("sparsemax_bisect_loss", sparsemax_bisect_loss, (x, y), loss(2.0)),
     Case("entmax_bisect_loss", lambda x, y: entmax_bisect_loss(x, y, 1.3), (x, y), loss(1.3)),
-    Case("entmax_bisect_loss, wrt alpha", entmax_bisect_loss, (x, y, alpha), loss(0.0),
-        "wrong shape of out; wrong in X, alpha", FAULT, "returns [n, n] for [n]"),
+    Case(
+        "entmax_bisect_loss, wrt alpha",
+        entmax_bisect_loss,
+        (x, y, alpha),
+        loss(0.0),
+        "wrong shape of out; wrong in X, alpha",
+        FAULT,
+        "returns [n, n] for [n]",
+    ),
 ]

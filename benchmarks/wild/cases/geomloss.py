@@ -2,7 +2,7 @@
 """Distances of measures: kernels, of which one half is detached and the other doubled."""
 
 import torch
-from case import CONVENTION, Case, draw
+from case import Case, draw
 from geomloss import SamplesLoss
 from torch import Tensor
 
@@ -32,7 +32,7 @@ def energy(x: Tensor, y: Tensor) -> Tensor:
 
 x, y = draw(5, 2), draw(6, 2, seed=1)
 HOW = {"dtypes": (torch.float64, torch.float32)}
-loss = lambda name: lambda x, y: SamplesLoss(name, blur=0.5, backend="tensorized")(x, y)  # noqa: E731
+loss = lambda name: lambda x, y: SamplesLoss(name, blur=0.5, backend="tensorized")(x, y)
 CASES = [
     Case("gaussian", loss("gaussian"), (x, y), kernel_distance(gauss), how=HOW),
     Case("energy", loss("energy"), (x, y), kernel_distance(energy), how={"dtypes": torch.float64, "digits": 6}),

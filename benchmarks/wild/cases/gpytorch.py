@@ -8,7 +8,7 @@ from case import FAULT, Case, absent, draw, uniform
 from torch import Tensor
 
 absent("jaxtyping")
-from gpytorch.functions import MaternCovariance, RBFCovariance, log_normal_cdf  # noqa: E402
+from gpytorch.functions import MaternCovariance, RBFCovariance, log_normal_cdf
 
 
 def squares(a: Tensor, b: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 
 import torch
 from case import Case, uniform
-from hypll.manifolds.poincare_ball.math.stats import frechet_mean, midpoint
+from hypll.manifolds.poincare_ball.math.stats import frechet_mean
 from torch import Tensor
 
 

@@ -28,7 +28,11 @@ def ridge(x, y):
     def loss(w, x, y):
         return ((x @ w - y) ** 2).mean() / 2 + 0.1 * (w**2).sum() / 2
 
-    return GradientDescent(loss, maxiter=500, tol=1e-12, implicit_diff=True).run(jnp.zeros(x.shape[1], x.dtype), x, y).params
+    return (
+        GradientDescent(loss, maxiter=500, tol=1e-12, implicit_diff=True)
+        .run(jnp.zeros(x.shape[1], x.dtype), x, y)
+        .params
+    )
 
 
 def exact_ridge(x: Tensor, y: Tensor) -> Tensor:
@@ -41,7 +45,25 @@ HOW = {"dtypes": torch.float64}
 CASES = [
     Case("projection_simplex", jax.jit(lambda x: projection.projection_simplex(x)), (x,), simplex, how=HOW),
     Case("projection_l2_ball", jax.jit(lambda x: projection.projection_l2_ball(x, 1.0)), (2 * x,), ball, how=HOW),
-    Case("projection_l1_ball", jax.jit(lambda x: projection.projection_l1_ball(x, 1.0)), (x,), lambda x: x.detach().sign() * simplex(abs(x)), how=HOW),
-    Case("projection_hyperplane", lambda x, a: projection.projection_hyperplane(x, (a, 1.0)), (x, x[::-1]), lambda x, a: x - (a @ x - 1) / (a @ a) * a, how=HOW),
-    Case("GradientDescent, implicit", ridge, (jnp.asarray(draw(8, 3).numpy()), jnp.asarray(draw(8, seed=1).numpy())), exact_ridge, how=HOW | {"digits": 6}),
+    Case(
+        "projection_l1_ball",
+        jax.jit(lambda x: projection.projection_l1_ball(x, 1.0)),
+        (x,),
+        lambda x: x.detach().sign() * simplex(abs(x)),
+        how=HOW,
+    ),
+    Case(
+        "projection_hyperplane",
+        lambda x, a: projection.projection_hyperplane(x, (a, 1.0)),
+        (x, x[::-1]),
+        lambda x, a: x - (a @ x - 1) / (a @ a) * a,
+        how=HOW,
+    ),
+    Case(
+        "GradientDescent, implicit",
+        ridge,
+        (jnp.asarray(draw(8, 3).numpy()), jnp.asarray(draw(8, seed=1).numpy())),
+        exact_ridge,
+        how=HOW | {"digits": 6},
+    ),
 ]

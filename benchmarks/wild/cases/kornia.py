@@ -6,8 +6,8 @@ from case import Case, absent, draw
 from torch import Tensor
 
 absent("kornia_rs")
-from kornia.geometry.epipolar.essential import _NullSpaceBasis  # noqa: E402
-from kornia.losses import focal_loss  # noqa: E402
+from kornia.geometry.epipolar.essential import _NullSpaceBasis
+from kornia.losses import focal_loss
 
 x, y = draw(3, 4, 5), torch.tensor([[0, 1, 3, 2, 2], [1, 1, 0, 3, 3], [2, 0, 1, 3, 0]])
 
@@ -29,8 +29,26 @@ def by_package(x: Tensor) -> Tensor:
 
 HOW = {"dtypes": (torch.float64, torch.float32)}
 CASES = [
-    Case("focal_loss, unreduced", lambda x, y: focal_loss(x, y, alpha=None, gamma=2.0, reduction="none").sum(1), (x, y), lambda x, y: 4 * focal(x, y), how=HOW),
-    Case("focal_loss, mean", lambda x, y: focal_loss(x, y, alpha=None, gamma=2.0, reduction="mean"), (x, y), lambda x, y: 4 * focal(x, y).mean(), how=HOW),
+    Case(
+        "focal_loss, unreduced",
+        lambda x, y: focal_loss(x, y, alpha=None, gamma=2.0, reduction="none").sum(1),
+        (x, y),
+        lambda x, y: 4 * focal(x, y),
+        how=HOW,
+    ),
+    Case(
+        "focal_loss, mean",
+        lambda x, y: focal_loss(x, y, alpha=None, gamma=2.0, reduction="mean"),
+        (x, y),
+        lambda x, y: 4 * focal(x, y).mean(),
+        how=HOW,
+    ),
     Case("_NullSpaceBasis, its projector", by_package, (draw(2, 7, 9),), projector, how={"dtypes": torch.float64}),
-    Case("_NullSpaceBasis, its projector, 5 rows", by_package, (draw(2, 5, 9),), lambda x: torch.eye(9).to(x) - x.mT @ torch.linalg.solve(x @ x.mT, x), how={"dtypes": torch.float64}),
+    Case(
+        "_NullSpaceBasis, its projector, 5 rows",
+        by_package,
+        (draw(2, 5, 9),),
+        lambda x: torch.eye(9).to(x) - x.mT @ torch.linalg.solve(x @ x.mT, x),
+        how={"dtypes": torch.float64},
+    ),
 ]

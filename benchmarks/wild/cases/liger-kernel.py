@@ -8,7 +8,6 @@ import torch
 from case import FAULT, LIMIT, Case, draw
 from liger_kernel import ops
 from torch import Tensor
-from torch.nn import functional as F
 
 TWICE = ("breaks backward twice", LIMIT, "writes its gradients over its inputs, on purpose")
 ALIASED = (
@@ -78,7 +77,7 @@ q, k = draw(2, 3, 5, 8).float(), draw(2, 1, 5, 8, seed=1).float()
 angles = torch.outer(torch.arange(5.0), 0.5 ** torch.arange(4.0)).repeat(1, 2)[None].expand(2, -1, -1)
 cos, sin = angles.cos().contiguous(), angles.sin().contiguous()
 up = draw(5, 8, seed=5).float()
-gelu = lambda a: a / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))  # noqa: E731
+gelu = lambda a: a / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))
 CASES = [
     Case("rms_norm", lambda x, w: ops.LigerRMSNormFunction.apply(x, w, 1e-6, 0.0, "llama", False), (x, w), rms, how=SINGLE),
     Case("rms_norm, gemma", lambda x, w: ops.LigerRMSNormFunction.apply(x, w, 1e-6, 1.0, "gemma", False), (x, w), lambda x, w: rms(x, 1 + w), how=SINGLE),

@@ -6,15 +6,18 @@ from case import Case, absent, draw
 from torch import Tensor
 
 absent("jaxtyping")
-import linear_operator  # noqa: E402
-from linear_operator import to_linear_operator  # noqa: E402
+import linear_operator
+from linear_operator import to_linear_operator
 
 
 def exact(function):
     """Without the approximations that it takes for large matrices."""
 
     def call(*given: Tensor) -> Tensor:
-        with linear_operator.settings.fast_computations(False, False, False), linear_operator.settings.max_cholesky_size(800):
+        with (
+            linear_operator.settings.fast_computations(False, False, False),
+            linear_operator.settings.max_cholesky_size(800),
+        ):
             return function(*given)
 
     return call

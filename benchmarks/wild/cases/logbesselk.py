@@ -24,5 +24,14 @@ v, x = jnp.array([0.5, 1.2]), jnp.array([0.7, 1.5])
 HOW = {"dtypes": torch.float64, "digits": 8}
 CASES = [
     Case("log_bessel_k, wrt x", BESSEL, (v, x), integral, how=HOW | {"wrt": ["x"], "names": ["v", "x"]}),
-    Case("log_bessel_k, wrt the order", BESSEL, (v, x), integral, "wrong in v", FAULT, "zero", HOW | {"wrt": ["v"], "names": ["v", "x"]}),
+    Case(
+        "log_bessel_k, wrt the order",
+        BESSEL,
+        (v, x),
+        integral,
+        "wrong in v",
+        FAULT,
+        "zero",
+        HOW | {"wrt": ["v"], "names": ["v", "x"]},
+    ),
 ]

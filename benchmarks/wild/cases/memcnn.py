@@ -22,7 +22,9 @@ def scaled(x: Tensor) -> Tensor:
 
 def affine_of(way: int, inverse: bool = False):
     def call(x: Tensor) -> Tensor:
-        block = AffineCoupling(nn.Tanh(), nn.Tanh(), adapter=AffineAdapterNaive, implementation_fwd=way, implementation_bwd=way)
+        block = AffineCoupling(
+            nn.Tanh(), nn.Tanh(), adapter=AffineAdapterNaive, implementation_fwd=way, implementation_bwd=way
+        )
         return block.inverse(x.clone()) if inverse else block(x.clone())
 
     return call
@@ -54,5 +56,11 @@ CASES = [
     )
     for way in (-1,)
 ]  # fmt: skip
-CASES += [Case(f"AffineCoupling, way {way}", affine_of(way), (draw(5, 6),), forth, *says, how=EXACT) for way, says in ((-1, ()), (0, ()), (1, WRONG))]
-CASES += [Case(f"AffineCoupling, inverse, way {way}", affine_of(way, True), (draw(5, 6),), back, *says, how=EXACT) for way, says in ((-1, ()), (0, WRONG), (1, WRONG))]
+CASES += [
+    Case(f"AffineCoupling, way {way}", affine_of(way), (draw(5, 6),), forth, *says, how=EXACT)
+    for way, says in ((-1, ()), (0, ()), (1, WRONG))
+]
+CASES += [
+    Case(f"AffineCoupling, inverse, way {way}", affine_of(way, True), (draw(5, 6),), back, *says, how=EXACT)
+    for way, says in ((-1, ()), (0, WRONG), (1, WRONG))
+]

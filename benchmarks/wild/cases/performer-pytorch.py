@@ -3,10 +3,10 @@
 
 import torch
 from case import Case, absent, draw
-from reversible import Layer, coupled, in_place
+from reversible import coupled, in_place
 
 absent("einops", "local_attention", "axial_positional_embedding", "product_key_memory")
-from performer_pytorch import reversible  # noqa: E402
+from performer_pytorch import reversible
 
 
 def build(f, g):

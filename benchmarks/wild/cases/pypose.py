@@ -28,7 +28,8 @@ def hat(name: str, v: Tensor) -> Tensor:
 def vee(name: str, m: Tensor) -> Tensor:
     parts = {
         "tau": m[..., :3, 3],
-        "phi": torch.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1) / 2,
+        "phi": torch.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1)
+        / 2,
         "sigma": m[..., :3, :3].diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True),
     }
     which = {"so3": ["phi"], "se3": ["tau", "phi"], "rxso3": ["phi", "sigma"], "sim3": ["tau", "phi", "sigma"]}[name]
@@ -69,7 +70,7 @@ TURNED = "its values are Ad(X⁻¹) a, its gradients those of Ad(X)ᵀ a, which 
 SERIES = "the series of its coefficients is cut: 1e-5 at |ξ| = 1, 5e-3 at 3"
 CASES = []
 for name in ("so3", "se3", "rxso3", "sim3"):
-    group = lambda x, name=name: getattr(pypose, name)(x).Exp()  # noqa: E731
+    group = lambda x, name=name: getattr(pypose, name)(x).Exp()
     cut, cut_both = (("wrong in x", LIMIT, SERIES), ("wrong in x, y", LIMIT, SERIES)) if name == "sim3" else ((), ())
     turned = ("wrong in x, a", FAULT, TURNED) if name in ("se3", "sim3") else ()
     x, y, p = of(name, 4), of(name, 4, seed=1), draw(4, 3, seed=2)
@@ -79,27 +80,58 @@ for name in ("so3", "se3", "rxso3", "sim3"):
     }
     CASES += [
         Case(f"{name}: Exp, Act", lambda x, p, group=group: group(x).Act(p), (x, p), twins["Exp, Act"], *cut, how=RAW),
-        Case(f"{name}: Exp, Inv, Act", lambda x, p, group=group: group(x).Inv().Act(p), (x, p), twins["Exp, Inv, Act"], *cut, how=RAW),
+        Case(
+            f"{name}: Exp, Inv, Act",
+            lambda x, p, group=group: group(x).Inv().Act(p),
+            (x, p),
+            twins["Exp, Inv, Act"],
+            *cut,
+            how=RAW,
+        ),
         Case(f"{name}: Exp, Log", lambda x, group=group: group(x).Log().tensor(), (x,), lambda x: x * 1, *cut, how=RAW),
         Case(
-            f"{name}: Mul, Act", lambda x, y, p, group=group: (group(x) * group(y)).Act(p), (x, y, p),
-            lambda x, y, p, name=name: act(exp(name, x) @ exp(name, y), p), *cut_both, how=RAW,
+            f"{name}: Mul, Act",
+            lambda x, y, p, group=group: (group(x) * group(y)).Act(p),
+            (x, y, p),
+            lambda x, y, p, name=name: act(exp(name, x) @ exp(name, y), p),
+            *cut_both,
+            how=RAW,
         ),
         Case(
-            f"{name}: Mul, Log", lambda x, y, group=group: (group(x) * group(y)).Log().tensor(), (x / 3, y / 3),
-            lambda x, y, name=name: vee(name, logarithm(exp(name, x) @ exp(name, y))), *cut_both, how=RAW,
+            f"{name}: Mul, Log",
+            lambda x, y, group=group: (group(x) * group(y)).Log().tensor(),
+            (x / 3, y / 3),
+            lambda x, y, name=name: vee(name, logarithm(exp(name, x) @ exp(name, y))),
+            *cut_both,
+            how=RAW,
         ),
         Case(
-            f"{name}: Adj", lambda x, a, name=name, group=group: group(x).Adj(getattr(pypose, name)(a)).tensor(), (x, y),
-            lambda x, a, name=name: (adjoint(name, x) @ a[..., None])[..., 0], *cut, how=RAW,
+            f"{name}: Adj",
+            lambda x, a, name=name, group=group: group(x).Adj(getattr(pypose, name)(a)).tensor(),
+            (x, y),
+            lambda x, a, name=name: (adjoint(name, x) @ a[..., None])[..., 0],
+            *cut,
+            how=RAW,
         ),
         Case(
-            f"{name}: AdjT", lambda x, a, name=name, group=group: group(x).AdjT(getattr(pypose, name)(a)).tensor(), (x, y),
-            lambda x, a, name=name: (adjoint(name, -x) @ a[..., None])[..., 0], *turned, how=RAW,
+            f"{name}: AdjT",
+            lambda x, a, name=name, group=group: group(x).AdjT(getattr(pypose, name)(a)).tensor(),
+            (x, y),
+            lambda x, a, name=name: (adjoint(name, -x) @ a[..., None])[..., 0],
+            *turned,
+            how=RAW,
         ),
     ]
 small = torch.tensor([[0.3, -0.2, 0.5, 1e-3, 0, 0]])
 CASES.append(
-    Case("se3: Exp, Act, float32 at an angle of 1e-3", lambda x, p: pypose.se3(x).Exp().Act(p), (small, draw(1, 3).float()),
-         lambda x, p: act(exp("se3", x), p), "wrong in out; less accurate in x", LIMIT, "1 − cos θ cancels in float32", SINGLE)
+    Case(
+        "se3: Exp, Act, float32 at an angle of 1e-3",
+        lambda x, p: pypose.se3(x).Exp().Act(p),
+        (small, draw(1, 3).float()),
+        lambda x, p: act(exp("se3", x), p),
+        "wrong in out; less accurate in x",
+        LIMIT,
+        "1 − cos θ cancels in float32",
+        SINGLE,
+    )
 )

@@ -3,9 +3,9 @@
 
 import torch
 from case import LIMIT, Case, draw
-from torch import Tensor
 from pysdtw import SoftDTW
 from pysdtw.distance import pairwise_l2_squared_exact
+from torch import Tensor
 
 
 def soft_dtw(x: Tensor, y: Tensor) -> Tensor:
@@ -27,5 +27,12 @@ INSIDE = ("agrees", LIMIT, "float32 inside")
 HOW = {"dtypes": (torch.float64, torch.float32)}
 CASES = [
     Case("SoftDTW", lambda x, y: SoftDTW(gamma=1.0, use_cuda=False)(x, y), (x, y), soft_dtw, *INSIDE, HOW),
-    Case("SoftDTW, exact distances", lambda x, y: SoftDTW(1.0, dist_func=pairwise_l2_squared_exact, use_cuda=False)(x, y), (x, y), soft_dtw, *INSIDE, HOW),
+    Case(
+        "SoftDTW, exact distances",
+        lambda x, y: SoftDTW(1.0, dist_func=pairwise_l2_squared_exact, use_cuda=False)(x, y),
+        (x, y),
+        soft_dtw,
+        *INSIDE,
+        HOW,
+    ),
 ]

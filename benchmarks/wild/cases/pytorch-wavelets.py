@@ -3,7 +3,7 @@
 
 import torch
 from case import FAULT, Case, draw
-from pytorch_wavelets import DTCWTForward, DTCWTInverse, DWT1DForward, DWT1DInverse, DWTForward, DWTInverse
+from pytorch_wavelets import DTCWTForward, DWT1DForward, DWT1DInverse, DWTForward, DWTInverse
 from torch import Tensor
 
 
@@ -31,20 +31,33 @@ def case(name, function, shape, *rest):
 
 
 HOW = {"dtypes": torch.float64}
-BORDER = ("wrong in x", FAULT, "the gradient at the border is that of padding with zeros: its Jacobian is not its matrix transposed")
+BORDER = (
+    "wrong in x",
+    FAULT,
+    "the gradient at the border is that of padding with zeros: its Jacobian is not its matrix transposed",
+)
 CASES = []
 for mode in ("zero", "symmetric", "reflect", "periodic", "periodization"):
     says = ("agrees", "", "") if mode in ("zero", "periodization") else BORDER
-    CASES.append(case(f"DWT1DForward, db2, {mode}", module(lambda mode=mode: DWT1DForward(1, "db2", mode)), (1, 16), *says))
-    CASES.append(case(f"DWTForward, db2, {mode}", module(lambda mode=mode: DWTForward(1, "db2", mode)), (1, 8, 8), *says))
+    CASES.append(
+        case(f"DWT1DForward, db2, {mode}", module(lambda mode=mode: DWT1DForward(1, "db2", mode)), (1, 16), *says)
+    )
+    CASES.append(
+        case(f"DWTForward, db2, {mode}", module(lambda mode=mode: DWTForward(1, "db2", mode)), (1, 8, 8), *says)
+    )
 CASES += [
-    case("DWT1DForward, db2, periodization, odd", module(lambda: DWT1DForward(1, "db2", "periodization")), (1, 15), *BORDER),
+    case(
+        "DWT1DForward, db2, periodization, odd",
+        module(lambda: DWT1DForward(1, "db2", "periodization")),
+        (1, 15),
+        *BORDER,
+    ),
     case("DWTForward, haar, symmetric", module(lambda: DWTForward(1, "haar", "symmetric")), (1, 8, 8)),
     case("DTCWTForward", module(lambda: DTCWTForward(J=1)), (1, 8, 8)),
     case("DTCWTForward, 2 levels", module(lambda: DTCWTForward(J=2)), (1, 16, 16)),
 ]
 for mode in ("zero", "symmetric", "periodization"):
-    invert = lambda x, mode=mode: DWTInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, None, 1:]]))  # noqa: E731
+    invert = lambda x, mode=mode: DWTInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, None, 1:]]))
     CASES.append(case(f"DWTInverse, db2, {mode}", invert, (4, 5, 5)))
-    invert = lambda x, mode=mode: DWT1DInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, 1:]]))  # noqa: E731
+    invert = lambda x, mode=mode: DWT1DInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, 1:]]))
     CASES.append(case(f"DWT1DInverse, db2, {mode}", invert, (2, 9)))

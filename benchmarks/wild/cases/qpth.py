@@ -6,7 +6,7 @@ from case import ALARM, Case, absent, draw
 from torch import Tensor
 
 absent("cvxpy")
-from qpth.qp import QPFunction  # noqa: E402
+from qpth.qp import QPFunction
 
 
 def active_set(q: Tensor, p: Tensor, g: Tensor, h: Tensor) -> Tensor:
@@ -32,6 +32,21 @@ def by_package(q: Tensor, p: Tensor, g: Tensor, h: Tensor) -> Tensor:
 
 HOW = {"dtypes": torch.float64, "digits": 5}
 CASES = [
-    Case("QPFunction", lambda q, p, g, h: by_package((q + q.T) / 2, p, g, h), (q, p, g, h), lambda q, p, g, h: active_set((q + q.T) / 2, p, g, h), how=HOW),
-    Case("QPFunction, no constraint holds", lambda q, p, g, h: by_package((q + q.T) / 2, p, g, h), (q, p, g, far), lambda q, p, g, h: active_set((q + q.T) / 2, p, g, h), "wrong in g, h", ALARM, "right as far as it iterates, some 1e-8 for 0; digits=5 allows nothing where the gradient is zero", HOW),
+    Case(
+        "QPFunction",
+        lambda q, p, g, h: by_package((q + q.T) / 2, p, g, h),
+        (q, p, g, h),
+        lambda q, p, g, h: active_set((q + q.T) / 2, p, g, h),
+        how=HOW,
+    ),
+    Case(
+        "QPFunction, no constraint holds",
+        lambda q, p, g, h: by_package((q + q.T) / 2, p, g, h),
+        (q, p, g, far),
+        lambda q, p, g, h: active_set((q + q.T) / 2, p, g, h),
+        "wrong in g, h",
+        ALARM,
+        "right as far as it iterates, some 1e-8 for 0; digits=5 allows nothing where the gradient is zero",
+        HOW,
+    ),
 ]

@@ -18,6 +18,18 @@ def sequence(eager):
 x, w, v = draw(5, 6), draw(3, 3, seed=1), draw(3, 3, seed=2)
 HOW = {"dtypes": (torch.float64, torch.float32)}
 CASES = [
-    Case("ReversibleSequence", sequence(False).forward, (x, w, v), coupled(1), how=HOW | {"backward": sequence(False).backward}),
-    Case("ReversibleSequence, eager", sequence(True).forward, (x, w, v), coupled(1), how=HOW | {"backward": sequence(True).backward}),
+    Case(
+        "ReversibleSequence",
+        sequence(False).forward,
+        (x, w, v),
+        coupled(1),
+        how=HOW | {"backward": sequence(False).backward},
+    ),
+    Case(
+        "ReversibleSequence, eager",
+        sequence(True).forward,
+        (x, w, v),
+        coupled(1),
+        how=HOW | {"backward": sequence(True).backward},
+    ),
 ]

@@ -8,7 +8,7 @@ from case import CONVENTION, FAULT, Case, draw, straight_through
 from snntorch import surrogate
 
 x = draw(5, 7)
-gt = lambda x: (x > 0).to(x.dtype)  # noqa: E731
+gt = lambda x: (x > 0).to(x.dtype)
 
 
 def case(name, function, soft, *rest):

@@ -19,7 +19,15 @@ def simplex(x: Tensor) -> Tensor:
 
 CASES = [
     Case("rows", lambda x: Sparsemax(-1)(x), (draw(4, 6),), simplex),
-    Case("columns", lambda x: Sparsemax(0)(x), (draw(4, 6),), lambda x: simplex(x.T).T, "wrong in out, x", FAULT, "dim=0 of a matrix is taken for the last one"),
+    Case(
+        "columns",
+        lambda x: Sparsemax(0)(x),
+        (draw(4, 6),),
+        lambda x: simplex(x.T).T,
+        "wrong in out, x",
+        FAULT,
+        "dim=0 of a matrix is taken for the last one",
+    ),
     Case("three dimensions, the last", lambda x: Sparsemax(-1)(x), (draw(2, 3, 5),), simplex),
     Case("three dimensions, the middle", lambda x: Sparsemax(1)(x), (draw(2, 3, 5),), lambda x: simplex(x.mT).mT),
 ]

@@ -6,7 +6,7 @@ from case import FAULT, Case, absent, draw
 from torch import Tensor
 
 absent("hyperpyyaml", "torchaudio")
-from speechbrain.nnet.quaternion_networks.q_ops import QuaternionLinearCustomBackward  # noqa: E402
+from speechbrain.nnet.quaternion_networks.q_ops import QuaternionLinearCustomBackward
 
 
 def hamilton(x: Tensor, r: Tensor, i: Tensor, j: Tensor, k: Tensor, bias: Tensor) -> Tensor:
@@ -22,5 +22,14 @@ def hamilton(x: Tensor, r: Tensor, i: Tensor, j: Tensor, k: Tensor, bias: Tensor
 
 weights = [draw(2, 3, seed=n) for n in range(1, 5)]
 CASES = [
-    Case("QuaternionLinearCustomBackward", QuaternionLinearCustomBackward, (draw(5, 8), *weights, draw(12, seed=5)), hamilton, "breaks frozen inputs", FAULT, "a bias that does not require grad is not added at all", {"dtypes": (torch.float64, torch.float32)}),
+    Case(
+        "QuaternionLinearCustomBackward",
+        QuaternionLinearCustomBackward,
+        (draw(5, 8), *weights, draw(12, seed=5)),
+        hamilton,
+        "breaks frozen inputs",
+        FAULT,
+        "a bias that does not require grad is not added at all",
+        {"dtypes": (torch.float64, torch.float32)},
+    ),
 ]

@@ -28,16 +28,22 @@ def pulled(order: int):
 
 
 def pull(order: int):
-    return lambda image, grid: grid_pull(image[None], grid[None, :, None], interpolation=order, bound="zero")[0, 0, :, 0]
+    return lambda image, grid: grid_pull(image[None], grid[None, :, None], interpolation=order, bound="zero")[
+        0, 0, :, 0
+    ]
 
 
 def push(order: int):
-    return lambda v, grid: grid_push(v[None, None, :, None], grid[None, :, None], [8, 9], interpolation=order, bound="zero")[0, 0]
+    return lambda v, grid: grid_push(
+        v[None, None, :, None], grid[None, :, None], [8, 9], interpolation=order, bound="zero"
+    )[0, 0]
 
 
 def pushed(order: int):
     def twin(v: Tensor, grid: Tensor) -> Tensor:
-        return torch.einsum("ni,nj,n->ij", hat(grid[:, :1] - torch.arange(8), order), hat(grid[:, 1:] - torch.arange(9), order), v)
+        return torch.einsum(
+            "ni,nj,n->ij", hat(grid[:, :1] - torch.arange(8), order), hat(grid[:, 1:] - torch.arange(9), order), v
+        )
 
     return twin
 
@@ -54,9 +60,37 @@ image = draw(1, 8, 9)
 HOW = {"dtypes": torch.float64}
 CASES = [Case(f"grid_pull, order {n}", pull(n), (image, grid), pulled(n), how=HOW) for n in (1, 2, 3)]
 CASES += [Case(f"grid_push, order {n}", push(n), (draw(7), grid), pushed(n), how=HOW) for n in (1, 2, 3)]
-CASES += [Case("grid_grad, order 3", lambda image, grid: grid_grad(image[None], grid[None, :, None], interpolation=3, bound="zero")[0, 0, :, 0], (image, grid), slopes, how=HOW)]
-RAISES = ("raises: RuntimeError: function {}Backward returned an incorrect number of gradients (expected 5, got 1)", FAULT, "returns a list, which torch takes for one gradient: nobody can train through it")
 CASES += [
-    Case("spline_coeff", lambda x: spline_coeff(x, interpolation=3, bound="dct2", dim=-1), (draw(2, 7),), lambda x: x, RAISES[0].format("SplineCoeff"), *RAISES[1:], HOW),
-    Case("spline_coeff_nd", lambda x: spline_coeff_nd(x, interpolation=3, bound="dct2", dim=2), (draw(6, 7),), lambda x: x, RAISES[0].format("SplineCoeffND"), *RAISES[1:], HOW),
+    Case(
+        "grid_grad, order 3",
+        lambda image, grid: grid_grad(image[None], grid[None, :, None], interpolation=3, bound="zero")[0, 0, :, 0],
+        (image, grid),
+        slopes,
+        how=HOW,
+    )
+]
+RAISES = (
+    "raises: RuntimeError: function {}Backward returned an incorrect number of gradients (expected 5, got 1)",
+    FAULT,
+    "returns a list, which torch takes for one gradient: nobody can train through it",
+)
+CASES += [
+    Case(
+        "spline_coeff",
+        lambda x: spline_coeff(x, interpolation=3, bound="dct2", dim=-1),
+        (draw(2, 7),),
+        lambda x: x,
+        RAISES[0].format("SplineCoeff"),
+        *RAISES[1:],
+        HOW,
+    ),
+    Case(
+        "spline_coeff_nd",
+        lambda x: spline_coeff_nd(x, interpolation=3, bound="dct2", dim=2),
+        (draw(6, 7),),
+        lambda x: x,
+        RAISES[0].format("SplineCoeffND"),
+        *RAISES[1:],
+        HOW,
+    ),
 ]

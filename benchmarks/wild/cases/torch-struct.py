@@ -4,7 +4,7 @@
 import torch
 from case import FAULT, Case, draw
 from torch import Tensor
-from torch_struct import LinearChain, LogSemiring, MaxSemiring, SparseMaxSemiring
+from torch_struct import LinearChain, LogSemiring, MaxSemiring
 from torch_struct.semirings.sparse_max import _SimplexProject
 
 
@@ -42,6 +42,22 @@ x = draw(2, 3, 4, 4)
 CASES = [
     Case("LinearChain, logsumexp", lambda x: LinearChain(LogSemiring).sum(x), (x,), chain),
     Case("LinearChain, max", lambda x: LinearChain(MaxSemiring).sum(x), (x,), best),
-    Case("sparse max, its values", lambda x: _SimplexProject.apply(x, -1), (draw(4, 6),), sparse_maximum, "wrong in out", FAULT, "subtracts ‖w‖ for ‖w‖²/2: the gradient is right, the value is not"),
-    Case("sparse max, as the derivative of its own values", lambda x: _SimplexProject.apply(x, -1), (draw(4, 6),), lambda x: (projection(x) * x).sum(-1) - projection(x).norm(dim=-1), "wrong in x", FAULT, "the same"),
+    Case(
+        "sparse max, its values",
+        lambda x: _SimplexProject.apply(x, -1),
+        (draw(4, 6),),
+        sparse_maximum,
+        "wrong in out",
+        FAULT,
+        "subtracts ‖w‖ for ‖w‖²/2: the gradient is right, the value is not",
+    ),
+    Case(
+        "sparse max, as the derivative of its own values",
+        lambda x: _SimplexProject.apply(x, -1),
+        (draw(4, 6),),
+        lambda x: (projection(x) * x).sum(-1) - projection(x).norm(dim=-1),
+        "wrong in x",
+        FAULT,
+        "the same",
+    ),
 ]

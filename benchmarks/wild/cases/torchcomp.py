@@ -2,7 +2,7 @@
 """A compressor's smoothing: fast where the gain falls, slow where it rises."""
 
 import torch
-from case import Case, draw, uniform
+from case import Case, uniform
 from torch import Tensor
 from torchcomp.core import compressor_core
 
@@ -19,6 +19,18 @@ x, zi = uniform(3, 9), uniform(3, seed=1)
 at, rt = uniform(3, low=0.1, high=0.9, seed=2), uniform(3, low=0.1, high=0.9, seed=3)
 HOW = {"dtypes": (torch.float64, torch.float32)}
 CASES = [
-    Case("compressor_core", lambda *given: compressor_core(*given), (x, zi, at, rt), smoothed, how=HOW | {"names": ["x", "zi", "at", "rt"]}),
-    Case("compressor_core, forward mode", lambda *given: compressor_core(*given), (x, zi, at, rt), smoothed, how=HOW | {"names": ["x", "zi", "at", "rt"], "method": "forward"}),
+    Case(
+        "compressor_core",
+        lambda *given: compressor_core(*given),
+        (x, zi, at, rt),
+        smoothed,
+        how=HOW | {"names": ["x", "zi", "at", "rt"]},
+    ),
+    Case(
+        "compressor_core, forward mode",
+        lambda *given: compressor_core(*given),
+        (x, zi, at, rt),
+        smoothed,
+        how=HOW | {"names": ["x", "zi", "at", "rt"], "method": "forward"},
+    ),
 ]

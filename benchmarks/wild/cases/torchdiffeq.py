@@ -1,6 +1,8 @@
 # pip install --no-deps torchdiffeq==0.2.5
 """Ordinary differential equations: the adjoint's equation backward in time."""
 
+from itertools import pairwise
+
 import torch
 from case import FAULT, Case, draw
 from torch import Tensor
@@ -33,7 +35,7 @@ def rk4(y: Tensor, t: Tensor) -> Tensor:
     """dy/dt = −y cos t by the 3/8 rule, a step from each time to the next."""
     found = [y]
     f = lambda t, y: -y * torch.cos(t)
-    for a, b in zip(t[:-1], t[1:], strict=True):
+    for a, b in pairwise(t):
         h = b - a
         k1 = f(a, y)
         k2 = f(a + h / 3, y + h * k1 / 3)

@@ -23,7 +23,13 @@ HOW = {"dtypes": (torch.float64, torch.float32)}
 CASES = [
     Case("sample_wise_lpc", sample_wise_lpc, (x, a), filtered, how=HOW),
     Case("sample_wise_lpc, wrt its start", sample_wise_lpc, (x, a, zi), filtered, how=HOW),
-    Case("sample_wise_lpc, order 1", sample_wise_lpc, (x, a[..., :1].contiguous(), zi[:, :1].contiguous()), filtered, how=HOW),
+    Case(
+        "sample_wise_lpc, order 1",
+        sample_wise_lpc,
+        (x, a[..., :1].contiguous(), zi[:, :1].contiguous()),
+        filtered,
+        how=HOW,
+    ),
     Case("sample_wise_lpc, forward mode", sample_wise_lpc, (x, a), filtered, how=HOW | {"method": "forward"}),
     Case("sample_wise_lpc, twice", sample_wise_lpc, (x, a), filtered, how={"dtypes": torch.float64, "order": 2}),
 ]

@@ -12,7 +12,7 @@ from trinix.kernels import (
     swigelu_kernel,
 )  # fmt: skip
 
-gelu = lambda a: a / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))  # noqa: E731
+gelu = lambda a: a / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))
 
 
 def gated(activation):
@@ -37,13 +37,58 @@ large = torch.tensor([[1.2, 0.7, 11.0, -0.3]])
 LAYOUT = "reads what is not contiguous as if it were"
 SINGLE = {"dtypes": torch.float32}
 CASES = [
-    Case("mish", mish_kernel.TritonMishFunction.apply, (x,), lambda x: x * torch.tanh(torch.log1p(torch.exp(x))), how=SINGLE),
-    Case("quickgelu", quickgelu_kernel.TritonQuickGELUFunction.apply, (x,), lambda x: x * torch.sigmoid(1.702 * x), how=SINGLE),
-    Case("squared_relu", squared_relu_kernel.TritonSquaredReLUFunction.apply, (x,), lambda x: x.clamp(min=0) ** 2, how=SINGLE),
+    Case(
+        "mish",
+        mish_kernel.TritonMishFunction.apply,
+        (x,),
+        lambda x: x * torch.tanh(torch.log1p(torch.exp(x))),
+        how=SINGLE,
+    ),
+    Case(
+        "quickgelu",
+        quickgelu_kernel.TritonQuickGELUFunction.apply,
+        (x,),
+        lambda x: x * torch.sigmoid(1.702 * x),
+        how=SINGLE,
+    ),
+    Case(
+        "squared_relu",
+        squared_relu_kernel.TritonSquaredReLUFunction.apply,
+        (x,),
+        lambda x: x.clamp(min=0) ** 2,
+        how=SINGLE,
+    ),
     Case("reglu", reglu_kernel.TritonReGLUFunction.apply, (x,), gated(lambda a: a.clamp(min=0)), how=SINGLE),
     Case("swiglu", swigelu_kernel.TritonSwiGLUFunction.apply, (x,), gated(lambda a: a * torch.sigmoid(a)), how=SINGLE),
     Case("geglu", geglu_kernel.TritonGeGLUFunction.apply, (x,), gated(gelu), how=SINGLE),
-    Case("geglu, a gate of 11", geglu_kernel.TritonGeGLUFunction.apply, (large,), gated(gelu), "nan in out, x", FAULT, "tanh from exp(2z), which is inf from a gate of 10.2 on: inf / inf", SINGLE),
-    Case("rms_norm", lambda x, w: rmsnorm_kernel.TritonRMSNormFunction.apply(x, w, 1e-6), (x, w), rms, "breaks inputs expanded", LIMIT, LAYOUT, SINGLE),
-    Case("layer_norm", lambda x, w, b: layernorm_kernel.TritonLayerNormFunction.apply(x, w, b, 1e-6), (x, w, b), layer, "breaks transposed, inputs expanded", LIMIT, LAYOUT, SINGLE),
+    Case(
+        "geglu, a gate of 11",
+        geglu_kernel.TritonGeGLUFunction.apply,
+        (large,),
+        gated(gelu),
+        "nan in out, x",
+        FAULT,
+        "tanh from exp(2z), which is inf from a gate of 10.2 on: inf / inf",
+        SINGLE,
+    ),
+    Case(
+        "rms_norm",
+        lambda x, w: rmsnorm_kernel.TritonRMSNormFunction.apply(x, w, 1e-6),
+        (x, w),
+        rms,
+        "breaks inputs expanded",
+        LIMIT,
+        LAYOUT,
+        SINGLE,
+    ),
+    Case(
+        "layer_norm",
+        lambda x, w, b: layernorm_kernel.TritonLayerNormFunction.apply(x, w, b, 1e-6),
+        (x, w, b),
+        layer,
+        "breaks transposed, inputs expanded",
+        LIMIT,
+        LAYOUT,
+        SINGLE,
+    ),
 ]

@@ -32,5 +32,12 @@ INSIDE = ("agrees", LIMIT, "float32 inside")
 HOW = {"dtypes": (torch.float64, torch.float32)}
 CASES = [
     Case("SoftDTWLossPyTorch", lambda x, y: SoftDTWLossPyTorch(gamma=1.0)(x, y), (x, y), soft_dtw, *INSIDE, HOW),
-    Case("SoftDTWLossPyTorch, normalized", lambda x, y: SoftDTWLossPyTorch(gamma=1.0, normalize=True)(x, y[:, :4]), (x, y), lambda x, y: normalized(x, y[:, :4]), *INSIDE, HOW),
+    Case(
+        "SoftDTWLossPyTorch, normalized",
+        lambda x, y: SoftDTWLossPyTorch(gamma=1.0, normalize=True)(x, y[:, :4]),
+        (x, y),
+        lambda x, y: normalized(x, y[:, :4]),
+        *INSIDE,
+        HOW,
+    ),
 ]
