@@ -40,7 +40,7 @@ CASES = [
         "focal_loss, mean",
         lambda x, y: focal_loss(x, y, alpha=None, gamma=2.0, reduction="mean"),
         (x, y),
-        lambda x, y: 4 * focal(x, y).mean(),
+        lambda x, y: focal(x, y).mean(),
         how=HOW,
     ),
     Case("_NullSpaceBasis, its projector", by_package, (draw(2, 7, 9),), projector, how={"dtypes": torch.float64}),

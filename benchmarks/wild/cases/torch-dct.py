@@ -10,16 +10,13 @@ from torch import Tensor
 
 
 def cosine(x: Tensor, ortho: bool = False) -> Tensor:
+    """yₖ = 2 Σₜ xₜ cos(πk(2t + 1)/(2n))."""
     n = x.shape[-1]
-    k, t = torch.arange(n)[:, None], torch.arange(n)[None]
-    c = (
-        2 * torch.cos(math.pi * k * (2 * t + 1) / (2 * n)).to(x.dtype)
-        if x.dtype != torch.float64
-        else 2 * torch.cos(math.pi * k.double() * (2 * t + 1) / (2 * n))
-    )
+    k, t = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+    c = 2 * torch.cos(math.pi * k * (2 * t + 1) / (2 * n))
     if ortho:
-        c = c * torch.where(k == 0, 1 / math.sqrt(4 * n), 1 / math.sqrt(2 * n)).to(x.dtype)
-    return x @ c.T
+        c = c / torch.sqrt(2 * n * (1 + (k == 0).double()))
+    return x @ c.T.to(x.dtype)
 
 
 def both(x: Tensor) -> Tensor:
