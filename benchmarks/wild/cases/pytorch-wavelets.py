@@ -27,7 +27,7 @@ def module(build):
 
 
 def case(name, function, shape, *rest):
-    return Case(name, function, (draw(2, *shape),), linear(function, *shape), *rest, HOW)
+    return Case(name, function, (draw(2, *shape),), linear(function, *shape), *rest, how=HOW)
 
 
 HOW = {"dtypes": torch.float64}
@@ -57,7 +57,7 @@ CASES += [
     case("DTCWTForward, 2 levels", module(lambda: DTCWTForward(J=2)), (1, 16, 16)),
 ]
 for mode in ("zero", "symmetric", "periodization"):
-    invert = lambda x, mode=mode: DWTInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, None, 1:]]))
+    invert = lambda x, mode=mode: DWTInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, None, 1:]])).flatten(1)
     CASES.append(case(f"DWTInverse, db2, {mode}", invert, (4, 5, 5)))
-    invert = lambda x, mode=mode: DWT1DInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, 1:]]))
+    invert = lambda x, mode=mode: DWT1DInverse("db2", mode).to(x.dtype)((x[:, :1], [x[:, 1:]])).flatten(1)
     CASES.append(case(f"DWT1DInverse, db2, {mode}", invert, (2, 9)))
