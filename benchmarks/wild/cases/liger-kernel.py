@@ -83,7 +83,7 @@ CASES = [
     Case("rms_norm, gemma", lambda x, w: ops.LigerRMSNormFunction.apply(x, w, 1e-6, 1.0, "gemma", False), (x, w), lambda x, w: rms(x, 1 + w), how=SINGLE),
     Case("layer_norm", lambda x, w, b: ops.LigerLayerNormFunction.apply(x, w, b, 1e-6), (x, w, b), layer, how=SINGLE),
     Case("group_norm", lambda x, w, b: ops.LigerGroupNormFunction.apply(x, w, b, 4, 2, 1e-6), (draw(3, 4, 6).float(), w[:4], b[:4]), group, how=SINGLE),
-    Case("rope", lambda q, k: ops.LigerRopeFunction.apply(q.clone(), k.clone(), cos, sin), (q, k), lambda q, k: rotated(q, k, cos.to(q.dtype), sin.to(q.dtype)), how=SINGLE | {"may_change": ["grad_out"]}),
+    Case("rope", lambda q, k: ops.LigerRopeFunction.apply(q.clone(), k.clone(), cos, sin), (q, k), lambda q, k: rotated(q, k, cos.to(q.dtype), sin.to(q.dtype)), how=SINGLE | {"may_change": ["grad_out[0]", "grad_out[1]"]}),
     Case("swiglu", lambda a, b: ops.LigerSiLUMulFunction.apply(a, b), (x, up), lambda a, b: a * torch.sigmoid(a) * b, *TWICE, how=SINGLE | {"may_change": ["a", "b"]}),
     Case("geglu", lambda a, b: ops.LigerGELUMulFunction.apply(a, b), (x, up), lambda a, b: gelu(a) * b, *TWICE, how=SINGLE | {"may_change": ["a", "b"]}),
     Case("relu_squared", lambda x: ops.LigerReLUSquaredFunction.apply(x), (x,), lambda x: x.clamp(min=0) ** 2, how=SINGLE),

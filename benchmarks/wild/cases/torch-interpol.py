@@ -55,6 +55,17 @@ def slopes(image: Tensor, grid: Tensor) -> Tensor:
         return torch.autograd.grad(pulled(3)(image, at).sum(), at, create_graph=True)[0]
 
 
+def coefficients(bound: str):
+    return lambda x: spline_coeff_nd(x, interpolation=3, bound=bound, dim=1)
+
+
+def linear(function, *shape: int):
+    """function as a product with its own matrix."""
+    size = torch.Size(shape).numel()
+    columns = torch.stack([function(unit.view(shape)) for unit in torch.eye(size, dtype=torch.float64)])
+    return lambda x: (x.flatten() @ columns.flatten(1).to(x.dtype)).view(columns.shape[1:])
+
+
 grid = uniform(7, 2, low=2.1, high=4.9)
 image = draw(1, 8, 9)
 HOW = {"dtypes": torch.float64}
@@ -70,27 +81,17 @@ CASES += [
     )
 ]
 RAISES = (
-    "raises: RuntimeError: function {}Backward returned an incorrect number of gradients (expected 5, got 1)",
-    FAULT,
-    "returns a list, which torch takes for one gradient: nobody can train through it",
+    "raises: RuntimeError: function SplineCoeffBackward returned an incorrect number of gradients (expected 5, got 1)"
 )
 CASES += [
     Case(
-        "spline_coeff",
-        lambda x: spline_coeff(x, interpolation=3, bound="dct2", dim=-1),
-        (draw(2, 7),),
-        lambda x: x,
-        RAISES[0].format("SplineCoeff"),
-        *RAISES[1:],
-        HOW,
+        "spline_coeff", lambda x: spline_coeff(x, interpolation=3, bound="dct2", dim=-1), (draw(2, 7),), lambda x: x,
+        RAISES, FAULT, "returns a list, which torch takes for one gradient: nobody can train through it", HOW,
     ),
+    Case("spline_coeff_nd, dct2", coefficients("dct2"), (draw(2, 7),), linear(coefficients("dct2"), 2, 7), how=HOW),
+    Case("spline_coeff_nd, dft", coefficients("dft"), (draw(2, 7),), linear(coefficients("dft"), 2, 7), how=HOW),
     Case(
-        "spline_coeff_nd",
-        lambda x: spline_coeff_nd(x, interpolation=3, bound="dct2", dim=2),
-        (draw(6, 7),),
-        lambda x: x,
-        RAISES[0].format("SplineCoeffND"),
-        *RAISES[1:],
-        HOW,
+        "spline_coeff_nd, dct1", coefficients("dct1"), (draw(2, 7),), linear(coefficients("dct1"), 2, 7),
+        "wrong in x", FAULT, "filters the gradient as the image, though the filter of this border is not symmetric", HOW,
     ),
-]
+]  # fmt: skip

@@ -50,7 +50,7 @@ CASES = [
         "solve_ivp", lambda y, w: solve_ivp(lambda t, y, w: -w * y, torch.tensor([0.0, 0.5, 1.0]).double(), y, (w,), method="rk45", rtol=1e-6, atol=1e-7),
         (y, w), lambda y, w: torch.stack([y * torch.exp(-w * t) for t in (0.0, 0.5, 1.0)]), how=HOW | {"digits": 4},
     ),
-    Case("Interp1D, linear", lambda y, at: Interp1D(torch.linspace(0, 1, 4).double(), y, method="linear")(at), (y, uniform(5)), lambda y, at: linear(y, at), how=HOW),
+    Case("Interp1D, linear", lambda y, at: Interp1D(torch.linspace(0, 1, 4, dtype=torch.float64), y, method="linear")(at), (y, uniform(5)), lambda y, at: linear(y, at), how=HOW),
 ]  # fmt: skip
 
 
