@@ -81,36 +81,27 @@ def shape(what: str, tensor: Tensor, expected: Size | tuple[int, ...], meaning: 
         raise ValueError(f"{what}: expected shape {list(expected)} ({meaning}), got {list(tensor.shape)}")
 
 
-def eta(value: object, what: str = "eta") -> float:
-    """A finite learning rate."""
-    return _finite("eta", value)
-
-
-def rate(value: object) -> float:
-    """A finite learning rate, of an optimizer."""
-    return _finite("rate", value)
-
-
-def not_negative(what: str, value: object) -> float:
-    """A finite number, 0 or more."""
-    number = _finite(what, value)
-    if number < 0:
-        raise ValueError(f"{what}: expected 0 or more, got {value}")
-    return number
-
-
-def _finite(what: str, value: object) -> float:
+def number(what: str, value: object) -> float:
+    """A finite number."""
     if isinstance(value, Tensor) and value.dim() == 0:
         value = value.item()
     if not isinstance(value, Real):
         raise TypeError(f"{what}: expected a number, got {type(value).__name__}")
     try:
-        number = float(value)
+        as_float = float(value)
     except OverflowError:  # of a whole number
-        number = math.inf
-    if not math.isfinite(number):
+        as_float = math.inf
+    if not math.isfinite(as_float):
         raise ValueError(f"{what}: expected a finite number, got {value}")
-    return number
+    return as_float
+
+
+def not_negative(what: str, value: object) -> float:
+    """A finite number, 0 or more."""
+    checked = number(what, value)
+    if checked < 0:
+        raise ValueError(f"{what}: expected 0 or more, got {checked}")
+    return checked
 
 
 def count(what: str, value: object) -> int:

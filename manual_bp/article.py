@@ -41,7 +41,7 @@ def worked(*, targets: tuple[str, ...]) -> Callable[[Callable[..., Quantities]],
             for name in targets:
                 if name in scalars:
                     _checks.probabilities(name, scalars[name])
-            return equations(eta=_checks.eta(eta), **scalars)
+            return equations(eta=_checks.number("eta", eta), **scalars)
 
         return network
 

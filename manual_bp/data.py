@@ -110,11 +110,12 @@ def text(path: str | None) -> tuple[Tensor, list[str]]:
         else:
             read = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: expected a text file in UTF-8, got {unread(error)}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected a text file in UTF-8, got another kind of file ({error})") from None
     if not read:
-        raise DataError(f"{path or Path(os.__file__).parent}: expected a text, got none")
+        where = path or Path(os.__file__).parent
+        raise DataError(f"{where}: expected at least one character, got none: name another file")
     characters, tokens = np.unique(np.frombuffer(read.encode("utf-32-le"), dtype="<u4"), return_inverse=True)
     return torch.from_numpy(tokens.astype(np.int64)), [chr(character) for character in characters]
 

@@ -352,7 +352,7 @@ class Network:
         Traces made before keep the weights they were made with. Raises TypeError or ValueError for an eta that is no
         finite number, and for gradients of another network.
         """
-        eta = _checks.eta(eta)
+        eta = _checks.number("eta", eta)
         self._check_like("grads.weight", grads.weight, self.weights)
         self._check_like("grads.bias", grads.bias, self.biases)
         weights = tuple(w - eta * dJ_dw for w, dJ_dw in zip(self.weights, grads.weight, strict=True))
@@ -376,7 +376,7 @@ class Network:
             self._get_ready(x, z)
             self._described = described
         if not isinstance(eta, float) or eta != self._eta:
-            self._eta = _checks.eta(eta)
+            self._eta = _checks.number("eta", eta)
         if self._in_place is not None:
             try:
                 self._in_place.step(x, z, self._eta, cost)
@@ -417,7 +417,7 @@ class Network:
         """
         _checks.count("epochs", epochs)
         _checks.count("batch_size", batch_size)
-        eta = _checks.eta(eta)
+        eta = _checks.number("eta", eta)
         X, Z = self._data_set(X, Z, ("X", "Z"))
         if held_out is not None:
             if not isinstance(held_out, tuple | list) or len(held_out) != 2:

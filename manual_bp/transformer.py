@@ -80,9 +80,14 @@ class Configuration:
         if self.heads % self.key_heads:
             raise ValueError(f"heads: expected a multiple of the {self.key_heads} key_heads, got {self.heads}")
         if self.form == "gpt2" and (self.key_heads != self.heads or not self.tied):
-            raise ValueError("form: gpt2 has as many key_heads as heads and a tied head: take llama for others")
+            raise ValueError(
+                f"form: expected key_heads {self.heads} (as many as heads) and tied True in gpt2, got {self.key_heads} "
+                f"and {self.tied}: choose llama for others"
+            )
         if self.form == "llama" and self.width // self.heads % 2:
-            raise ValueError(f"width: expected an even number for each head, to turn pairs, got {self.width}")
+            raise ValueError(
+                f"width: expected an even multiple of the {self.heads} heads (llama rotates pairs), got {self.width}"
+            )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -393,7 +398,7 @@ class Transformer:
         """
         if labels and len(labels.classes) != self.configuration.vocabulary:
             raise ValueError(
-                f"labels.classes: expected {self.configuration.vocabulary}, one for each token, "
+                f"labels.classes: expected length {self.configuration.vocabulary} (a name for each token), "
                 f"got {len(labels.classes)}"
             )
         checkpoint.save_transformer(file, asdict(self.configuration), self._parameters, labels)
@@ -499,7 +504,7 @@ class Transformer:
 
     def step(self, tokens: Tensor, targets: Tensor, rate: float) -> Tensor:
         """Train on one batch: forward, backward, and a step of the optimizer; returns the cost before it."""
-        rate = _checks.rate(rate)
+        rate = _checks.number("rate", rate)
         grads = self.backward(self.forward(tokens), targets)
         self._parameters = self.optimizer.step(self._parameters, grads.parameters, rate)
         return grads.J
@@ -535,7 +540,7 @@ class Transformer:
         """
         for what, value in (("steps", steps), ("batch_size", batch_size), ("every", every)):
             _checks.count(what, value)
-        rate = _checks.rate(rate)
+        rate = _checks.number("rate", rate)
         data = self._text("data", data)
         held_out = None if held_out is None else self._text("held_out", held_out)
         c, history = self.configuration, History()
@@ -618,7 +623,7 @@ class Transformer:
         prompt = _checks.integers("prompt", _checks.tensor("prompt", prompt, None, self.device))
         _checks.on_device("prompt", prompt, self.device)
         if prompt.dim() not in (1, 2) or not prompt.numel():
-            raise ValueError(f"prompt: expected shape [T] or [N, T], one token at least, got {list(prompt.shape)}")
+            raise ValueError(f"prompt: expected shape [T] or [N, T] with at least one token, got {list(prompt.shape)}")
         _checks.classes("prompt", prompt, self.configuration.vocabulary)
         tokens = (prompt if prompt.dim() == 2 else prompt[None]).long()
         generator = torch.Generator().manual_seed(seed)
@@ -639,7 +644,7 @@ class Transformer:
         context = self.configuration.context
         if data.dim() != 1 or len(data) <= context:
             raise ValueError(
-                f"{what}: expected shape [tokens], more of them than the context of {context}, got {list(data.shape)}"
+                f"{what}: expected shape [tokens], longer than the context of {context}, got {list(data.shape)}"
             )
         _checks.classes(what, data, self.configuration.vocabulary)
         return data.long()
@@ -650,7 +655,8 @@ class Transformer:
         context = self.configuration.context
         if tokens.dim() != 2 or not tokens.numel() or tokens.shape[1] > context:
             raise ValueError(
-                f"{what}: expected shape [N, T] with T up to the context of {context}, got {list(tokens.shape)}"
+                f"{what}: expected shape [N, T] with at least one token and T at most the context of {context}, "
+                f"got {list(tokens.shape)}"
             )
 
     def _check_targets(self, tokens: Tensor, targets: Tensor) -> None:
@@ -672,8 +678,8 @@ def _checked(configuration: Configuration, parameters: Parameters) -> Tensor:
         missing = ", ".join(name for name in expected if name not in parameters) or "none"
         more = ", ".join(name for name in parameters if name not in expected) or "none"
         raise ValueError(
-            f"parameters: expected the {len(expected)} names of configuration.shapes, got {missing} missing, and "
-            f"{more} besides"
+            f"parameters: expected the {len(expected)} names in configuration.shapes, got others: missing {missing}; "
+            f"unexpected {more}"
         )
     name = next(iter(expected))
     first = _checks.floating(name, parameters[name])

@@ -29,11 +29,11 @@ import manual_bp
 from crosscheck import Report, assert_crosscheck, compare, crosscheck, pytest_plugin
 from crosscheck.pytest_plugin import Devices
 from crosscheck.verdict.judge import judge
-from manual_bp import Network, article, figures, mistakes, notation, rules
+from manual_bp import Network, Transformer, article, figures, mistakes, notation, rules
 from manual_bp.__main__ import main
 from manual_bp.checkpoint import Labels
 from manual_bp.commands import subjects
-from manual_bp.data import digits, inputs, load, npz
+from manual_bp.data import digits, inputs, load, npz, text
 from manual_bp.rules._rule import Rule
 from reference.network import Twin
 
@@ -257,6 +257,27 @@ def held(**changed):
     return fit()
 
 
+def decoder(**options):
+    return Transformer.random(**{"vocabulary": 5, "context": 4, "width": 6, "layers": 1, "heads": 3} | options)
+
+
+def hugging_face(**options):
+    """A small GPT-2 of transformers with these settings."""
+    transformers = pytest.importorskip("transformers")
+    small = {"vocab_size": 5, "n_positions": 4, "n_embd": 6, "n_layer": 1, "n_head": 3}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**small | options))
+
+
+def without_transformers(call):
+    with patch.dict("sys.modules", {"transformers": None}):
+        return call()
+
+
+def by_several_processes(call):
+    with patch.dict("os.environ", {"WORLD_SIZE": "2"}):
+        return call()
+
+
 def neuron(**given):
     return article.neuron(**{"x1": 1.0, "x2": 2.0, "y": 1.0, "eta": 0.5, "w1": 0.1, "w2": -0.3, "wb": 0.2} | given)
 
@@ -274,6 +295,7 @@ def backward(grad_out, out, x):
 """
 PARTS = "import torch\ninputs = (torch.ones(3),)\n"
 TRAIN = "train --data mine.npz --epochs 1"
+TRANSFORMER = "train --model transformer --data mine.txt --layers 1 --width 6 --heads 3 --context 4 --steps 10"
 GOOD = {"X": np.zeros((5, 2)), "Z": np.zeros((5, 1))}
 CLASSES = {"X": np.zeros((5, 2)), "Z": np.zeros(5, int)}
 
@@ -687,7 +709,8 @@ VERIFY: list[Row] = [
     (
         lambda: command("verify --plant typo"),
         "manual-bp verify: mistake: expected one of stale-weights, sign, missing-derivative, transposed, "
-        "forgotten-mean, forgotten-bias, got 'typo'",
+        "forgotten-mean, forgotten-bias, gelu-constant, causal-mask, missing-scale, "
+        "tied-head, unsummed-heads, late-decay, got 'typo'",
     ),
     (lambda: command("verify --json ."), "manual-bp verify: --json .: expected a file, got a directory"),
     (
@@ -828,6 +851,29 @@ OTHER_COMMANDS: list[Row] = [
         lambda: with_arrays(f"{TRAIN} --eta 1e30 --batch-size 1", X=np.ones((9, 2)), Z=np.ones((9, 1))),
         "manual-bp train: epoch 1: the training diverges, the cost is nan: choose an eta smaller than 1e+30, or scale "
         "the inputs to about -1 to 1",
+    ),
+    (
+        lambda: by_several_processes(lambda: command(TRANSFORMER)),
+        "manual-bp train: --model transformer: expected one process, got several: start it without torchrun",
+    ),
+    (lambda: command(f"{TRANSFORMER} --steps 0"), "manual-bp train: --steps: expected 1 or more, got 0"),
+    (lambda: command(f"{TRANSFORMER} --rate nan"), "manual-bp train: --rate: expected a finite number, got nan"),
+    (
+        lambda: command(TRANSFORMER),
+        "manual-bp train: mine.txt: expected a text file in UTF-8, got no file of that name",
+    ),
+    (
+        lambda: with_text("mine.txt", "ab" * 24, TRANSFORMER),
+        "manual-bp train: --context 4: expected a text of at least 50 characters, a tenth of which is held out, got "
+        "48: choose a smaller context or a longer text",
+    ),
+    (
+        lambda: with_text("mine.txt", "ab" * 25, f"{TRANSFORMER} --width 7"),
+        "manual-bp train: width: expected a multiple of the 3 heads, got 7",
+    ),
+    (
+        lambda: with_text("mine.txt", "ab" * 25, f"{TRANSFORMER} --rate 1e30"),
+        "manual-bp train: step …: the training diverges, …: choose a rate smaller than 1e+30",
     ),
     (
         lambda: predicted("no.pt --data mine.npz"),
@@ -1123,6 +1169,62 @@ NETWORK: list[Row] = [
     ),
 ]
 
+DECODER: list[Row] = [
+    (lambda: decoder(form="bert"), "ValueError: form: expected one of gpt2, llama, got 'bert'"),
+    (lambda: decoder(width=7), "ValueError: width: expected a multiple of the 3 heads, got 7"),
+    (
+        lambda: decoder(form="llama", width=9),
+        "ValueError: width: expected an even multiple of the 3 heads (llama rotates pairs), got 9",
+    ),
+    (
+        lambda: decoder(form="llama", key_heads=2),
+        "ValueError: heads: expected a multiple of the 2 key_heads, got 3",
+    ),
+    (
+        lambda: decoder(key_heads=1),
+        "ValueError: form: expected key_heads 3 (as many as heads) and tied True in gpt2, got 1 and True: choose llama "
+        "for others",
+    ),
+    (
+        lambda: Transformer(decoder(form="llama", tied=True).configuration, {"wte": X}),
+        "ValueError: parameters: expected the 11 names in configuration.shapes, got others: missing "
+        "model.embed_tokens.weight, …; unexpected wte",
+    ),
+    (
+        lambda: decoder().save("net", labels=Labels([], ["a"])),
+        "ValueError: labels.classes: expected length 5 (a name for each token), got 1",
+    ),
+    (
+        lambda: decoder().forward(torch.ones(1, 9).long()),
+        "ValueError: tokens: expected shape [N, T] with at least one token and T at most the context of 4, got [1, 9]",
+    ),
+    (
+        lambda: decoder().fit([0, 1, 2, 3], rate=0.1, steps=1, batch_size=1),
+        "ValueError: data: expected shape [tokens], longer than the context of 4, got [4]",
+    ),
+    (
+        lambda: decoder().generate(torch.ones(0).long(), 3),
+        "ValueError: prompt: expected shape [T] or [N, T] with at least one token, got [0]",
+    ),
+    (
+        lambda: decoder().generate([0], 3, temperature=-1.5),
+        "ValueError: temperature: expected 0 or more, got -1.5",
+    ),
+    (
+        lambda: Transformer.from_transformers(nn.Tanh()),
+        "TypeError: model: expected a GPT2LMHeadModel or a LlamaForCausalLM of transformers, got Tanh",
+    ),
+    (
+        lambda: Transformer.from_transformers(hugging_face(activation_function="relu")),
+        "ValueError: model.config.activation_function: expected 'gelu_new' or 'gelu_pytorch_tanh', which is all that "
+        "Transformer has, got 'relu'",
+    ),
+    (
+        lambda: without_transformers(decoder().to_transformers),
+        "ImportError: transformers is not installed: pip install 'manual-bp[transformers]'",
+    ),
+]
+
 DATA: list[Row] = [
     (
         lambda: without_scikit_learn(digits),
@@ -1189,6 +1291,14 @@ TABLES_OF_TEXT: list[Row] = [
         lambda: (Path("mine.csv").write_bytes(b"\xff"), load("mine.csv")),
         "DataError: mine.csv: expected a CSV file in UTF-8, got another kind of file (…)",
     ),
+    (
+        lambda: (Path("mine.txt").write_bytes(b"\xff"), text("mine.txt")),
+        "DataError: mine.txt: expected a text file in UTF-8, got another kind of file (…)",
+    ),
+    (
+        lambda: (Path("mine.txt").touch(), text("mine.txt")),
+        "DataError: mine.txt: expected at least one character, got none: name another file",
+    ),
     (lambda: load("no.csv"), "DataError: no.csv: expected a .csv file, got no file of that name"),
     (
         lambda: (table("1,2"), inputs("mine.csv", Labels([], []), 3)),
@@ -1196,7 +1306,7 @@ TABLES_OF_TEXT: list[Row] = [
     ),
 ]
 
-TABLE = [*CROSSCHECK, *COMPARE, *REPORT, *PYTEST, *VERIFY, *OTHER_COMMANDS, *NETWORK, *DATA, *TABLES_OF_TEXT]
+TABLE = [*CROSSCHECK, *COMPARE, *REPORT, *PYTEST, *VERIFY, *OTHER_COMMANDS, *NETWORK, *DECODER, *DATA, *TABLES_OF_TEXT]
 
 
 def said(call: Callable[[], Any]) -> str:

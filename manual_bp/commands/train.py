@@ -55,7 +55,7 @@ def train(
             *(("--hidden", neurons) for neurons in hidden),
         ):
             _checks.count(what, value)
-        _checks.eta(eta, "--eta")
+        _checks.number("--eta", eta)
         if figure:
             can_draw(figure)
         if save:

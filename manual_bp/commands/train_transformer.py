@@ -43,7 +43,7 @@ def train_transformer(
     """Train, print the cost of the last tenth of the text, and a sample; returns the exit code."""
     try:
         if distributed.launched():
-            raise ValueError("--model transformer: it is trained by one process, start it without torchrun")
+            raise ValueError("--model transformer: expected one process, got several: start it without torchrun")
         for what, value in (
             ("--layers", layers),
             ("--width", width),
@@ -54,17 +54,18 @@ def train_transformer(
             ("--verify-every", 1 if verify_every is None else verify_every),
         ):
             _checks.count(what, value)
-        rate = _checks.rate(rate)
+        _checks.number("--rate", rate)
         if save:
             can_write(f"--save {save}", save)
         place = devices.device(device)
         tokens, characters = text(data)
-        held_out, kept = tokens[-(len(tokens) // 10) :].to(place), tokens[: -(len(tokens) // 10)].to(place)
-        if len(held_out) <= context:
+        tenth = len(tokens) // 10
+        if tenth <= context:
             raise ValueError(
-                f"--data {data}: expected more than {10 * context} characters, to hold out a tenth and look at "
-                f"{context} of them, got {len(tokens)}"
+                f"--context {context}: expected a text of at least {10 * (context + 1)} characters, a tenth of which "
+                f"is held out, got {len(tokens)}: choose a smaller context or a longer text"
             )
+        held_out, kept = tokens[-tenth:].to(place), tokens[:-tenth].to(place)
         net = Transformer.random(
             form=form, vocabulary=len(characters), context=context, width=width, layers=layers, heads=heads,
             dtype=getattr(torch, dtype), device=place, seed=seed, optimizer=AdamW(decay=0.1, clip=1.0),

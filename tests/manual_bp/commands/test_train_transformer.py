@@ -85,13 +85,14 @@ def test_a_training_that_diverges_is_said(train):
     [
         ({"steps": 0}, "--steps: expected 1 or more, got 0"),
         ({"verify_every": 0}, "--verify-every: expected 1 or more, got 0"),
-        ({"rate": "nan"}, "rate: expected a finite number, got nan"),
+        ({"rate": "nan"}, "--rate: expected a finite number, got nan"),
         ({"width": 9}, "width: expected a multiple of the 2 heads, got 9"),
         ({"device": "quantum"}, "device: expected one of cpu, cuda, mps, xpu"),
-        ({"context": 46}, "expected more than 460 characters, to hold out a tenth and look at 46 of them, got 460"),
-        ({"data": "nothing.txt"}, "nothing.txt: No such file or directory"),
-        ({"save": "nowhere/net"}, "--save nowhere/net: there is no directory"),
-        ({"of": ""}, "mine.txt: expected a text, got none"),
+        ({"context": 46}, "--context 46: expected a text of at least 470 characters"),
+        ({"context": 5, "of": "the cat s"}, "--context 5: expected a text of at least 60 characters"),
+        ({"data": "nothing.txt"}, "nothing.txt: expected a text file in UTF-8, got no file of that name"),
+        ({"save": "nowhere/net"}, "--save nowhere/net: expected a directory that exists, got no "),
+        ({"of": ""}, "mine.txt: expected at least one character, got none"),
     ],
 )
 def test_what_cannot_be_trained_is_said(options, says, train):
@@ -104,7 +105,7 @@ def test_several_processes_do_not_train_it(train, monkeypatch):
     monkeypatch.setattr(distributed, "launched", lambda: True)
     code, _, err = train()
     assert code == 2
-    assert "--model transformer: it is trained by one process, start it without torchrun" in err
+    assert "--model transformer: expected one process, got several: start it without torchrun" in err
 
 
 @pytest.mark.parametrize("of", ["ab\nc", "ü€𝄞\x00ü"])
