@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
+from crosscheck.devices import set_seed
 from crosscheck.form.arguments import Outs
 from crosscheck.form.kinds import refuse
 from crosscheck.form.trees import Missing
@@ -526,12 +527,6 @@ def nodes(outs: Sequence[Any]) -> Iterator[Any]:
         fresh = {before for before, _ in node.next_functions if before is not None} - seen
         seen |= fresh
         nodes += fresh
-
-
-def set_seed(device: torch.device, seed: int) -> None:
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device.type).manual_seed_all(seed)
 
 
 def device_of(inputs: Sequence[Any]) -> torch.device:

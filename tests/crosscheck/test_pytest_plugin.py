@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from crosscheck import devices
-from crosscheck.pytest_plugin import DEVICE, SEED, Devices, _device_of, _Name, _Random
+from crosscheck.pytest_plugin import DEVICE, SEED, Devices, _device_of, _Name, _seeded
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +29,8 @@ def missing(name):
 devices.missing = missing
 devices.title = str
 torch.cuda.device_count = lambda: 2
-torch.cuda.get_rng_state = torch.get_rng_state
-torch.cuda.set_rng_state = torch.set_rng_state
+torch.cuda.get_rng_state = lambda place: torch.get_rng_state()
+torch.cuda.set_rng_state = lambda state, place: torch.set_rng_state(state)
 """
 
 ONE_TEST = """
@@ -306,7 +306,8 @@ def test_a_kind_that_there_is_not_is_refused(run, pytester):
 def test_a_device_without_float64_drops_it_with_the_reason(run):
     mps = "from crosscheck import devices\ndevices.missing = lambda name: '' if name in ('cpu', 'mps') else 'no'\n"
     mps += (
-        "import torch\ntorch.mps.get_rng_state = torch.get_rng_state\ntorch.mps.set_rng_state = torch.set_rng_state\n"
+        "import torch\ntorch.mps.get_rng_state = lambda place: torch.get_rng_state()\n"
+        "torch.mps.set_rng_state = lambda state, place: torch.set_rng_state(state)\ntorch.mps.manual_seed = print\n"
     )
     result = run("def test_it(device, dtype): pass", "-k", "float64", conftest=mps)
     result.stdout.fnmatch_lines(
@@ -591,32 +592,40 @@ def draws():
 
 
 def test_a_seed_is_that_of_all_who_draw_and_the_states_come_back(monkeypatch):
-    places = torch.device("cpu"), torch.device("cuda", 1)
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: "the GPU's")
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda place: f"that of {place}")
     set_again = []
-    monkeypatch.setattr(torch.cuda, "set_rng_state", set_again.append)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *state_and_place: set_again.append(state_and_place))
+    places = torch.device("cpu"), torch.device("cuda", 1)
     for place in places:
-        states = _Random.state(place)
+        state = random.getstate(), torch.get_rng_state(), np.random.get_state()
+        drawn = []
+        for _ in range(2):
+            with _seeded(place, 7):
+                drawn.append(draws())
+        assert drawn[0] == drawn[1] != draws()
+        random.setstate(state[0])
+        torch.set_rng_state(state[1])
+        np.random.set_state(state[2])
         before = draws()
-        _Random.seed(7)
-        seeded = draws()
-        _Random.seed(7)
-        assert draws() == seeded != before
-        _Random.restore(states)
+        random.setstate(state[0])
+        torch.set_rng_state(state[1])
+        np.random.set_state(state[2])
+        with _seeded(place, 7):
+            draws()
         assert draws() == before
-    assert set_again == ["the GPU's"]
+    assert set_again == [("that of cuda:1", places[1])] * 3
 
 
 def test_random_states_where_there_is_no_numpy_and_the_device_does_not_work(monkeypatch):
-    def broken():
+    def broken(place):
         raise RuntimeError("no driver")
 
     monkeypatch.delitem(sys.modules, "numpy")
     monkeypatch.setattr(torch.cuda, "get_rng_state", broken)
-    states = _Random.state(torch.device("cuda"))
-    assert list(states) == ["random", "torch"]
-    _Random.seed(1)
-    _Random.restore(states)
+    before = random.getstate()
+    with _seeded(torch.device("cuda"), 1):
+        random.random()
+    assert random.getstate() == before
 
 
 @pytest.mark.parametrize(
