@@ -215,10 +215,14 @@ def _dtypes(test: pytest.Item) -> list[_Name]:
 
 
 def _scope(metafunc: pytest.Metafunc, name: str) -> Any:
-    """The widest scope of a fixture that takes it: so it is built once for each, and its tests are grouped."""
+    """The widest scope of a fixture that takes it: so that is built once for each, and its tests are grouped.
+
+    For devices it is the session then, wider than that for dtypes: tests are grouped by the device first.
+    """
     known = metafunc.definition._fixtureinfo.name2fixturedefs.values()
     takers = [taker.scope for of_name in known for taker in of_name if name in taker.argnames]
-    return max(takers, key=SCOPES.index, default="function")
+    widest = max(takers, key=SCOPES.index, default="function")
+    return "session" if name == "device" and widest != "function" else widest
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -241,8 +245,12 @@ def _refuse_wrong_marks(test: pytest.Item) -> None:
                     f"{mark.name}: expected kinds of devices, of {kinds}, as in {mark.name}('cuda'), {got}",
                     pytrace=False,
                 )
-        elif mark.name == "device_count" and not (len(mark.args) == 1 and mark.args[0] in range(1, sys.maxsize)):
+        elif mark.name == "device_count" and not _is_count(*mark.args):
             pytest.fail(f"device_count: expected a number of devices, as in device_count(2), {got}", pytrace=False)
+
+
+def _is_count(*values: object) -> bool:
+    return len(values) == 1 and isinstance(values[0], int) and values[0] > 0
 
 
 def _why_not(name: str, dtype: str, test: pytest.Item) -> str:
@@ -450,8 +458,7 @@ class Devices:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(self.config, "workeroutput", None)
         if output is not None:
-            output["devices"] = self.about() if self.is_used else []
-            output["titles"], output["version"] = self.titles, self.version
+            output["devices"] = [self.about(), self.titles, self.version] if self.is_used else []
             return
         if self.report and self.calls_tests:
             text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
@@ -462,9 +469,9 @@ class Devices:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """A worker of xdist has ended."""
-        output = getattr(node, "workeroutput", {})
-        if not self.said and output.get("devices"):
-            self.said, self.titles, self.version = output["devices"], output["titles"], output["version"]
+        told = getattr(node, "workeroutput", {}).get("devices")
+        if told and not self.said:
+            self.said, self.titles, self.version = told
 
     def as_dict(self) -> dict[str, Any]:
         """What ran where, for machines: asked, the devices that were to be run on, and of each device its tests."""
