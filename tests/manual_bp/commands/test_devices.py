@@ -18,8 +18,12 @@ def test_the_devices_here_and_why_others_are_not(monkeypatch, capsys):
     monkeypatch.setattr(devices, "title", lambda place: f"{place}!")
     assert main(["devices"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"manual-bp {__version__}, torch {torch.__version__}", "cpu!", "cuda:0!", "cuda:1!", "npu is not here: no package",
-    ]  # fmt: skip
+        f"manual-bp {__version__}, torch {torch.__version__}",
+        "cpu!",
+        "cuda:0!",
+        "cuda:1!",
+        "npu is not here: no package",
+    ]
 
 
 def run_on(device, passed=0, failed=0, skipped=None, version="2.13.0"):
