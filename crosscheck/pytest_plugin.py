@@ -387,7 +387,7 @@ class Devices:
         from crosscheck import devices
 
         self.titles = {str(name): devices.title(torch.device(name)) for name in self.names()}
-        self.version = torch.__version__
+        self.version = str(torch.__version__)  # a plain one, for xdist to send
         lines = [f"devices: {', '.join(self.titles.values()) or 'none'}; torch {self.version}"]
         if not self.asked or "all" in self.asked:
             lines += [f"  {kind} is not here: {why}" for kind in devices.here() if (why := devices.missing(kind))]
