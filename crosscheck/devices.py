@@ -122,7 +122,8 @@ def _registered() -> list[str]:
 
 def _module(kind: str) -> Any:
     """What torch has of a kind, as torch.cuda; of one without such a module, as xla, its package, once imported."""
-    return getattr(torch, kind, None) or sys.modules.get(PACKAGES.get(kind, ""))
+    package = sys.modules.get(PACKAGES.get(kind, ""))
+    return getattr(torch, kind, None) or (package if hasattr(package, "device_count") else None)
 
 
 def _not_registered(kind: str) -> str:
