@@ -69,8 +69,8 @@ from crosscheck import devices
 from manual_bp import Network
 
 def trained(device):
-    net = Network.random([3, 5, 2], activation="tanh", cost="softmax_cross_entropy", device=device)
-    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    net = Network.random([3, 5, 2], activation="tanh", cost="softmax_cross_entropy", dtype=torch.float64, device=device)
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
     net.fit(x, (x[:, 0] > 0).long(), epochs=3, batch_size=8, eta=0.5)
     return net
 
@@ -82,7 +82,7 @@ for ours, theirs in zip((*here.weights, *here.biases), (*there.weights, *there.b
     assert str(theirs.device) == "sim:1"
     assert torch.allclose(ours, theirs.cpu())
 try:
-    there.predict(torch.zeros(1, 3, device="sim:0"))
+    there.predict(torch.zeros(1, 3, dtype=torch.float64, device="sim:0"))
 except ValueError as error:
     assert "sim:1" in str(error) and "sim:0" in str(error), error
 else:
