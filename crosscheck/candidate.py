@@ -1,18 +1,17 @@
 """What is judged, as the judge takes it: two functions from (*grad_outs, *inputs) to tensors by name."""
 
-import random
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
+from crosscheck.devices import set_seed
 from crosscheck.form.arguments import Outs
 from crosscheck.form.kinds import refuse
 from crosscheck.form.trees import Missing
@@ -529,15 +528,6 @@ def nodes(outs: Sequence[Any]) -> Iterator[Any]:
         fresh = {before for before, _ in node.next_functions if before is not None} - seen
         seen |= fresh
         nodes += fresh
-
-
-def set_seed(device: torch.device, seed: int) -> None:
-    """Of torch, of NumPy and of Python: a dropout in any of them then draws the same at every call."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device.type).manual_seed_all(seed)
 
 
 def device_of(inputs: Sequence[Any]) -> torch.device:

@@ -2,18 +2,17 @@
 
 import inspect
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from crosscheck import devices
 from crosscheck.as_given import AsGiven
 from crosscheck.candidate import Candidate, device_of
 from crosscheck.cause.alternatives import gather
@@ -515,17 +514,14 @@ def _now(candidate: Candidate) -> str:
 @contextmanager
 def _isolated(device: torch.device, inputs: Sequence[Any]) -> Iterator[None]:
     """No random state, grad mode or autocast comes in from outside, and none goes out; small work is on one thread."""
-    is_known = hasattr(torch, device.type)  # XLA is not, and keeps its random state to itself
-    every = range(0 if device.type == "cpu" or not is_known else torch.accelerator.device_count())
     with ExitStack() as stack:
-        stack.callback(random.setstate, random.getstate())
-        stack.callback(np.random.set_state, np.random.get_state())
         if is_small(inputs):
             stack.enter_context(_on_one_thread())
-        stack.enter_context(torch.random.fork_rng(devices=every, device_type=device.type if is_known else "cpu"))
+        stack.enter_context(devices.random_kept(*devices.of_kind(device.type)))
         stack.enter_context(torch.inference_mode(False))
         for kind in {"cpu", device.type}:
-            stack.enter_context(torch.autocast(kind, enabled=False))
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):  # a kind may have none
+                stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 

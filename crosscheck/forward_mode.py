@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.functional import jvp
 
-from crosscheck.candidate import Candidate, as_tuple, device_of, set_seed
+from crosscheck.candidate import Candidate, as_tuple, device_of
+from crosscheck.devices import set_seed
 from crosscheck.report import Report
 from crosscheck.verdict.judge import judge
 from crosscheck.verdict.precision import dtypes_of, is_floating, rounded

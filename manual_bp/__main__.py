@@ -109,6 +109,14 @@ examples:
   manual-bp bench --figure speed.svg               and draw it (needs the extra figures)
 Exit code: 0 it is measured, 2 it could not be.
 """,
+    "devices": """
+examples:
+  manual-bp devices                                the devices that are here, and why others are not
+  manual-bp devices merge cpu.json gpu.json        add up what ran on two machines, as a table
+  manual-bp devices merge *.json -o all.json       and write it, as such a file
+Such a file is written by pytest --device all --device-report cpu.json.
+Exit code: 0 listed, or all passed; 1 a test failed, or none ran on a device that was asked for; 2 no such report.
+""",
 }
 
 
@@ -203,6 +211,14 @@ def parser(model: str = "network") -> argparse.ArgumentParser:
     bench.add_argument("--rounds", type=int, default=11, metavar="N", help="turns of each (11)")
     bench.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:0 (cpu)")
     bench.add_argument("--figure", metavar="FILE", help="draw speed and growth, as .svg, .png or .pdf")
+
+    devices = command("devices", "List the devices that are here, or add up what the tests did on several machines.")
+    devices.set_defaults(files=[], out=None)
+    about_merge = "add up reports of pytest --device-report"
+    actions = devices.add_subparsers(dest="action", metavar="merge", help=about_merge)
+    merge = actions.add_parser("merge", description=f"{about_merge.capitalize()}.")
+    merge.add_argument("files", nargs="+", metavar="FILE", help="a report; again for more")
+    merge.add_argument("-o", "--out", metavar="FILE", help="write the sum there, as a report")
     return top
 
 

@@ -3,6 +3,9 @@
 Every test of it runs on every device, as far as the device has such a thing. Which devices a machine has is played.
 """
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -145,17 +148,66 @@ def test_the_devices_of_a_machine(play, monkeypatch):
     play(cuda=2, mps=0, xpu=1)
     assert list(map(str, devices.available())) == ["cpu", "cuda", "xpu"]
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"NVIDIA {place.index}")
-    assert [devices.title(torch.device(name)) for name in ("cpu", "cuda:1", "xpu")] == [
-        "cpu",
-        "cuda:1 (NVIDIA 1)",
-        "xpu",
-    ]
+    titles = [devices.title(torch.device(name)) for name in ("cpu", "cuda:1", "mps")]
+    assert titles == ["cpu", "cuda:1 (NVIDIA 1)", "mps"]
+    assert devices.of_kind("cuda") == [torch.device("cuda", 0), torch.device("cuda", 1)]
+    assert devices.of_kind("cpu") == devices.of_kind("npu") == []
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:01", "cuda:-1", "cuda:²", " cpu", "cpu\n", "CUDA", ""])
 def test_what_is_no_name_of_a_device(name):
-    with pytest.raises(
-        ValueError, match="^device: expected one of cpu, cuda, mps, xpu, as in cuda or cuda:0, got "
-    ) as raised:
+    with pytest.raises(ValueError, match="^device: expected one of ") as raised:
         devices.missing(name)
-    assert str(raised.value).endswith(f"got {name!r}")
+    known = "cpu, cuda, mps, xpu, hpu, mlu, musa, npu, xla"
+    assert str(raised.value) == f"device: expected one of {known}, as in cuda or cuda:0, got {name!r}"
+
+
+@pytest.fixture
+def xla(monkeypatch):
+    """Plays torch_xla, which has no module in torch: two devices that know one seed."""
+    seeds = []
+    module = SimpleNamespace(device_count=lambda: 2, manual_seed=seeds.append, seeds=seeds)
+    monkeypatch.setitem(sys.modules, "torch_xla", module)
+    return module
+
+
+def test_a_kind_without_a_module_in_torch(xla):
+    assert not hasattr(torch, "xla")
+    assert str(devices.available()[-1]) == "xla"
+    assert devices.missing("xla:1") == ""
+    assert devices.missing("xla:2") == "there are 2, of index 0 to 1, not 2"
+    state = torch.get_rng_state()
+    with devices.random_kept(*devices.of_kind("xla")):
+        devices.set_seed(torch.device("xla", 1), 7)
+        torch.rand(1)
+    assert xla.seeds == [7]
+    assert torch.get_rng_state().equal(state)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (None, "is not installed"),
+        ("raise OSError('no driver')", "cannot be imported: OSError: no driver"),
+        ("", "is imported, and torch still has no mlu"),
+        ("import torch; torch.mlu = type('mlu', (), {'device_count': lambda: 1})", ""),
+    ],
+)
+def test_the_package_of_a_kind_is_imported_where_it_is_named(source, reason, tmp_path, monkeypatch):
+    if source is not None:
+        (tmp_path / "torch_mlu.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(torch, "mlu", None, raising=False)
+    assert "mlu" in devices.kinds()
+    assert "mlu" not in devices.here()
+    assert devices.missing("mlu") == (reason and f"the package torch_mlu, which brings mlu, {reason}")
+    sys.modules.pop("torch_mlu", None)
+
+
+def test_a_driver_that_cannot_be_asked(play, monkeypatch):
+    def broken():
+        raise OSError("version mismatch")
+
+    play(cuda=1)
+    monkeypatch.setattr(torch.cuda, "device_count", broken)
+    assert devices.missing("cuda") == "its driver cannot be asked: OSError: version mismatch"

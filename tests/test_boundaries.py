@@ -133,7 +133,12 @@ ROOMS = {
     "manual_bp.rules": {"manual_bp._limits"},
     "crosscheck.form": {"crosscheck.verdict.precision"},
     "crosscheck.verdict": {"crosscheck.candidate", "crosscheck.report", "crosscheck.row"},
-    "crosscheck.cause": {"crosscheck.candidate", "crosscheck.row", "crosscheck.verdict.precision"},
+    "crosscheck.cause": {
+        "crosscheck.candidate",
+        "crosscheck.devices",
+        "crosscheck.row",
+        "crosscheck.verdict.precision",
+    },
 }
 
 

@@ -222,9 +222,15 @@ def note(report):
     return "\n".join((*report.notes, *report.unjudged.values()))
 
 
-def plugin(*asked):
+def plugin(*asked, report=None):
     """The devices of a run of pytest that asks for these."""
-    return Devices(SimpleNamespace(), asked, False)
+    return Devices(SimpleNamespace(getoption=lambda name, default=None: report), asked, False)
+
+
+class OnNone(pytest_plugin.OnDevices):
+    """A test case that nobody has given a device."""
+
+    _testMethodName, _given = "test_it", {}  # noqa: N815 (unittest's name)
 
 
 def marked(name, *args):
@@ -615,7 +621,7 @@ REPORT: list[Row] = [
 PYTEST: list[Row] = [
     (
         lambda: plugin("gpu").pytest_sessionstart(),
-        "UsageError: device: expected one of cpu, cuda, mps, xpu, as in cuda or cuda:0, got 'gpu'; all stands for "
+        "UsageError: device: expected one of cpu, cuda, mps, xpu, …, as in cuda or cuda:0, got 'gpu'; all stands for "
         "each that is here",
     ),
     (
@@ -624,20 +630,34 @@ PYTEST: list[Row] = [
         "built without cuda",
     ),
     (
-        lambda: pytest_plugin._refuse_unknown_kinds(marked("device_only", "gpu")),
-        "Failed: device_only: expected kinds of devices, of cpu, cuda, mps, xpu, as in device_only('cuda'), got "
+        lambda: pytest_plugin._refuse_wrong_marks(marked("device_only", "gpu")),
+        "Failed: device_only: expected kinds of devices, of cpu, cuda, mps, xpu, …, as in device_only('cuda'), got "
         "'gpu' in test_a.py::test_it",
     ),
     (
-        lambda: pytest_plugin._refuse_unknown_kinds(marked("device_except")),
-        "Failed: device_except: expected kinds of devices, of cpu, cuda, mps, xpu, as in device_except('cuda'), got "
+        lambda: pytest_plugin._refuse_wrong_marks(marked("device_except")),
+        "Failed: device_except: expected kinds of devices, of cpu, cuda, mps, xpu, …, as in device_except('cuda'), got "
         "none in test_a.py::test_it",
     ),
     (
         lambda: pytest_plugin._param(request("device")),
         "Failed: device: expected to be an argument of the test function, or of a fixture that it takes, so that the "
         "test runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase in "
-        "test_a.py::test_it: add the argument, or @pytest.mark.usefixtures('device')",
+        "test_a.py::test_it: add the argument; a TestCase has self.device and self.dtype once it inherits "
+        "crosscheck.pytest_plugin.OnDevices, as in class TestMine(OnDevices, TestCase)",
+    ),
+    (
+        lambda: OnNone().device,
+        "AttributeError: self.device: expected a device that pytest gives to OnNone.test_it, got none: run it by "
+        "pytest, with this plugin",
+    ),
+    (
+        lambda: pytest_plugin._refuse_wrong_marks(marked("device_count", "two")),
+        "Failed: device_count: expected a number of devices, as in device_count(2), got 'two' in test_a.py::test_it",
+    ),
+    (
+        lambda: plugin(report="none/out.json").pytest_sessionstart(),
+        "UsageError: --device-report none/out.json: expected a directory that exists, got no …/none: make it first",
     ),
     (
         lambda: pytest_plugin.dtype.__wrapped__(request(param="float31")),
@@ -646,6 +666,15 @@ PYTEST: list[Row] = [
 ]
 
 VERIFY: list[Row] = [
+    (
+        lambda: command("devices merge no.json"),
+        "manual-bp devices: no.json: expected a report, got no file of that name",
+    ),
+    (
+        lambda: on("[]", "devices merge mine.py"),
+        "manual-bp devices: mine.py: expected a report that pytest --device-report or manual-bp devices merge -o "
+        "writes, got another file",
+    ),
     (
         lambda: where_nothing_may_be_written(lambda: command("verify --json new.json")),
         "manual-bp verify: --json new.json: expected a file that may be written, got no permission: choose another",
@@ -674,7 +703,7 @@ VERIFY: list[Row] = [
     ),
     (
         lambda: command("verify --device gpu"),
-        "manual-bp verify: device: expected one of cpu, cuda, mps, xpu, as in cuda or cuda:0, got 'gpu'",
+        "manual-bp verify: device: expected one of cpu, cuda, mps, xpu, …, as in cuda or cuda:0, got 'gpu'",
     ),
     (
         lambda: command("verify --device cpu:1"),
@@ -792,7 +821,7 @@ OTHER_COMMANDS: list[Row] = [
     ),
     (
         lambda: command("bench --device gpu"),
-        "manual-bp bench: device: expected one of cpu, cuda, mps, xpu, as in cuda or cuda:0, got 'gpu'",
+        "manual-bp bench: device: expected one of cpu, cuda, mps, xpu, …, as in cuda or cuda:0, got 'gpu'",
     ),
     (
         lambda: command("bench --figure speed.jpg"),
@@ -819,7 +848,7 @@ OTHER_COMMANDS: list[Row] = [
     ),
     (
         lambda: with_arrays(f"{TRAIN} --device gpu", **GOOD),
-        "manual-bp train: device: expected one of cpu, cuda, mps, xpu, as in cuda or cuda:0, got 'gpu'",
+        "manual-bp train: device: expected one of cpu, cuda, mps, xpu, …, as in cuda or cuda:0, got 'gpu'",
     ),
     (
         lambda: with_arrays(f"{TRAIN} --cost softmax_cross_entropy", **GOOD),

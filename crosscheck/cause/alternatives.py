@@ -11,12 +11,13 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from crosscheck.candidate import Candidate, as_tuple, device_of, set_seed
+from crosscheck.candidate import Candidate, as_tuple, device_of
 from crosscheck.cause.diagnosis import Alternatives, Family
 from crosscheck.cause.paths import Gradients, Paths, Time, block, without
 from crosscheck.cause.recorded import Numbers
 from crosscheck.cause.screen import Screen
 from crosscheck.cause.slips import SOFTMAX, Edge, derivatives, of_itself, slips, until_it_fails
+from crosscheck.devices import set_seed
 from crosscheck.verdict.precision import SMALL, is_floating, is_small, rounded
 
 T = TypeVar("T")

@@ -15,9 +15,10 @@ from torch.autograd import Function
 from torch.autograd.function import BackwardCFunction
 from torch.utils.checkpoint import checkpoint
 
-from crosscheck.candidate import Candidate, device_of, gradients_of, nodes, set_seed
+from crosscheck.candidate import Candidate, device_of, gradients_of, nodes
 from crosscheck.contract.breach import Breach, Contract
 from crosscheck.contract.layouts import LAYOUTS, Layout, expanded, expanded_rows, is_another, laid_out
+from crosscheck.devices import set_seed
 from crosscheck.forward_mode import judge_forward_mode
 from crosscheck.report import Report
 from crosscheck.row import KINK, NOT_JUDGED, OFF, ZERO

@@ -1,9 +1,12 @@
 """The pytest plugin: what was asked for runs, or the run fails. A probe plays the accelerators that are not here."""
 
+import json
 import os
 import random
 import re
 import sys
+import unittest
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from zlib import crc32
@@ -13,7 +16,7 @@ import pytest
 import torch
 
 from crosscheck import devices
-from crosscheck.pytest_plugin import DEVICE, SEED, Devices, _device_of, _Name, _Random
+from crosscheck.pytest_plugin import DEVICE, SEED, Devices, OnDevices, _device_of, _Name, _seeded
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +32,8 @@ def missing(name):
 devices.missing = missing
 devices.title = str
 torch.cuda.device_count = lambda: 2
-torch.cuda.get_rng_state = torch.get_rng_state
-torch.cuda.set_rng_state = torch.set_rng_state
+torch.cuda.get_rng_state = lambda place: torch.get_rng_state()
+torch.cuda.set_rng_state = lambda state, place: torch.set_rng_state(state)
 """
 
 ONE_TEST = """
@@ -135,7 +138,7 @@ def test_what_is_named_and_missing_fails_with_the_reason(run, args, conftest, wo
 def test_an_unknown_name_is_a_usage_error(run, name):
     result = run(ONE_TEST, "--device", name)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*device: expected one of cpu, cuda, mps, xpu, * got *; all stands for each *"])
+    result.stderr.fnmatch_lines(["*device: expected one of cpu, cuda, mps, xpu, hpu, * got *; all stands for each *"])
 
 
 def test_of_all_what_is_missing_is_listed(run):
@@ -290,6 +293,9 @@ def test_a_kind_that_there_is_not_is_refused(run, pytester):
         "except('cpu:0')": "'cpu:0'",
         "only(reason='x')": "none",
         "except('cpu', 'tpu')": "'cpu', 'tpu'",
+        "count('two')": "'two'",
+        "count(0)": "0",
+        "count()": "none",
     }
     for i, mark in enumerate(wrong):
         marks = f"@pytest.mark.device_{mark}\n@pytest.mark.device_only('cpu')\n@pytest.mark.xfail\n"
@@ -298,7 +304,10 @@ def test_a_kind_that_there_is_not_is_refused(run, pytester):
     assert result.ret == pytest.ExitCode.INTERRUPTED
     for i, got in enumerate(wrong.values()):
         name = f"device_{list(wrong)[i].partition('(')[0]}"
-        words = f"{name}: expected kinds of devices, of cpu, cuda, mps, xpu, as in {name}('cuda'), got {got} in "
+        kinds = ", ".join(devices.kinds())
+        words = f"{name}: expected kinds of devices, of {kinds}, as in {name}('cuda'), got {got} in "
+        if name == "device_count":
+            words = f"{name}: expected a number of devices, as in device_count(2), got {got} in "
         assert f"\n{words}test_{i}.py::test_it\n" in result.stdout.str()
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
@@ -306,7 +315,8 @@ def test_a_kind_that_there_is_not_is_refused(run, pytester):
 def test_a_device_without_float64_drops_it_with_the_reason(run):
     mps = "from crosscheck import devices\ndevices.missing = lambda name: '' if name in ('cpu', 'mps') else 'no'\n"
     mps += (
-        "import torch\ntorch.mps.get_rng_state = torch.get_rng_state\ntorch.mps.set_rng_state = torch.set_rng_state\n"
+        "import torch\ntorch.mps.get_rng_state = lambda place: torch.get_rng_state()\n"
+        "torch.mps.set_rng_state = lambda state, place: torch.set_rng_state(state)\ntorch.mps.manual_seed = print\n"
     )
     result = run("def test_it(device, dtype): pass", "-k", "float64", conftest=mps)
     result.stdout.fnmatch_lines(
@@ -367,11 +377,8 @@ def test_a_fixture_that_extends_ours_runs_on_each_device(run):
 def test_what_is_asked_for_too_late_is_told(run, name):
     result = run(f"def test_it(request): request.getfixturevalue({name!r})")
     result.assert_outcomes(failed=1)
-    assert result.stdout.lines.count(
-        f"{name}: expected to be an argument of the test function, or of a fixture that it takes, so that the test "
-        "runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase in test_a.py::test_it: "
-        f"add the argument, or @pytest.mark.usefixtures('{name}')"
-    )
+    told = f"{name}: expected to be an argument of the test function, or of a fixture that it takes, * in *test_it: *"
+    assert len([line for line in result.stdout.lines if fnmatch(line, told)]) == 1
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 
@@ -537,14 +544,20 @@ def test_help_tells(run):
     told = " ".join(run(ONE_TEST, "--help").stdout.str().split())
     assert (
         "devices (manual-bp): --device=NAMES run the tests that take the fixture `device` there: cpu, cuda, cuda:1, "
-        "mps, xpu, or several with commas, or all; every device present unless given here, in the variable "
-        "PYTEST_DEVICE or as `device` in the configuration; one that is named and not here is an error "
-        "--deterministic torch's deterministic algorithms, and TF32 off, in the tests that take `device` "
+        "mps, xpu, another kind that torch has, several with commas, or all; every device present unless given here, "
+        "in the variable PYTEST_DEVICE or as `device` in the configuration; one that is named and not here is an error "
+        "--device-report=FILE write there, as JSON, what ran on which device; `manual-bp devices merge` adds such "
+        "files up --deterministic torch's deterministic algorithms, and TF32 off, in the tests that take `device` "
     ) in told
     assert " device (args): devices to run on, as for --device " in told
     marks = run(ONE_TEST, "--markers")
     marks.stdout.fnmatch_lines(
-        ["@pytest.mark.device_only(?kinds, *", "*device_except(?kinds, *", "*dtypes(?dtypes): *"]
+        [
+            "@pytest.mark.device_only(?kinds, *",
+            "*device_except(?kinds, *",
+            "*device_count(count): *",
+            "*dtypes(?dtypes): *",
+        ]
     )
 
 
@@ -591,32 +604,40 @@ def draws():
 
 
 def test_a_seed_is_that_of_all_who_draw_and_the_states_come_back(monkeypatch):
-    places = torch.device("cpu"), torch.device("cuda", 1)
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: "the GPU's")
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda place: f"that of {place}")
     set_again = []
-    monkeypatch.setattr(torch.cuda, "set_rng_state", set_again.append)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *state_and_place: set_again.append(state_and_place))
+    places = torch.device("cpu"), torch.device("cuda", 1)
     for place in places:
-        states = _Random.state(place)
+        state = random.getstate(), torch.get_rng_state(), np.random.get_state()
+        drawn = []
+        for _ in range(2):
+            with _seeded(place, 7):
+                drawn.append(draws())
+        assert drawn[0] == drawn[1] != draws()
+        random.setstate(state[0])
+        torch.set_rng_state(state[1])
+        np.random.set_state(state[2])
         before = draws()
-        _Random.seed(7)
-        seeded = draws()
-        _Random.seed(7)
-        assert draws() == seeded != before
-        _Random.restore(states)
+        random.setstate(state[0])
+        torch.set_rng_state(state[1])
+        np.random.set_state(state[2])
+        with _seeded(place, 7):
+            draws()
         assert draws() == before
-    assert set_again == ["the GPU's"]
+    assert set_again == [("that of cuda:1", places[1])] * 3
 
 
 def test_random_states_where_there_is_no_numpy_and_the_device_does_not_work(monkeypatch):
-    def broken():
+    def broken(place):
         raise RuntimeError("no driver")
 
     monkeypatch.delitem(sys.modules, "numpy")
     monkeypatch.setattr(torch.cuda, "get_rng_state", broken)
-    states = _Random.state(torch.device("cuda"))
-    assert list(states) == ["random", "torch"]
-    _Random.seed(1)
-    _Random.restore(states)
+    before = random.getstate()
+    with _seeded(torch.device("cuda"), 1):
+        random.random()
+    assert random.getstate() == before
 
 
 @pytest.mark.parametrize(
@@ -722,10 +743,10 @@ def test_what_a_worker_says_is_heard_once():
     assert output == {"devices": []}
     worker.names()
     worker.pytest_sessionfinish(SimpleNamespace(exitstatus=0))
-    assert output == {"devices": worker.about()}
+    assert output == {"devices": [worker.about(), {"cpu": "cpu"}, torch.__version__]}
     controller.pytest_testnodedown(SimpleNamespace(workeroutput=output))
-    controller.pytest_testnodedown(SimpleNamespace(workeroutput={"devices": ["the same of another"]}))
-    assert controller.said == worker.about()
+    controller.pytest_testnodedown(SimpleNamespace(workeroutput={"devices": [["that of another"], {}, "2.0"]}))
+    assert [controller.said, controller.titles, controller.version] == output["devices"]
 
 
 @pytest.mark.parametrize(
@@ -747,7 +768,9 @@ def test_an_exit_code_of_success_alone_is_changed(options, is_used, ran, idle, e
     ours.pytest_runtestloop()
     for name in ran:
         ours.pytest_runtest_logreport(
-            SimpleNamespace(user_properties=[(DEVICE, name)], when="call", skipped=False, nodeid="test_it")
+            SimpleNamespace(
+                user_properties=[(DEVICE, name)], when="call", skipped=False, failed=False, nodeid="test_it"
+            )
         )
     session = SimpleNamespace(exitstatus=exitstatus)
     ours.pytest_sessionfinish(session)
@@ -755,22 +778,33 @@ def test_an_exit_code_of_success_alone_is_changed(options, is_used, ran, idle, e
     assert session.exitstatus == (1 if idle and exitstatus in (0, 5) else exitstatus)
 
 
+SKIPPED = {"outcome": "skipped", "longrepr": ("test_a.py", 1, "Skipped: too slow")}
+
+
 @pytest.mark.parametrize(
-    ("report", "counts"),
+    ("reports", "counts", "outcome"),
     [
-        ({"when": "call", "skipped": False}, True),
-        ({"when": "call", "skipped": True}, False),
-        ({"when": "call", "skipped": True, "wasxfail": ""}, True),
-        ({"when": "setup", "skipped": False}, False),
-        ({"when": "teardown", "skipped": True, "wasxfail": ""}, False),
+        ([{"outcome": "passed"}], True, ("passed", "")),
+        ([{"outcome": "failed"}], True, ("failed", "")),
+        ([{"outcome": "failed"}, {"outcome": "passed"}], True, ("failed", "")),  # one of its subtests
+        ([SKIPPED], False, ("skipped", "too slow")),
+        ([SKIPPED, {"outcome": "passed"}], True, ("passed", "")),
+        ([{"outcome": "skipped", "wasxfail": "", "longrepr": "E"}], True, ("passed", "")),
+        ([{"outcome": "passed", "when": "setup"}], False, None),
+        ([{"outcome": "failed", "when": "setup"}], False, ("failed", "")),
+        ([{"outcome": "skipped", "when": "setup", "wasxfail": "[NOTRUN]"}], False, ("skipped", "[NOTRUN]")),
+        ([{"outcome": "passed"}, {"outcome": "failed", "when": "teardown"}], True, ("failed", "")),
     ],
 )
-def test_of_which_report_a_test_counts(report, counts):
+def test_what_became_of_a_test(reports, counts, outcome):
     ours = Devices(Config(), [], False)
-    ours.pytest_runtest_logreport(SimpleNamespace(user_properties=[], nodeid="test_another", **report))
-    assert ours.ran == {}
-    ours.pytest_runtest_logreport(SimpleNamespace(user_properties=[(DEVICE, "cpu")], nodeid="test_it", **report))
+    for name in (None, "cpu"):
+        for told in reports:
+            about = {"keywords": {}, "location": ("", 0, ""), "when": "call", "longrepr": None, **told}
+            report = pytest.TestReport("test_it", **about, user_properties=[(DEVICE, name)] if name else [])
+            ours.pytest_runtest_logreport(report)
     assert ours.ran == ({"cpu": {"test_it"}} if counts else {})
+    assert ours.outcomes == {"cpu": {"test_it": outcome} if outcome else {}}
 
 
 def test_the_device_and_the_seed_stand_beside_the_properties_of_a_test():
@@ -826,7 +860,7 @@ def test_the_summary(asked, said, ran, lines, calls_tests):
 
 
 def test_a_device_that_is_not_ours_is_none():
-    assert _device_of(SimpleNamespace()) is None  # a doctest
+    assert _device_of(SimpleNamespace(stash={})) is None  # a doctest
     for params in ({"device": "cpu"}, {"i": 1}):
         assert _device_of(SimpleNamespace(callspec=SimpleNamespace(params=params))) is None
 
@@ -837,3 +871,263 @@ def test_a_standing_wish_is_none_of_tests_that_take_no_device(test, ret, workers
     monkeypatch.setenv("PYTEST_DEVICE", "cpu")
     assert run(test, *workers).ret == ret
     assert run(test, "--device", "cpu", *workers).ret == 1
+
+
+# A kind of torch's own making, as npu: it has a name, a module, and no kernels.
+NPU = """
+import torch
+from types import SimpleNamespace
+
+torch.utils.rename_privateuse1_backend("npu")
+torch._register_device_module("npu", SimpleNamespace(device_count=lambda: COUNT, is_available=lambda: True))
+"""
+
+
+def test_a_kind_that_is_registered_is_one(run):
+    test = """
+        import pytest
+        @pytest.mark.device_only("npu", "hpu")
+        def test_there(device): assert device.type == "npu"
+        @pytest.mark.device_except("npu")
+        def test_elsewhere(device): assert device.type == "cpu"
+        """
+    result = run(test, conftest=NPU.replace("COUNT", "2"))
+    assert ids(result) == ["test_there[cpu]", "test_there[npu]", "test_elsewhere[cpu]", "test_elsewhere[npu]"]
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(["devices: cpu, npu; torch *", "*test_there?cpu? SKIPPED (for npu, hpu only)*"])
+    assert run(test, "--device=npu:1", conftest=NPU.replace("COUNT", "2")).ret == 0
+
+
+def test_a_driver_without_a_device_is_missing(run):
+    result = run(ONE_TEST, conftest=NPU.replace("COUNT", "0"))
+    result.stdout.fnmatch_lines(["devices: cpu; *", "  npu is not here: torch * finds no npu device: *"])
+    result = run(ONE_TEST, "--device=npu", conftest=NPU.replace("COUNT", "1 / 0"))
+    result.stderr.fnmatch_lines(["*npu is not here: its driver cannot be asked: ZeroDivisionError: *"])
+    result = run(ONE_TEST, "--device=npu,xla")
+    result.stderr.fnmatch_lines(
+        ["*npu is not here: the package torch_npu, which brings npu, is not installed; device xla*"]
+    )
+
+
+SHARED = """
+import pytest
+
+built = []
+
+@pytest.fixture(scope="{scope}")
+def model(device):
+    built.append(f"model on {{device}}")
+    yield device
+    built.append(f"{{device}} done")
+
+@pytest.fixture(scope="{scope_of_dtype}")
+def precise(model, dtype):
+    built.append(str(dtype))
+    return model, dtype
+
+class TestOne:
+    def test_first(self, model, device): assert model == device
+    def test_alone(self, device): pass
+    def test_second(self, model): pass
+    @pytest.mark.dtypes("float32", "float16")
+    def test_precise(self, precise, device, dtype): assert precise == (device, dtype)
+
+def test_last():
+    assert built == {built}
+"""
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+def test_a_fixture_of_any_scope_is_built_once_on_each_device(scope, run):
+    each = [f"model on {d}, torch.float32, torch.float16, {d} done".split(", ") for d in ("cpu", "cuda")]
+    built = [line for lines in each for line in lines]
+    of_dtype = "package" if scope == "session" else scope
+    result = run(SHARED.format(scope=scope, scope_of_dtype=of_dtype, built=built), conftest=TWO_GPUS)
+    result.assert_outcomes(passed=11)
+    order = [name.partition("[")[2].partition("-")[0].rstrip("]") for name in ids(result) if "alone" not in name][:-1]
+    assert order == ["cpu"] * 4 + ["cuda"] * 4
+
+
+def test_what_is_built_once_draws_the_same_whichever_test_comes_first(run, pytester):
+    test = """
+        import pytest, torch
+
+        @pytest.fixture(scope="module")
+        def model(device): return torch.rand(1).item()
+
+        @pytest.fixture
+        def told(model, device, request):
+            with open(f"{request.function.__name__}.txt", "a") as file:
+                print(model, torch.rand(1).item(), file=file)
+
+        def test_first(told): pass
+        def test_second(told): pass
+    """
+    for only in ("first or second", "first", "second"):
+        assert run(test, "--device=cpu", "-k", only).ret == 0
+    first, second = ((pytester.path / f"test_{name}.txt").read_text().splitlines() for name in ("first", "second"))
+    assert len(first) == len(second) == 2
+    assert len({*first, *second}) == 2
+    assert len({line.split()[0] for line in (*first, *second)}) == 1
+
+
+def test_a_test_case_on_devices(run):
+    result = run(
+        """
+        import unittest
+        import pytest, torch
+        from crosscheck.pytest_plugin import OnDevices
+
+        class TestBase(OnDevices, unittest.TestCase):
+            @classmethod
+            def setUpClass(cls): cls.made = "once"
+
+            def setUp(self): self.known = self.device
+
+            def test_it(self):
+                assert self.known == self.device and self.made == "once"
+
+        @pytest.mark.dtypes("float32", torch.float16)
+        class TestMine(TestBase):
+            def test_it(self):
+                super().test_it()
+                assert isinstance(self.dtype, torch.dtype)
+
+            @pytest.mark.device_only("cuda", reason="of graphs")
+            @pytest.mark.dtypes("bfloat16")
+            def test_more(self):
+                assert (self.device.type, self.dtype) == ("cuda", torch.bfloat16)
+
+            @unittest.expectedFailure
+            @pytest.mark.device_except("cuda")
+            def test_wrong(self): assert False
+
+        class TestAsync(OnDevices, unittest.IsolatedAsyncioTestCase):
+            async def test_it(self): assert self.device.type in ("cpu", "cuda")
+
+        class TestNone(OnDevices, unittest.TestCase):
+            def test_it(self): self.dtype
+
+        class TestOther(unittest.TestCase):
+            def test_it(self): pass
+        """,
+        "--device=cpu,cuda",
+        conftest=TWO_GPUS,
+    )
+    assert [name for name in re.findall(r"::(\S+) [A-Z]", result.stdout.str()) if "None" not in name] == [
+        "TestBase::test_it[cpu]", "TestBase::test_it[cuda]",
+        "TestMine::test_it[cpu-float32]", "TestMine::test_it[cpu-float16]",
+        "TestMine::test_it[cuda-float32]", "TestMine::test_it[cuda-float16]",
+        "TestMine::test_more[cpu-bfloat16]", "TestMine::test_more[cuda-bfloat16]",
+        "TestMine::test_wrong[cpu-float32]", "TestMine::test_wrong[cpu-float16]",
+        "TestMine::test_wrong[cuda-float32]", "TestMine::test_wrong[cuda-float16]",
+        "TestAsync::test_it[cpu]", "TestAsync::test_it[cuda]", "TestOther::test_it",
+    ]  # fmt: skip
+    result.assert_outcomes(passed=10, skipped=3, xfailed=2, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_more?cpu-bfloat16? SKIPPED (of gra*",
+            "E*self.dtype: expected a dtype *TestNone.test_it?cpu?, got none: mark it with pytest.mark.dtypes",
+            "tests that ran: 7 on cpu, 6 on cuda",
+        ]
+    )
+
+
+def test_a_test_case_on_devices_run_by_unittest_alone():
+    class Mine(OnDevices, unittest.TestCase):
+        def test_it(self): ...
+
+    with pytest.raises(
+        AttributeError,
+        match=r"^self\.device: expected a device that pytest gives to Mine\.test_it, got none: run it by pytest",
+    ):
+        _ = Mine("test_it").device
+
+
+def test_a_kind_that_there_is_not_is_refused_in_a_test_case_too(run):
+    result = run(
+        """
+        import unittest, pytest
+        from crosscheck.pytest_plugin import OnDevices
+
+        @pytest.mark.device_only("gpu")
+        class TestMine(OnDevices, unittest.TestCase):
+            def test_it(self): pass
+        """
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["device_only: expected kinds *, got 'gpu' in test_a.py::TestMine::test_it"])
+
+
+TWO = """
+import pytest
+
+@pytest.mark.device_count(2)
+def test_two(devices, device):
+    print("two", [str(place) for place in devices], device)
+
+@pytest.mark.device_count(3)
+def test_three(devices): pass
+
+def test_all(devices):
+    print("all", [str(place) for place in devices])
+"""
+
+
+def test_tests_of_two_devices(run):
+    result = run(TWO, "-s", "-rs", "--device=cpu,cuda,cuda:1", conftest=TWO_GPUS)
+    result.assert_outcomes(passed=5, skipped=4)
+    told = result.stdout.str()
+    for line in (
+        "two ['cuda:0', 'cuda:1'] cuda\n",
+        "two ['cuda:1', 'cuda:0'] cuda:1\n",
+        "all ['cpu']\n",
+        "all ['cuda:1', 'cuda:0']\n",
+        "for 2 devices, and of cpu there is 1\n",
+        "for 3 devices, and of cpu there is 1\n",
+        "for 3 devices, and of cuda there are 2\n",
+    ):
+        assert line in told
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_quiet_says_nothing_of_what_nobody_asked_for(run, workers):
+    told = re.compile("devices: |tests that ran|is not here")
+    assert not told.search(run(ONE_TEST, "-qq", *workers).stdout.str())
+    assert told.search(run(ONE_TEST, "-qq", "--device=cpu", *workers).stdout.str())
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_a_report_of_what_ran_where(run, pytester, workers):
+    result = run(
+        """
+        import pytest
+        def test_right(device): pass
+        def test_wrong(device): assert device.type == "cpu"
+        @pytest.mark.device_only("cpu", reason="of speed")
+        def test_fast(device): pass
+        @pytest.mark.device_only("cpu", reason="of speed")
+        def test_faster(device): pytest.skip("no need")
+        def test_without(): pass
+        """,
+        "--device=cuda,all", "--device-report=out.json", *workers,
+        conftest=TWO_GPUS,
+    )  # fmt: skip
+    assert result.ret == 1
+    counts = {"cuda": (1, 1, {"of speed": 2}), "cpu": (3, 0, {"no need": 1})}
+    assert json.loads((pytester.path / "out.json").read_text()) == {
+        "asked": ["cuda", "cpu"],
+        "runs": [
+            {"device": name, "kind": name, "title": name, "torch": torch.__version__}
+            | {"passed": passed, "failed": failed, "skipped": skipped}
+            for name, (passed, failed, skipped) in counts.items()
+        ],
+    }
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_anything_runs(run):
+    result = run(ONE_TEST, "--device-report=none/out.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*--device-report none/out.json: expected a directory that exists, got no */none: make it first"]
+    )

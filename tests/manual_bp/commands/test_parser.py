@@ -83,6 +83,8 @@ PARSED = {
     "bench --peer a --peer b --rounds 3 --device cuda --figure f": {
         "peers": ["a", "b"], "rounds": 3, "device": "cuda", "figure": "f",
     },
+    "devices": {"action": None, "files": [], "out": None},
+    "devices merge a b -o c": {"action": "merge", "files": ["a", "b"], "out": "c"},
 }  # fmt: skip
 
 
@@ -129,6 +131,7 @@ manual-bp article [-h] [--inputs NAME=X [NAME=X ...]] [--weights NAME=X [NAME=X 
 manual-bp animate [-h] [--sizes N [N ...]] [--seed N] [--seconds SECONDS] [--inputs NAME=X [NAME=X ...]] \
 [--weights NAME=X [NAME=X ...]] [--eta ETA] [--file FILE] OUT
 manual-bp bench [-h] [--peer NAME] [--rounds N] [--device D] [--figure FILE]
+manual-bp devices [-h] merge ...
 """
 
 
@@ -204,6 +207,7 @@ def test_the_choices_are_those_that_there_are():
         ("train --model transformer", "model"): TRAIN.keys(),
         ("train --model transformer", "form"): BLOCKS.keys(),
         ("article", "network"): DEFAULTS.keys(),
+        ("devices", "action"): {"merge"},
     }
 
 
