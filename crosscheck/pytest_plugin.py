@@ -118,8 +118,8 @@ def _param(request: pytest.FixtureRequest) -> Any:
     if not hasattr(request, "param"):
         pytest.fail(
             f"{name}: expected to be an argument of the test function, or of a fixture that it takes, so that the test "
-            "runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase in "
-            f"{request.node.nodeid}: add the argument; a TestCase has self.device and self.dtype once it inherits "
+            "runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase: "
+            "add the argument; a TestCase has self.device and self.dtype once it inherits "
             "crosscheck.pytest_plugin.OnDevices, as in class TestMine(OnDevices, TestCase)",
             pytrace=False,
         )

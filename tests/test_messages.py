@@ -642,8 +642,8 @@ PYTEST: list[Row] = [
     (
         lambda: pytest_plugin._param(request("device")),
         "Failed: device: expected to be an argument of the test function, or of a fixture that it takes, so that the "
-        "test runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase in "
-        "test_a.py::test_it: add the argument; a TestCase has self.device and self.dtype once it inherits "
+        "test runs once for each, got a request by getfixturevalue, a doctest or a unittest.TestCase: "
+        "add the argument; a TestCase has self.device and self.dtype once it inherits "
         "crosscheck.pytest_plugin.OnDevices, as in class TestMine(OnDevices, TestCase)",
     ),
     (

@@ -377,7 +377,7 @@ def test_a_fixture_that_extends_ours_runs_on_each_device(run):
 def test_what_is_asked_for_too_late_is_told(run, name):
     result = run(f"def test_it(request): request.getfixturevalue({name!r})")
     result.assert_outcomes(failed=1)
-    told = f"{name}: expected to be an argument of the test function, or of a fixture that it takes, * in *test_it: *"
+    told = f"{name}: expected to be an argument of the test function, or of a fixture that it takes, *: *"
     assert len([line for line in result.stdout.lines if fnmatch(line, told)]) == 1
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
