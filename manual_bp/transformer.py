@@ -483,7 +483,9 @@ class Transformer:
                 self._parameters, self.optimizer, form=c.form, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
                 base=c.base, lean=self.lean,
             )  # fmt: skip
-        return self._in_place.step(tokens, targets, rate)
+        with torch.inference_mode():  # where calls cost less
+            J = self._in_place.step(tokens, targets, rate)
+        return J.clone()  # outside of it: a tensor as any other
 
     def update(self, gradients: Gradients, rate: float) -> None:
         """One step of the optimizer with these gradients."""

@@ -4,8 +4,9 @@ The derivation is in manual_bp/transformer.py, and the tests hold the step here 
 
 - Gradient and AdamW follow each other block by block of a weight's rows: no gradient is kept, unless it is clipped, for
   its norm is known last. Therefore a weight carries the deltas down *before* it is updated.
-- Of a block the normalized inputs x̂, q, k, v and h are kept; what is cheaper computed again is not. A lean step keeps x
-  alone and computes the block again; of the logits it has a part of the vocabulary at a time.
+- Of a block the normalized inputs x̂, q, k, v, the probabilities, what they take out of v, and h are kept; what is
+  cheaper computed again is not. A lean step keeps x alone and computes the block again; of the logits it has a part of
+  the vocabulary at a time.
 - Gradients lie over values that have served: in the logits, k, v and h.
 - GELU is x σ(2u), for ½ (1 + tanh u) = σ(2u), and torch's σ takes a fifth of the time of its tanh.
 - Weights that multiply the same values are one matrix: their product is one.
@@ -25,9 +26,7 @@ from torch import Tensor
 from manual_bp.adamw import AdamW
 from manual_bp.rules import SoftmaxCrossEntropy
 
-BLOCK = (
-    2**17
-)  # elements of a gradient that are computed before they are used: with weight and moments in a core's cache
+BLOCK = 2**20  # elements of a gradient that are computed before they are used
 CUBE = 0.044715  # of GELU
 SLOPE = 2 * math.sqrt(2 / math.pi)  # of 2u at 0
 
@@ -309,13 +308,18 @@ class SwiGLU:
 
 @dataclass
 class Kept:
-    """What a block's backward needs of its forward: x̂ [S, W] and its scale [S, 1] of both norms, q, k, v, and h."""
+    """What a block's backward needs of its forward.
+
+    x̂ [S, W] and its scale [S, 1] of both norms; q, o [B, R, d]; k, v [B, T, d]; p [B, R, T]; h.
+    """
 
     x_1: Tensor
     scale_1: Tensor
     q: Tensor
     k: Tensor
     v: Tensor
+    p: Tensor
+    o: Tensor
     x_2: Tensor
     scale_2: Tensor
     h: Tensor
@@ -348,14 +352,9 @@ class Block:
         qkv = part(s.u, len(x), self.qkv.w.shape[1])
         self.qkv.forward(self.norm_1.forward(x, t.x_1, t.scale_1, out=s.a), out=qkv)
         attention.scatter(qkv, t.q, t.k, t.v)
-        o = self.attend(attention, t, s)[1]
-        self.o.add(attention.join(o, out=s.b), x)
+        attention.forward(t.q, t.k, t.v, t.p, t.o)
+        self.o.add(attention.join(t.o, out=s.b), x)
         self.up.forward(self.norm_2.forward(x, t.x_2, t.scale_2, out=s.a), out=t.h)
-
-    def attend(self, attention: Attention, t: Kept, s: Memory) -> tuple[Tensor, Tensor]:
-        """The probabilities [B, R, T], in g, and what they take out of v [B, R, d], in a."""
-        p, o = part(s.g, *t.q.shape[:2], t.k.shape[1]), s.a.view(t.q.shape)
-        return p, attention.forward(t.q, t.k, t.v, p, o)
 
     def forward(self, x: Tensor, attention: Attention, t: Kept, s: Memory) -> None:
         self.hidden(x, attention, t, s)
@@ -371,11 +370,10 @@ class Block:
         self.up.learn(self.norm_2.apply(t.x_2, out=s.b), grad_h)
         self.norm_2.backward(s.a, t.x_2, t.scale_2, s.b, grad)
 
-        p, o = self.attend(attention, t, s)
         grad_o = part(s.u, *t.q.shape)
         attention.split(self.o.back(grad, out=s.b), out=grad_o)
-        self.o.learn(attention.join(o, out=s.b), grad)
-        attention.backward(grad_o, o, t.q, t.k, t.v, p, s.u[grad_o.numel() :][: p.numel()].view(p.shape))
+        self.o.learn(attention.join(t.o, out=s.b), grad)
+        attention.backward(grad_o, t.o, t.q, t.k, t.v, t.p, s.u[grad_o.numel() :][: t.p.numel()].view(t.p.shape))
         grad_qkv = part(s.g, rows, self.qkv.w.shape[1])
         attention.gather(grad_o, t.k, t.v, grad_qkv)
         self.qkv.back(grad_qkv, out=s.a)
@@ -561,8 +559,9 @@ class InPlace:
 
         def kept() -> Kept:
             return Kept(
-                memory(S, W), memory(S, 1), memory(*queries), memory(*keys), memory(*keys), memory(S, W), memory(S, 1),
-                memory(S, hidden),
+                x_1=memory(S, W), scale_1=memory(S, 1), q=memory(*queries), k=memory(*keys), v=memory(*keys),
+                p=memory(*queries[:2], T), o=memory(*queries), x_2=memory(S, W), scale_2=memory(S, 1),
+                h=memory(S, hidden),
             )  # fmt: skip
 
         layers = len(self.blocks)
@@ -571,7 +570,7 @@ class InPlace:
         self.inputs = [memory(S, W) for _ in range(layers if self.lean else 0)]
         inner = self.blocks[0].down.w.shape[0]
         self.memory = Memory(
-            memory(S, W), memory(S, W), memory(S * max(hidden, qkv, W + p)), memory(S * max(inner, qkv, p, 2 * W))
+            memory(S, W), memory(S, W), memory(S * max(hidden, qkv, W + p)), memory(S * max(inner, qkv, 2 * W))
         )
         self.logits = memory(S * V) if len(self.memory.u) < V * S and not self.lean else self.memory.u
         self.shape = N, T

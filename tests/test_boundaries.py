@@ -1,6 +1,7 @@
 """The judge never imports what it judges; what is by hand uses no derivative of torch's. Each check can fail."""
 
 import ast
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from crosscheck.verdict.precision import dtypes_of, is_floating
 from manual_bp import Network, article
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import RULES, Rule
+from manual_bp.transformer import Transformer, one_round
 from reference.rules import TWINS
 
 ROOT = Path(manual_bp.__file__).parents[1]
@@ -249,6 +251,13 @@ def everything_by_hand(device: torch.device, cases: Cases) -> None:
             net = Network.random([3, 4, 2], activation=activation, cost=cost, device=device)
             z = torch.zeros(5, dtype=torch.long) if cost == "softmax_cross_entropy" else torch.zeros(5, 2)
             net.fit(torch.ones(5, 3, device=device), z.to(device), eta=0.1, epochs=1, batch_size=2)
+    tokens = torch.arange(6, device=device).view(2, 3)
+    for form, lean in itertools.product(("gpt2", "llama"), (False, True)):
+        transformer = Transformer.random(
+            vocabulary=99, context=3, width=4, layers=2, heads=2, form=form, device=device, lean=lean
+        )
+        transformer.step(tokens, tokens + 1, 0.1)
+        one_round(transformer, tokens, tokens + 1, 0.1)
 
 
 def test_everything_by_hand_runs_without_autograd(device):
