@@ -93,6 +93,7 @@ examples:
   manual-bp bench                                  every peer that is installed, in about four minutes
   manual-bp bench --peer "JAX, jit" --rounds 31    ours, autograd and JAX, with more rounds
   manual-bp bench --figure speed.svg               and draw it (needs the extra figures)
+  manual-bp bench --model transformer              a transformer's step with AdamW, in about five minutes
 Exit code: 0 it is measured, 2 it could not be.
 """,
 }
@@ -183,6 +184,7 @@ def parser() -> argparse.ArgumentParser:
     bench = command(
         "bench", "Measure the training step in place against autograd, torch.compile, JAX, scikit-learn and NumPy."
     )
+    bench.add_argument("--model", choices=("network", "transformer"), default="network", help="whose step (network)")
     bench.add_argument(
         "--peer", action="append", dest="peers", metavar="NAME", help="a peer beside autograd; again for more (all)"
     )

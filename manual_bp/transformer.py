@@ -477,7 +477,7 @@ class Transformer:
         self._check_targets(tokens, targets)
         if self.dtype not in (torch.float32, torch.float64):
             return one_round(self, tokens, targets, rate).J
-        if self._in_place is None or not self._in_place.is_of(self.optimizer):
+        if self._in_place is None or not self._in_place.is_of(self._parameters, self.optimizer):
             c, self._parameters = self.configuration, dict(self._parameters)
             self._in_place = InPlace(
                 self._parameters, self.optimizer, form=c.form, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
@@ -490,7 +490,6 @@ class Transformer:
     def update(self, gradients: Gradients, rate: float) -> None:
         """One step of the optimizer with these gradients."""
         self._parameters = self.optimizer.step(self._parameters, gradients.parameters, _checks.rate(rate))
-        self._in_place = None
 
     def __getstate__(self) -> dict[str, object]:
         return vars(self) | {"_in_place": None}

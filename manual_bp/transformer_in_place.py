@@ -540,10 +540,11 @@ class InPlace:
         self.table = Table(table, head is table, descent)
         self.head = Head(head, self.table, descent)
 
-    def is_of(self, optimizer: AdamW) -> bool:
-        """Whether the moments here are still those of the optimizer."""
-        return optimizer is self.descent.optimizer and all(
-            optimizer.moments.get(name) is of for weight in self.descent.weights for name, of in weight.moments.items()
+    def is_of(self, parameters: dict[str, Tensor], optimizer: AdamW) -> bool:
+        """Whether they are still those that the step changes."""
+        of, weights = self.descent, (*self.descent.weights, self.descent.vectors)
+        return (parameters is of.parameters and optimizer is of.optimizer) and all(
+            optimizer.moments.get(name) is moments for weight in weights for name, moments in weight.moments.items()
         )
 
     def lay_out(self, N: int, T: int) -> None:
