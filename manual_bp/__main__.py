@@ -107,6 +107,7 @@ examples:
   manual-bp bench                                  every peer that is installed, in about four minutes
   manual-bp bench --peer "JAX, jit" --rounds 31    ours, autograd and JAX, with more rounds
   manual-bp bench --figure speed.svg               and draw it (needs the extra figures)
+  manual-bp bench --model transformer              a transformer's step with AdamW, in about five minutes
 Exit code: 0 it is measured, 2 it could not be.
 """,
     "devices": """
@@ -134,7 +135,9 @@ def parse(argv: Sequence[str]) -> tuple[str, str, dict[str, Any]]:
     model = early.parse_known_args(argv)[0].model if argv[:1] == ["train"] else "network"
     arguments = vars(parser(model if model in TRAIN else "network").parse_args(argv))
     command = arguments.pop("command")
-    return command, "train_transformer" if arguments.pop("model", "network") == "transformer" else command, arguments
+    if command != "train":
+        return command, command, arguments
+    return command, "train_transformer" if arguments.pop("model") == "transformer" else command, arguments
 
 
 def parser(model: str = "network") -> argparse.ArgumentParser:
@@ -205,6 +208,7 @@ def parser(model: str = "network") -> argparse.ArgumentParser:
     bench = command(
         "bench", "Measure the training step in place against autograd, torch.compile, JAX, scikit-learn and NumPy."
     )
+    bench.add_argument("--model", choices=("network", "transformer"), default="network", help="whose step (network)")
     bench.add_argument(
         "--peer", action="append", dest="peers", metavar="NAME", help="a peer beside autograd; again for more (all)"
     )

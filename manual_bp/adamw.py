@@ -47,6 +47,15 @@ class AdamW:
             self.moments[name] = m, v
         return updated
 
+    def step_(self, w: Tensor, m: Tensor, v: Tensor, g: Tensor, rate: float) -> None:
+        """The step of the number `steps` in place, of a parameter or a part of one: w, m and v change, g is used up."""
+        beta_1, beta_2 = self.betas
+        root_v = math.sqrt(1 - beta_2**self.steps)
+        m.lerp_(g, 1 - beta_1)
+        v.mul_(beta_2).addcmul_(g, g, value=1 - beta_2)
+        torch.sqrt(v, out=g).add_(self.eps * root_v)
+        w.mul_(1 - rate * self.decay).addcdiv_(m, g, value=-rate * root_v / (1 - beta_1**self.steps))
+
     def scale(self, gradients: Tensors) -> float:
         """min(1, clip / ‖g‖), as torch.nn.utils.clip_grad_norm_ scales."""
         if self.clip is None:

@@ -117,6 +117,8 @@ MISTAKES: dict[str, tuple[Edit, ...]] = {
     "late-decay": (
         Edit(AdamW, "step", "(w * (1 - rate * self.decay)).addcdiv(", "w.addcdiv("),
         Edit(AdamW, "step", "value=-rate_m)", "value=-rate_m) * (1 - rate * self.decay)"),
+        Edit(AdamW, "step_", "w.mul_(1 - rate * self.decay).addcdiv_(", "w.addcdiv_("),
+        Edit(AdamW, "step_", "(1 - beta_1**self.steps))", "(1 - beta_1**self.steps)).mul_(1 - rate * self.decay)"),
     ),
 }
 

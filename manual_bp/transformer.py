@@ -31,6 +31,7 @@ from manual_bp.rules import (
     TanhGELU,
 )
 from manual_bp.training import DivergedError, History
+from manual_bp.transformer_in_place import InPlace
 
 Form = Literal["gpt2", "llama"]
 Parameters = Mapping[str, Tensor]
@@ -324,13 +325,17 @@ class Transformer:
     J = mean over the targets of −log softmax(logits)[target]
 
     configuration: what it is made of. parameters: by the names, and in the shapes, of Hugging Face's models; all of one
-    floating dtype and device. They are copied. optimizer: how `step` goes on from a gradient.
+    floating dtype and device. They are copied. optimizer: how `step` goes on from a gradient. lean: whether `step`
+    computes the values of a block and parts of the logits anew in its backward, instead of keeping them.
 
     Raises TypeError for what is no floating tensor outside of autograd, ValueError for names and shapes that do not
     fit.
     """
 
-    def __init__(self, configuration: Configuration, parameters: Parameters, optimizer: AdamW | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, parameters: Parameters, optimizer: AdamW | None = None, *,
+        lean: bool = False,
+    ) -> None:  # fmt: skip
         first = _checked(configuration, parameters)
         self.configuration = configuration
         self.optimizer = optimizer or AdamW()
@@ -338,13 +343,15 @@ class Transformer:
             name: parameters[name].clone(memory_format=torch.contiguous_format) for name in configuration.shapes
         }
         self.dtype, self.device = first.dtype, first.device
+        self.lean = lean
+        self._in_place: InPlace | None = None
 
     @classmethod
     def random(
         cls, *, vocabulary: int = 65, context: int = 64, width: int = 128, layers: int = 4, heads: int = 4,
         form: Form = "gpt2", key_heads: int | None = None, hidden: int | None = None, tied: bool | None = None,
         dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", seed: int = 0,
-        optimizer: AdamW | None = None,
+        optimizer: AdamW | None = None, lean: bool = False,
     ) -> "Transformer":  # fmt: skip
         """A transformer of these sizes: weights normal with a deviation of 0.02, biases 0, norms 1.
 
@@ -369,7 +376,7 @@ class Transformer:
             deviation = 0.02 / math.sqrt(2 * layers) if name.endswith(back) else 0.02
             return (deviation * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype).to(device)
 
-        return cls(c, {name: draw(name, shape) for name, shape in c.shapes.items()}, optimizer)
+        return cls(c, {name: draw(name, shape) for name, shape in c.shapes.items()}, optimizer, lean=lean)
 
     @classmethod
     def from_transformers(cls, model: Any, optimizer: AdamW | None = None) -> "Transformer":
@@ -419,6 +426,7 @@ class Transformer:
     @property
     def parameters(self) -> Parameters:
         """The parameters as they are now, by name; a step replaces them."""
+        self._in_place = None  # no step changes what is handed out: the next one copies it
         return MappingProxyType(self._parameters)
 
     def __repr__(self) -> str:
@@ -445,7 +453,7 @@ class Transformer:
 
         Raises TypeError for what is no tensor of whole numbers, ValueError for another shape, device or token.
         """
-        c, p = self.configuration, dict(self._parameters)
+        c, p = self.configuration, dict(self.parameters)
         self._check_tokens("tokens", tokens)
         _checks.classes("tokens", tokens, c.vocabulary)
         tokens = tokens.long()  # by what has 8 bits torch would mask
@@ -503,11 +511,33 @@ class Transformer:
         return Gradients(_mean(J_each, targets), MappingProxyType(in_order), tuple(delta), grad_logits)
 
     def step(self, tokens: Tensor, targets: Tensor, rate: float) -> Tensor:
-        """Train on one batch: forward, backward, and a step of the optimizer; returns the cost before it."""
+        """Train on one batch: forward, backward and the optimizer in one, in place (manual_bp/transformer_in_place.py).
+
+        Returns the cost before it. Raises as `forward` and `backward` for tokens and targets, and for a rate that is
+        no number from 0 on.
+        """
         rate = _checks.number("rate", rate)
-        grads = self.backward(self.forward(tokens), targets)
-        self._parameters = self.optimizer.step(self._parameters, grads.parameters, rate)
-        return grads.J
+        self._check_tokens("tokens", tokens)
+        _checks.classes("tokens", tokens, self.configuration.vocabulary)
+        self._check_targets(tokens, targets)
+        if self.dtype not in (torch.float32, torch.float64):
+            return one_round(self, tokens, targets, rate).J
+        if self._in_place is None or not self._in_place.is_of(self._parameters, self.optimizer):
+            c, self._parameters = self.configuration, dict(self._parameters)
+            self._in_place = InPlace(
+                self._parameters, self.optimizer, form=c.form, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
+                base=c.base, lean=self.lean,
+            )  # fmt: skip
+        with torch.inference_mode():  # where calls cost less
+            J = self._in_place.step(tokens, targets, rate)
+        return J.clone()  # outside of it: a tensor as any other
+
+    def update(self, gradients: Gradients, rate: float) -> None:
+        """One step of the optimizer with these gradients."""
+        self._parameters = self.optimizer.step(self._parameters, gradients.parameters, _checks.number("rate", rate))
+
+    def __getstate__(self) -> dict[str, object]:
+        return vars(self) | {"_in_place": None}
 
     def fit(
         self,
@@ -594,11 +624,13 @@ class Transformer:
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]], int]:
         """The parameters, the optimizer's moments of each, and its steps: tensors that no training changes any more."""
-        return self._parameters, dict(self.optimizer.moments), self.optimizer.steps
+        parameters = {name: p.clone() for name, p in self._parameters.items()}  # a step changes them in place
+        moments = {name: (m.clone(), v.clone()) for name, (m, v) in self.optimizer.moments.items()}
+        return parameters, moments, self.optimizer.steps
 
     def _take(self, parameters: dict[str, Tensor], moments: dict[str, tuple[Tensor, Tensor]], steps: int) -> None:
         """Go on from there."""
-        self._parameters = parameters
+        self._parameters, self._in_place = parameters, None
         self.optimizer.moments, self.optimizer.steps = moments, steps
 
     def _take_checked(self, parameters: Parameters, moments: Mapping[str, tuple[Tensor, Tensor]], steps: int) -> None:
@@ -687,3 +719,10 @@ def _checked(configuration: Configuration, parameters: Parameters) -> Tensor:
         _checks.like(name, parameters[name], first.dtype, first.device)
         _checks.shape(name, parameters[name], shape, "that of the configuration")
     return first
+
+
+def one_round(net: Transformer, tokens: Tensor, targets: Tensor, rate: float) -> Gradients:
+    """One round of training as it is derived: the forward phase, the backward phase, and a step of the optimizer."""
+    gradients = net.backward(net.forward(tokens), targets)
+    net.update(gradients, rate)
+    return gradients

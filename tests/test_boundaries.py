@@ -1,6 +1,7 @@
 """The judge never imports what it judges; what is by hand uses no derivative of torch's. Each check can fail."""
 
 import ast
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from crosscheck.verdict.precision import dtypes_of, is_floating
 from manual_bp import Network, article
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.rules import RULES, Rule
-from manual_bp.transformer import BLOCKS, Transformer
+from manual_bp.transformer import BLOCKS, Transformer, one_round
 from reference.rules import TWINS
 
 ROOT = Path(manual_bp.__file__).parents[1]
@@ -263,10 +264,14 @@ def everything_by_hand(device: torch.device, cases: Cases) -> None:
             net = Network.random([3, 4, 2], activation=activation, cost=cost, device=device)
             z = torch.zeros(5, dtype=torch.long) if cost == "softmax_cross_entropy" else torch.zeros(5, 2)
             net.fit(torch.ones(5, 3, device=device), z.to(device), eta=0.1, epochs=1, batch_size=2)
-    for form in BLOCKS:
-        decoder = Transformer.random(vocabulary=5, context=4, width=8, heads=2, layers=2, form=form, device=device)
+    for form, lean in itertools.product(BLOCKS, (False, True)):
+        decoder = Transformer.random(
+            vocabulary=5, context=4, width=8, heads=2, layers=2, form=form, device=device, lean=lean
+        )
         decoder.fit([0, 1, 2, 3, 4, 0], rate=0.1, steps=2, batch_size=3, held_out=[4, 3, 2, 1, 0], every=1)
         decoder.generate([0, 1], 2)
+        tokens = torch.arange(4, device=device)[None]
+        one_round(decoder, tokens, tokens + 1, 0.1)
 
 
 def test_everything_by_hand_runs_without_autograd(device):

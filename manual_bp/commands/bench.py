@@ -2,7 +2,7 @@
 
 import math
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from statistics import median
@@ -16,15 +16,18 @@ from manual_bp import __version__, _checks
 from manual_bp._console import console
 from manual_bp.commands import CommandError
 from manual_bp.commands._writing import can_draw, draw
-from manual_bp.commands.peers import PEERS, missing, work
+from manual_bp.commands.peers import PEERS, Peer, missing, work
+from manual_bp.commands.transformer_peers import PEERS as TRANSFORMER_PEERS
+from manual_bp.commands.transformer_peers import Sizes
 
 OURS, AUTOGRAD = "manual-bp", "autograd + SGD"
+MODELS = {"network": PEERS, "transformer": TRANSFORMER_PEERS}
 NO_MEMORY = ("scikit-learn", "matrix products alone")  # minutes a step of these sizes, and no step
 TURN = 0.06  # seconds
 
 
 class Setting(NamedTuple):
-    """A network and the samples in a batch."""
+    """A network, or a transformer, and the samples in a batch."""
 
     sizes: Sequence[int]
     samples: int
@@ -46,6 +49,11 @@ MEMORY = [
 ]
 WIDTH = [Setting([width] * 4, 64) for width in (16, 32, 64, 128, 256, 512, 1024, 2048)]
 DEPTH = [Setting([64] * (depth + 1), 64) for depth in (1, 2, 4, 8, 16, 32, 64)]
+TRANSFORMERS = [
+    Setting(Sizes(65, 64, 128, 4, 4), 8, "4 × 128, V 65, 8 × 64"),
+    Setting(Sizes(65, 128, 384, 6, 6), 4, "6 × 384, V 65, 4 × 128"),
+    Setting(Sizes(50257, 128, 384, 6, 6), 4, "6 × 384, V 50257, 4 × 128"),
+]
 
 
 class Measured(NamedTuple):
@@ -59,33 +67,37 @@ Results = dict[str, Measured]  # by peer
 Workers = dict[str, Connection]
 
 
-def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None) -> int:
+def bench(model: str, peers: list[str] | None, rounds: int, device: str, figure: str | None) -> int:
     """Measure, print the tables, draw the figure; returns the exit code."""
     try:
         place = devices.device(device)
         _checks.count("--rounds", rounds)
     except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
-    unknown = [name for name in peers or [] if name not in PEERS]
+    known = MODELS[model]
+    unknown = [name for name in peers or [] if name not in known]
     if unknown:
-        raise CommandError(f"--peer {unknown[0]}: expected one of {', '.join(map(repr, PEERS))}")
+        raise CommandError(f"--peer {unknown[0]}: expected one of {', '.join(map(repr, known))}")
     if figure:
         can_draw(figure)
-    asked = [name for name in PEERS if not peers or name in peers or name in (OURS, AUTOGRAD)]
-    here = [name for name in asked if not missing(name, place)]
+    autograd = AUTOGRAD if model == "network" else "autograd + AdamW"
+    asked = [name for name in known if not peers or name in peers or name in (OURS, autograd)]
+    here = {name: known[name] for name in asked if not missing(known[name], place)}
 
     lines = console()
     threads = f", {torch.get_num_threads()} threads" if place.type == "cpu" else ""
     lines.print(f"manual-bp {__version__}, torch {torch.__version__}, on {devices.title(place)}{threads}")
     for name in asked:
-        if name not in here and (peers or place.type in PEERS[name].devices):
-            lines.print(f"left out: {name}: {missing(name, place)}")
+        if name not in here and (peers or place.type in known[name].devices):
+            lines.print(f"left out: {name}: {missing(known[name], place)}")
     lines.print(
         "Every peer runs in a process of its own, in turns. A time is the median of "
         f"{rounds} rounds, and a ratio that of the ratios in each round.\n"
     )
+    speeds, memories = (SPEED, MEMORY) if model == "network" else (TRANSFORMERS, TRANSFORMERS)
+    growths = {"width": WIDTH, "depth": DEPTH} if model == "network" else {}
     with lines.progress() as bar:
-        task = bar.add_task("measuring", total=len(SPEED) + len(MEMORY) + len(WIDTH) + len(DEPTH))
+        task = bar.add_task("measuring", total=len(speeds) + len(memories) + sum(map(len, growths.values())))
 
         def measured(workers: Workers, settings: list[Setting], rounds: int) -> list[tuple[Setting, Results]]:
             results = []
@@ -97,38 +109,39 @@ def bench(peers: list[str] | None, rounds: int, device: str, figure: str | None)
 
         with _working(here, place) as workers:
             lines.print("The time of a step, and how many times ours that is\n", style="bold")
-            speed = measured(workers, SPEED, rounds)
-            _table(lines, here, speed, lambda m: _duration(median(m.seconds)), _times_as_long)
-            both = {name: workers[name] for name in (OURS, AUTOGRAD)}
-            growth = {"width": measured(both, WIDTH, rounds), "depth": measured(both, DEPTH, rounds)}
+            speed = measured(workers, speeds, rounds)
+            _table(lines, list(here), speed, lambda m: _duration(median(m.seconds)), _times_as_long)
+            both = {name: workers[name] for name in (OURS, autograd)}
+            growth = {along: measured(both, settings, rounds) for along, settings in growths.items()}
         lines.print(
             "\nThe memory of a step above that of the process at rest, and ours as a share of it\n", style="bold"
         )
         memory = []
-        for setting in MEMORY:
-            with _working([name for name in here if name not in NO_MEMORY], place) as fresh:
+        for setting in memories:
+            with _working({name: peer for name, peer in here.items() if name not in NO_MEMORY}, place) as fresh:
                 memory += measured(fresh, [setting], 0)
-        _table(lines, here, memory, lambda m: f"{m.memory / 1e6:.0f} MB", _share_of_memory)
-        lines.print(
-            "\nGrowth: the time of a step goes as width or depth to this power, over the upper half of the range\n",
-            style="bold",
-        )
-        _slopes(lines, growth)
+        _table(lines, list(here), memory, lambda m: f"{m.memory / 1e6:.0f} MB", _share_of_memory)
+        if growth:
+            lines.print(
+                "\nGrowth: the time of a step goes as width or depth to this power, over the upper half of the range\n",
+                style="bold",
+            )
+            _slopes(lines, growth)
     if figure:
-        _draw(figure, speed, growth, devices.title(place))
+        _draw(figure, speed, memory, growth, devices.title(place))
         lines.print(f"\nfigure: {figure}")
     return 0
 
 
 @contextmanager
-def _working(names: Sequence[str], place: torch.device) -> Iterator[Workers]:
+def _working(peers: Mapping[str, Peer], place: torch.device) -> Iterator[Workers]:
     """A process for each peer."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     processes, workers = [], {}
     try:
-        for name in names:
+        for name, peer in peers.items():
             workers[name], theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, name, place), daemon=True)
+            process = context.Process(target=work, args=(theirs, peer, place), daemon=True)
             process.start()
             theirs.close()
             processes.append(process)
@@ -238,16 +251,24 @@ def _slopes(lines: Any, growth: dict[str, list[tuple[Setting, Results]]]) -> Non
 
 
 def _draw(
-    file: str, speed: list[tuple[Setting, Results]], growth: dict[str, list[tuple[Setting, Results]]], device: str
-) -> None:
-    from manual_bp.commands.plots import plot_bench
+    file: str, speed: list[tuple[Setting, Results]], memory: list[tuple[Setting, Results]],
+    growth: dict[str, list[tuple[Setting, Results]]], device: str,
+) -> None:  # fmt: skip
+    from manual_bp.commands.plots import plot_bench, plot_bench_memory
 
     def with_slope(along: str, name: str) -> tuple[list[int], list[float], float]:
         sizes, seconds = curve(growth[along], along, name)
         return sizes, seconds, slope(sizes, seconds)
 
-    drawn = [name for name in (OURS, AUTOGRAD) if any(name in results for _, results in speed)]
-    curves = {along: {name: with_slope(along, name) for name in drawn} for along in growth}
     ratios = {str(setting): {name: ratio(results, name) for name in results} for setting, results in speed}
     title = f"A training step by hand and by others, torch {torch.__version__} on {device}"
-    draw(plot_bench(ratios, curves, title), file)
+    if growth:
+        drawn = [name for name in (OURS, AUTOGRAD) if any(name in results for _, results in speed)]
+        curves = {along: {name: with_slope(along, name) for name in drawn} for along in growth}
+        draw(plot_bench(ratios, curves, title), file)
+    else:
+        shares = {
+            str(setting): {name: results[name].memory / results[OURS].memory for name in results}
+            for setting, results in memory
+        }
+        draw(plot_bench_memory(ratios, shares, title), file)

@@ -26,11 +26,12 @@ Run = Callable[[int], None]  # so many steps
 
 
 class Peer(NamedTuple):
-    """What makes steps on a network of sigmoids with the cross entropy, of these sizes, with batches of so many."""
+    """What makes steps on a model of these sizes with such batches: a network of sigmoids with the cross entropy."""
 
-    make: Callable[[Sequence[int], int, torch.device], Run]
+    make: Callable[[Any, int, torch.device], Run]
     needs: str = "torch"  # the package
     devices: tuple[str, ...] = ("cpu",)
+    least: tuple[Any, int] = ([2, 2, 2], 1)  # sizes and samples, on which the libraries get ready
 
 
 def batch(sizes: Sequence[int], samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -220,15 +221,14 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def missing(name: str, device: torch.device) -> str:
+def missing(peer: Peer, device: torch.device) -> str:
     """Why a peer cannot be measured, nothing where it can."""
-    peer = PEERS[name]
     if device.type not in peer.devices:
         return f"it is for {' and '.join(peer.devices)}"
     return "" if importlib.util.find_spec(peer.needs) else f"{peer.needs} is not installed"
 
 
-def work(connection: Connection, name: str, device: torch.device) -> None:
+def work(connection: Connection, peer: Peer, device: torch.device) -> None:
     """A process of its own: answers each setting with the memory of its step, and each number of steps with seconds.
 
     Where a peer does not run here, the answer is why.
@@ -247,11 +247,11 @@ def work(connection: Connection, name: str, device: torch.device) -> None:
                 connection.send(time.perf_counter() - started)
             else:
                 run = _nothing
-                PEERS[name].make([2, 2, 2], 1, device)(3)  # what the libraries allocate for themselves, once
+                peer.make(*peer.least, device)(3)  # what the libraries allocate for themselves, once
                 _forget_peak(device)
                 rest = _resident(device)
                 sizes, samples = message
-                run = PEERS[name].make(sizes, samples, device)
+                run = peer.make(sizes, samples, device)
                 run(2)
                 _forget_peak(device)
                 run(2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -24,22 +25,7 @@ def plot_bench(
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 1))[:, 0]
     bars = above.subplots()
     width, depth = below.subplots(1, 2)
-    peers = list(dict.fromkeys(peer for of_setting in speed.values() for peer in of_setting))
-    colours = dict(zip(peers, PEERS, strict=False))
-    height = 0.8 / len(peers)
-    for row, of_setting in enumerate(speed.values()):
-        for place, peer in enumerate(peers):
-            if peer not in of_setting:
-                continue
-            y = row + (place - (len(peers) - 1) / 2) * height
-            bars.barh(y, of_setting[peer], height, color=colours[peer])
-            bars.text(of_setting[peer], y, f" {of_setting[peer]:.3g}", va="center", fontsize=8)
-    bars.axvline(1, color=BLUE, linewidth=1)
-    bars.set(xscale="log", xlabel="time of a step, in ours (less is faster)")
-    bars.set_yticks(range(len(speed)), [name.replace(", ", "\n") for name in speed], fontsize=8)
-    bars.invert_yaxis()
-    low, high = bars.get_xlim()
-    bars.set_xlim(low, high * 1.6)
+    colours = _bars(bars, speed, "time of a step, in ours (less is faster)")
     for axes, along, label in ((width, "width", "width, of 3 layers"), (depth, "depth", "depth, of layers of 64")):
         for peer, (sizes, seconds, exponent) in growth[along].items():
             axes.loglog(
@@ -56,10 +42,49 @@ def plot_bench(
         )  # fmt: skip
     for axes in (bars, width, depth):
         axes.spines[["top", "right"]].set_visible(False)
-    handles = [Patch(color=colours[peer], label=peer) for peer in peers]
+    _legend(figure, colours, title)
+    return themed(figure)
+
+
+def plot_bench_memory(
+    speed: Mapping[str, Mapping[str, float]], memory: Mapping[str, Mapping[str, float]], title: str
+) -> Figure:
+    """Time and memory of a step as multiples of ours, by peer and setting."""
+    figure = Figure(figsize=(WIDTH, 9), layout="constrained")
+    left, right = figure.subplots(2, 1)
+    colours = _bars(left, speed, "time of a step, in ours (less is faster)")
+    _bars(right, memory, "memory of a step, in ours (less is leaner)")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    _legend(figure, colours, title)
+    return themed(figure)
+
+
+def _bars(axes: Axes, ratios: Mapping[str, Mapping[str, float]], label: str) -> dict[str, str]:
+    """A bar for each peer in each setting; returns the colours of the peers."""
+    peers = list(dict.fromkeys(peer for of_setting in ratios.values() for peer in of_setting))
+    colours = dict(zip(peers, PEERS, strict=False))
+    height = 0.8 / len(peers)
+    for row, of_setting in enumerate(ratios.values()):
+        for place, peer in enumerate(peers):
+            if peer not in of_setting:
+                continue
+            y = row + (place - (len(peers) - 1) / 2) * height
+            axes.barh(y, of_setting[peer], height, color=colours[peer])
+            axes.text(of_setting[peer], y, f" {of_setting[peer]:.3g}", va="center", fontsize=7)
+    axes.axvline(1, color=BLUE, linewidth=1)
+    axes.set(xscale="log", xlabel=label)
+    axes.set_yticks(range(len(ratios)), [name.replace(", ", "\n") for name in ratios], fontsize=8)
+    axes.invert_yaxis()
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high * 1.6)
+    return colours
+
+
+def _legend(figure: Figure, colours: Mapping[str, str], title: str) -> None:
+    handles = [Patch(color=colour, label=peer) for peer, colour in colours.items()]
     figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
-    return themed(figure)
 
 
 def plot_training(costs: Sequence[float], held_out: Sequence[float], accuracy: Sequence[float], title: str) -> Figure:

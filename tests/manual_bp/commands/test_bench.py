@@ -15,12 +15,14 @@ from crosscheck import compare, devices
 from manual_bp import Network, __version__
 from manual_bp.__main__ import main
 from manual_bp._console import Plain
-from manual_bp.commands import bench, peers, plots
+from manual_bp.commands import bench, peers, plots, transformer_peers
 from manual_bp.commands.bench import OURS, Measured, Setting, ratio, slope
 from manual_bp.commands.peers import ETA, PEERS, Peer, missing
+from manual_bp.commands.transformer_peers import PEERS as TRANSFORMER_PEERS
+from manual_bp.transformer import Transformer, one_round
 
 CPU = torch.device("cpu")
-ON_CPU = [name for name in PEERS if not missing(name, CPU)]
+ON_CPU = [name for name in PEERS if not missing(PEERS[name], CPU)]
 SIZES, SAMPLES = [5, 6, 4, 3], 210  # more than scikit-learn has in a batch by itself
 
 
@@ -82,6 +84,36 @@ def test_every_peer_takes_the_same_step(name, monkeypatch):
         for all_of_them in (parameters(run), *((*net.weights, *net.biases) for net in nets))
     )
     compare(theirs, ours, oracle=exact).raise_on_mismatch()
+
+
+@pytest.mark.parametrize("name", [name for name in TRANSFORMER_PEERS if not missing(TRANSFORMER_PEERS[name], CPU)])
+def test_every_peer_takes_the_same_step_of_a_transformer(name, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    set_for_good = []
+    libc = SimpleNamespace(mallopt=lambda *of: set_for_good.append(of))
+    monkeypatch.setattr(transformer_peers.ctypes, "CDLL", lambda name: libc)
+    sizes = transformer_peers.Sizes(11, 6, 8, 2, 2)
+    run = TRANSFORMER_PEERS[name].make(sizes, 3, CPU)
+    run(3)
+    of_peer = kept(run)
+    ours = Transformer.random(**sizes._asdict())
+    if "net" in of_peer:
+        theirs = of_peer["net"].parameters
+    elif "params" in of_peer:
+        theirs = of_peer["params"]
+    else:
+        theirs = dict(zip(ours.parameters, of_peer["optimizer"].param_groups[0]["params"], strict=True))
+    tokens, targets = transformer_peers.batch(sizes, 3, CPU)
+    for _ in range(3):
+        one_round(ours, tokens, targets, transformer_peers.RATE)
+    assert len(theirs) == len(ours.parameters)
+    for parameter, p in theirs.items():
+        expected = ours.parameters[f"transformer.{parameter.removeprefix('transformer.')}"]
+        # After three steps of 1e-3 each. Where the gradient is rounding alone, as of a key's bias, its step is any.
+        difference = (torch.tensor(p.tolist()) - expected).abs()
+        assert difference.median() < 1e-6
+        assert difference.max() < (7e-3 if parameter.endswith("c_attn.bias") else 1e-4)
+    assert len(set_for_good) == 2 * name.endswith("memory kept")
 
 
 def test_what_is_compiled_is_the_cost_and_the_update(monkeypatch):
@@ -160,7 +192,6 @@ def worker(monkeypatch):
 
         return run
 
-    monkeypatch.setitem(PEERS, "theirs", Peer(make))
     monkeypatch.setattr(peers, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(peers, "_forget_peak", lambda device: done.append(f"forget {device}"))
     monkeypatch.setattr(peers, "_resident", lambda device: done.append(f"rest {device}") or 100)
@@ -168,7 +199,7 @@ def worker(monkeypatch):
 
     def answers(*asked):
         pipe = Pipe(*asked)
-        peers.work(pipe, "theirs", CPU)
+        peers.work(pipe, Peer(make), CPU)
         return pipe.answers, done
 
     return answers
@@ -243,11 +274,11 @@ def test_numpy_does_not_complain_where_a_sigmoid_is_0(monkeypatch):
 
 
 def test_what_is_not_here_is_named(monkeypatch):
-    assert missing("manual-bp", CPU) == ""
-    assert missing("manual-bp, CUDA graph", CPU) == "it is for cuda"
-    assert missing("manual-bp", torch.device("mps")) == "it is for cpu and cuda"
+    assert missing(PEERS["manual-bp"], CPU) == ""
+    assert missing(PEERS["manual-bp, CUDA graph"], CPU) == "it is for cuda"
+    assert missing(PEERS["manual-bp"], torch.device("mps")) == "it is for cpu and cuda"
     monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: None)
-    assert missing("JAX, jit", CPU) == "jax is not installed"
+    assert missing(PEERS["JAX, jit"], CPU) == "jax is not installed"
 
 
 def test_the_ratio_is_the_median_of_the_rounds_ratios():
@@ -320,7 +351,7 @@ def play(monkeypatch):
 
         @contextmanager
         def working(names, place):
-            turns.append((names, place.type, asked := []))
+            turns.append((list(names), place.type, asked := []))
             yield {name: Played(name, answer, asked) for name in names}
 
         monkeypatch.setattr(bench, "_working", working)
@@ -419,6 +450,36 @@ def test_what_is_asked_of_the_workers(play):
         assert of_setting == [*((name, setting) for name in names), *tries, *turn, *turn]
     assert {name for name, _ in asked[2 * number :]} == {"manual-bp", "autograd + SGD"}
     assert turns[1][2] == [(name, ([30] * 7, 8)) for name in names[:2]]  # memory alone
+
+
+def test_the_tables_of_a_transformer(play, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(bench, "TRANSFORMERS", [Setting(transformer_peers.LEAST[0], 2, "the least")])
+    drawn = []
+    monkeypatch.setattr(plots, "plot_bench_memory", lambda *args: drawn.append(args) or "figure")
+    monkeypatch.setattr(bench, "draw", lambda *args: drawn.append(args))
+    answer = lambda name, sizes, turn: (1 + (name != OURS)) * (1e6 if turn == 0 else 0.5)  # noqa: E731
+    code, turns, _ = play(
+        answer, "--model", "transformer", "--peer", "manual-bp, lean", "--figure", str(tmp_path / "f.svg")
+    )
+    assert code == 0
+    names = ["manual-bp", "manual-bp, lean", "autograd + AdamW"]
+    assert [asked for asked, *_ in turns] == [names, names]
+    out = capsys.readouterr().out
+    assert re.search(r"^autograd \+ AdamW +1 s +×2$", out, re.MULTILINE)
+    assert re.search(r"^autograd \+ AdamW +2 MB +0.50$", out, re.MULTILINE)
+    assert "Growth" not in out
+    ratios = {"the least": dict(zip(names, (1, 2, 2), strict=True))}
+    assert drawn[0][:2] == (ratios, ratios)
+
+
+def test_the_picture_of_a_transformer(tmp_path):
+    pytest.importorskip("matplotlib", reason="it draws")
+    ratios = {"4 × 128, V 65": {"manual-bp": 1.0, "theirs": 1.25}}
+    figure = plots.plot_bench_memory(ratios, {"4 × 128, V 65": {"manual-bp": 1.0, "theirs": 3.5}}, "title")
+    left, right = figure.axes
+    assert [bar.get_width() for bar in left.patches] == [1, 1.25]
+    assert [bar.get_width() for bar in right.patches] == [1, 3.5]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["manual-bp", "theirs"]
 
 
 def test_where_autograd_fails_its_growth_is_that_of_the_rest(play, capsys):
@@ -529,14 +590,18 @@ def test_the_tables_and_the_figure(small, capsys, tmp_path):
         assert all(f"> {number}<" in drawn for number in ratios)
 
 
+def no_such_peer(sizes, samples, device):
+    raise RuntimeError("it is none")
+
+
 def test_a_peer_that_fails_is_named_and_left_out(small, capsys):
-    with bench._working(["no such peer"], CPU) as workers:
+    with bench._working({"no such peer": Peer(no_such_peer)}, CPU) as workers:
         (process,) = multiprocessing.active_children()
         assert process.daemon
         assert isinstance(process, multiprocessing.get_context("spawn").Process)
         assert bench._measure(workers, Setting([2, 2], 1), 2, bench.console()) == {}
     assert not process.is_alive()
-    assert "left out of 2-2, batch 1: no such peer: KeyError: 'no such peer'" in capsys.readouterr().out
+    assert "left out of 2-2, batch 1: no such peer: RuntimeError: it is none" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from manual_bp._console import Silent, console
 from manual_bp.commands import CommandError, _writing
 from manual_bp.commands._writing import can_draw
 from manual_bp.commands.article import DEFAULTS, numbers_given
+from manual_bp.commands.bench import MODELS
 from manual_bp.network import ACTIVATIONS, COSTS
 from manual_bp.transformer import BLOCKS
 
@@ -79,8 +80,9 @@ PARSED = {
     "animate f --sizes 3 2 1 --seed 5 --seconds 2 --eta 1": {
         "out": "f", "sizes": [3, 2, 1], "seed": 5, "seconds": 2.0, **NEITHER, "eta": 1.0,
     },
-    "bench": {"peers": None, "rounds": 11, "device": "cpu", "figure": None},
-    "bench --peer a --peer b --rounds 3 --device cuda --figure f": {
+    "bench": {"model": "network", "peers": None, "rounds": 11, "device": "cpu", "figure": None},
+    "bench --model transformer --peer a --peer b --rounds 3 --device cuda --figure f": {
+        "model": "transformer",
         "peers": ["a", "b"], "rounds": 3, "device": "cuda", "figure": "f",
     },
     "devices": {"action": None, "files": [], "out": None},
@@ -130,7 +132,7 @@ manual-bp article [-h] [--inputs NAME=X [NAME=X ...]] [--weights NAME=X [NAME=X 
 [--html FILE] [--figures DIR] [{neuron,two_by_two}]
 manual-bp animate [-h] [--sizes N [N ...]] [--seed N] [--seconds SECONDS] [--inputs NAME=X [NAME=X ...]] \
 [--weights NAME=X [NAME=X ...]] [--eta ETA] [--file FILE] OUT
-manual-bp bench [-h] [--peer NAME] [--rounds N] [--device D] [--figure FILE]
+manual-bp bench [-h] [--model {network,transformer}] [--peer NAME] [--rounds N] [--device D] [--figure FILE]
 manual-bp devices [-h] merge ...
 """
 
@@ -179,7 +181,7 @@ def test_a_default_in_brackets_is_the_parsers():
         for action in each._actions
         if (action.help or "").endswith(")")
     }
-    assert len(named) == 31
+    assert len(named) == 32
     for (command, option), (text, default) in named.items():
         if text.startswith("all"):
             assert default is None
@@ -208,6 +210,7 @@ def test_the_choices_are_those_that_there_are():
         ("train --model transformer", "form"): BLOCKS.keys(),
         ("article", "network"): DEFAULTS.keys(),
         ("devices", "action"): {"merge"},
+        ("bench", "model"): MODELS.keys(),
     }
 
 
