@@ -90,7 +90,7 @@ Exit code: 0 it is predicted, 2 it could not be.
     "article": """
 examples:
   manual-bp article                                   both networks
-  manual-bp article two_by_two --inputs x=1 z_2=0.5 --weights w_21_11=-0.3 --eta 1
+  manual-bp article two_by_two --inputs x=0.3 z_2=0.5 --weights w_21_11=-0.3 --eta 1
   manual-bp article --file numbers.toml               [two_by_two], x = 0.5, ...
   manual-bp article --html article.html               a page with the equations and figures, for a browser
 Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be worked.
