@@ -132,7 +132,7 @@ class _Gatherer:
             return replace(
                 alternatives,
                 shares=_Late(lambda: {op: share[place] for op, share in paths.fitting_shares(screen).items()}),
-                are_apart=paths.are_apart,
+                add_up=lambda one, other, budget: paths.add_up(place, one, other, budget),
                 slips=chain(alternatives.slips, _column(slipped, name)),
                 replaced=_column(replaced, name),
                 families=(

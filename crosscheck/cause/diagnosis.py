@@ -47,8 +47,8 @@ class Alternatives:
     would be under a mistake, the likely ones first: mistaken, with another grad_out; slips, with another derivative;
     substituted, with another value in a derivative; bent, with another function for one; inputs, where one of these
     is taken wrongly; left_out, without one of them; replaced, with another operation. shares: the gradient through
-    each operation of the forward; are_apart: whether two of them add up, for none is behind the other. families: the
-    value by a number that may be another one, in which {} is that number.
+    each operation of the forward; add_up: whether two of them do, within a budget, for one may be part of the other.
+    families: the value by a number that may be another one, in which {} is that number.
     untried: what was not looked for, and why; skipped: for what there was no time, once all is looked for. is_value: it
     is a result, no gradient. near: from an error, where the value is wrong, and the budget, those of them that it may
     come of.
@@ -60,7 +60,7 @@ class Alternatives:
     unsummed: Tensor | None = None
     mistaken: Iterable[tuple[str, Tensor]] = ()
     shares: Mapping[str, Tensor] = field(default_factory=dict)
-    are_apart: Callable[[str, str], bool] = lambda one, other: True
+    add_up: Callable[[str, str, float], bool] = lambda one, other, budget: True
     slips: Iterable[tuple[str, Tensor]] = ()
     inputs: Iterable[tuple[str, Tensor]] = ()
     families: Iterable[Family] = ()
@@ -253,7 +253,7 @@ def _deep(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hy
     yield from as_(alternatives.substituted)
     yield from as_(alternatives.bent)
     yield from as_(alternatives.inputs)
-    yield from _by_two_operations(m, budget, alternatives)
+    yield from _by_two_operations(m, o, budget, alternatives)
     yield from _by_factor(m, o, wrong, alternatives.terms)
     yield from as_(_other_derivatives(m, alternatives.terms))
     yield from as_(alternatives.replaced)
@@ -317,11 +317,14 @@ def _by_operation(m: Tensor, o: Tensor, budget: float, shares: Mapping[str, Tens
             yield f"the gradient through {name} {what}", m - factor * share
 
 
-def _by_two_operations(m: Tensor, budget: float, alternatives: Alternatives) -> Hypotheses:
+def _by_two_operations(m: Tensor, o: Tensor, budget: float, alternatives: Alternatives) -> Hypotheses:
     """What comes back through two operations is left out."""
     felt = {name: share for name, share in alternatives.shares.items() if bool((share.abs() > budget).any())}
-    for one, two in filter(lambda pair: alternatives.are_apart(*pair), combinations(felt, 2)):
-        yield f"the gradient through {one} and through {two} is left out", m + felt[one] + felt[two]
+    for one, two in combinations(felt, 2):
+        corrected = m + felt[one] + felt[two]
+        if bool(((corrected - o).abs() <= budget).all()) and not alternatives.add_up(one, two, budget):
+            continue
+        yield f"the gradient through {one} and through {two} is left out", corrected
 
 
 def _by_factor(m: Tensor, o: Tensor, wrong: Tensor, terms: Mapping[str, Tensor]) -> Hypotheses:

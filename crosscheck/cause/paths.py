@@ -158,9 +158,15 @@ class Paths:
         found = {name: self._share(name) for name in self._groups}
         return {name: share for name, share in found.items() if share is not None}
 
-    def are_apart(self, one: str, other: str) -> bool:
-        """Whether nothing that comes back through one of two operations has come back through the other."""
-        return self._graph.are_apart([*self._groups[one], *self._groups[other]])
+    def add_up(self, place: int, one: str, other: str, budget: float) -> bool:
+        """Whether two shares are what is missing where neither comes back: one may be a part of the other."""
+        edges = [*self._groups[one], *self._groups[other]]
+        shares = self._share(one), self._share(other)
+        without = self._with({edge: edge.nothing for edge in edges})
+        if without is None or shares[0] is None or shares[1] is None:
+            return False
+        both = shares[0][place] + shares[1][place]
+        return bool(((self.whole[place] - both - without[place]).abs() <= budget).all())
 
     def _share(self, name: str) -> Gradients | None:
         if name not in self._shares:

@@ -683,3 +683,18 @@ def test_a_factor_is_told_by_a_number_among_the_inputs(p, factor, cause, device)
 
     report = crosscheck(lambda x, p: torch.sin(x) * p, backward, (normal(5, 3).to(device, dtypes_of(device)[0]), p))
     assert report.mismatches[0].diagnosis.startswith(f"off by the constant factor {cause}\n")
+
+
+def test_a_share_that_is_part_of_another_is_not_left_out_beside_it():
+    """The sign is flipped and the variance taken as a constant: with a share counted twice the numbers would fit."""
+
+    def forward(x):
+        centered = x - x.mean(0)
+        return centered / ((centered**2).mean(0) + 1e-5).sqrt() * 1.5 + 0.5
+
+    def backward(grad_out, out, x):
+        centered, g = x - x.mean(0), 1.5 * grad_out
+        return (-(g - g.mean(0)) / ((centered**2).mean(0) + 1e-5).sqrt(),)
+
+    report = crosscheck(forward, backward, (torch.randn(6, 4, generator=torch.Generator().manual_seed(0)) * 3 + 2,))
+    assert "and through" not in report.rows[0].diagnosis

@@ -629,7 +629,7 @@ def test_what_comes_back_through_an_operation_is_taken_by_least_squares():
 def test_what_is_not_felt_is_no_cause():
     o, some = of(1.0, 2, 3), of(0.25, 0.75, 0.1)
     shares = {"a": of(0.5, 0.5, -0.5), "b": some, "c": -some}
-    by_one, by_two = _by_operation(o - some, o, 0.5, shares), _by_two_operations(o, 0.5, shares)
+    by_one, by_two = _by_operation(o - some, o, 0.5, shares), _by_two_operations(o, o, 0.5, Alternatives(shares=shares))
     assert causes(by_one) == [
         "the gradient through b is left out",
         "the gradient through c is off by the factor 2",
@@ -646,7 +646,7 @@ def test_one_number_shows_no_factor():
 def test_what_comes_back_through_two_operations():
     o = normal(4, 3)
     shares = {"a": A, "b": B, "0": 0 * A, "c": C}
-    found = dict(_by_two_operations(o - A - C, BUDGET, shares))
+    found = dict(_by_two_operations(o - A - C, o, BUDGET, Alternatives(shares=shares)))
     assert list(found) == [
         f"the gradient through {one} and through {two} is left out" for one, two in ("ab", "ac", "bc")
     ]
