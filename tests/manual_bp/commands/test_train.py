@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from crosscheck.devices import kinds
 from manual_bp import Network, data, distributed
 from manual_bp import network as networks
 from manual_bp._console import Plain
@@ -178,7 +179,7 @@ def test_a_mistake_is_said_in_red_and_ends_a_cross_checked_training_at_once(line
             "--cost squared_error: expected Z to hold values: floats [samples, outputs], got class indices: "
             "whole numbers [samples]",
         ),
-        ({"device": "quantum"}, "device: expected one of cpu, cuda, mps, xpu, "),
+        ({"device": "quantum"}, f"device: expected one of {', '.join(kinds())}, as in cuda or cuda:0, got 'quantum'"),
     ],
 )
 def test_what_cannot_be_trained_is_said(options, says, lines, asked):
