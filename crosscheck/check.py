@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -389,16 +390,19 @@ def _asserted(judged: Callable[P, Report]) -> Callable[P, Report]:
     def assert_crosscheck(*args: P.args, **kwargs: P.kwargs) -> Report:
         """Raise GradientMismatch, with the table as its text, unless `crosscheck` of the same arguments agrees.
 
-        So does a dtype in `dtypes` that is not judged. Returns the report.
+        So does a dtype in `dtypes` that is not judged, and an order. Returns the report.
         """
         __tracebackhide__ = True  # pytest then shows the caller's line
         report = judged(*args, **kwargs)
         report.raise_on_mismatch()
-        given = inspect.signature(judged).bind(*args, **kwargs).arguments.get("dtypes") or ()
-        asked = [given] if isinstance(given, torch.dtype) else given
+        given = inspect.signature(judged).bind(*args, **kwargs).arguments
+        dtypes = given.get("dtypes") or ()
+        asked = [dtypes] if isinstance(dtypes, torch.dtype) else dtypes
         found = {REAL.get(row.dtype, row.dtype) for row in report.rows}
         if missing := [dtype_name(t) for t in asked if REAL.get(t, t) not in found]:
             raise GradientMismatch(f"dtypes: expected a verdict in {', '.join(missing)}, got none\n{report}")
+        if given.get("order", 1) == 2 and not any("order 2" in row.name for row in report.rows):
+            raise GradientMismatch(f"order: expected a verdict in order 2, got none\n{report}")
         return report
 
     assert_crosscheck.__signature__ = inspect.signature(judged)  # type: ignore[attr-defined]
@@ -505,6 +509,7 @@ def _kind(value: object) -> str:
 
 
 SALT = 0x67726164  # "grad"
+GRAPHS = 4096  # of compiled functions, at most
 
 
 def _now(candidate: Candidate) -> str:
@@ -519,6 +524,8 @@ def _isolated(device: torch.device, inputs: Sequence[Any]) -> Iterator[None]:
             stack.enter_context(_on_one_thread())
         stack.enter_context(devices.random_kept(*devices.of_kind(device.type)))
         stack.enter_context(torch.inference_mode(False))
+        if compiler := sys.modules.get("torch._dynamo"):  # each way of calling is one more graph of what is compiled
+            stack.enter_context(compiler.config.patch(recompile_limit=GRAPHS, accumulated_recompile_limit=GRAPHS))
         for kind in {"cpu", device.type}:
             if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):  # a kind may have none
                 stack.enter_context(torch.autocast(kind, enabled=False))

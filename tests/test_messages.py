@@ -558,6 +558,10 @@ CROSSCHECK: list[Row] = [
         lambda: assert_crosscheck(not_half, double, (X,), dtypes=[torch.float32, torch.bfloat16]),
         "GradientMismatch: dtypes: expected a verdict in bfloat16, got none\n…",
     ),
+    (
+        lambda: assert_crosscheck(Once, inputs=(X,), twin=square, order=2),
+        "GradientMismatch: order: expected a verdict in order 2, got none\n…",
+    ),
     (lambda: judged_whole(), "TypeError: inputs: expected at least one floating-point tensor, got none"),
 ]
 

@@ -418,3 +418,22 @@ def test_digits_are_those_of_the_whole_tensor():
     y = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert crosscheck(forward, backward, (y,), digits=5).ok
     assert not crosscheck(forward, backward, (y,), digits=9).ok
+
+
+def test_what_is_compiled_is_compiled_in_every_way_of_calling():
+    """It is another graph in each, and with as few of them as by default it would refuse some, or run uncompiled."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    def forward(x, b):
+        return torch.sin(x + b)
+
+    torch.compiler.reset()
+    op = torch.compile(forward, fullgraph=True, backend=backend, dynamic=False)
+    report = crosscheck(op, inputs=(torch.randn(5, 3), torch.randn(3)), twin=forward)
+    torch.compiler.reset()
+    assert report.ok
+    assert len(graphs) > torch._dynamo.config.recompile_limit
