@@ -228,6 +228,8 @@ def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
             save(figure, folder / f"{name}.svg")
 
 
+ADDRESS = "https://ckmarkoh.github.io/blog/2015/05/28/neural-network-backward-propagation/"
+ARTICLE = f'<a href="{ADDRESS}">The article by Mark Chang</a> (2015)'
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --quiet: #5a5f6b; --line: #ddd;
   --ok: #00724f; --wrong: #b84f00; }
@@ -261,7 +263,7 @@ def _page(
 ) -> str:
     """One page that holds everything, for a browser without a network."""
     title = "Neural Networks Backward Propagation, worked through"
-    parts = [f"<h1>{title}</h1>", "<p>The article by Mark Chang (2015), equation by equation, with the numbers.</p>"]
+    parts = [f"<h1>{title}</h1>", f"<p>{ARTICLE}, equation by equation, with the numbers.</p>"]
     for name, (steps, report) in worked.items():
         parts.append(f"<h2>{TITLES[name]}</h2>")
         if name == "neuron":

@@ -105,6 +105,19 @@ HOLDS = {
 }
 
 
+WIDE = 10.0  # times the numbers that a network of such weights is made for
+
+
+def _wide(X: Tensor, names: list[str]) -> str:
+    """What is said of inputs that are far larger than 1: the neurons behind them are saturated from the start."""
+    largest = X.abs().amax(0)
+    wide = [names[i] if names else f"X[:, {i}]" for i in (largest > WIDE).nonzero().flatten().tolist()]
+    if not wide:
+        return ""
+    listed = ", ".join(wide[:5]) + ", ..." * (len(wide) > 5)
+    return f"inputs up to {float(largest.max()):.3g} ({listed}): scale them to about -1 to 1, or little is learned"
+
+
 def _fits(cost: str, Z: Tensor) -> None:
     """Raises ValueError for class indices where a cost takes values, the other way round, and for no probabilities."""
     target = COSTS[cost].target
@@ -150,6 +163,8 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
     lines.print(plan.setting)
     if classes := plan.labels.classes:
         lines.print(f"{len(classes)} classes: {', '.join(classes[:10])}{', ...' * (len(classes) > 10)}")
+    if wide := _wide(run.X, plan.labels.inputs):
+        lines.print(wide, style="yellow")
     lines.print(f"{samples} samples to train on, {len(plan.held_out[0])} held out\n")
     lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")
     steps_in_epoch = math.ceil(samples / plan.batch_size)

@@ -14,7 +14,7 @@ from manual_bp.__main__ import main
 from manual_bp._console import Plain
 from manual_bp.commands import CommandError, _writing
 from manual_bp.commands import article as article_module
-from manual_bp.commands.article import DEFAULTS, Line, as_network, numbers_given
+from manual_bp.commands.article import ARTICLE, DEFAULTS, Line, as_network, numbers_given
 from reference import article as reference_article
 
 
@@ -461,7 +461,7 @@ def test_a_page_to_the_letter(page):
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{title}</title><style>{article_module.STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-            "<p>The article by Mark Chang (2015), equation by equation, with the numbers.</p>\n"
+            f"<p>{ARTICLE}, equation by equation, with the numbers.</p>\n"
             f"<h2>{article_module.TITLES[name]}</h2>\n{figure}<p>x1 = 0.5, η = −1</p>\n"
             "<h3>Forward &amp; &lt;back&gt;</h3>\n<p>n &amp; &lt;m&gt;</p>\n<i>0.25</i>\n<i>-2</i>\n"
             f"<h3>Step 1: δ</h3>\n<i>3</i>{picture}\n"

@@ -16,7 +16,7 @@ from manual_bp._console import Plain
 from manual_bp.checkpoint import digest
 from manual_bp.commands import CommandError
 from manual_bp.commands import train as train_module
-from manual_bp.commands.train import _end_of_epoch, _fits, _place, _random, _Run, train
+from manual_bp.commands.train import _end_of_epoch, _fits, _place, _random, _Run, _wide, train
 from manual_bp.data import npz
 from manual_bp.rules import Sigmoid, Tanh
 from manual_bp.training import History, minibatches
@@ -512,3 +512,12 @@ def test_the_trained_network_is_kept(lines, asked, tmp_path):
     assert f"network: {tmp_path / 'net.pt'}" in [text for text, _ in lines.printed]
     net, (twin, _) = Network.load(tmp_path / "net.pt"), by_autograd("softmax_cross_entropy")
     torch.testing.assert_close(list(net.weights), [twin.parameters_of(layer)[0].detach() for layer in (0, 1)])
+
+
+def test_inputs_that_are_far_from_one_are_told():
+    X = torch.tensor([[0.5, -350.0, 2.0], [1.0, 20.0, -3.0]])
+    assert _wide(X, ["girth", "altitude", "x"]) == (
+        "inputs up to 350 (altitude): scale them to about -1 to 1, or little is learned"
+    )
+    assert "(X[:, 1])" in _wide(X, [])
+    assert _wide(X / 350, []) == ""
