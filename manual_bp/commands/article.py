@@ -228,8 +228,7 @@ def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
             save(figure, folder / f"{name}.svg")
 
 
-ADDRESS = "https://ckmarkoh.github.io/blog/2015/05/28/neural-network-backward-propagation/"
-ARTICLE = f'<a href="{ADDRESS}">The article by Mark Chang</a> (2015)'
+ARTICLE = "The article by Mark Chang (2015)"
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --quiet: #5a5f6b; --line: #ddd;
   --ok: #00724f; --wrong: #b84f00; }
