@@ -20,7 +20,6 @@ from crosscheck.verdict.conventions import convention
 from crosscheck.verdict.precision import (
     NEGLIGIBLE,
     comparable,
-    distance,
     first,
     in_layout_of,
     is_floating,
@@ -159,20 +158,24 @@ class Kinks:
             return False
 
     def _is_torn(self, steps: Mapping[int, Tensor]) -> bool:
-        """Whether what the truth returns jumps itself where inputs are moved so: it has no derivative there."""
-        values = self.sides.of.values
-        if values is None:
+        """Whether a number that the truth returns jumps itself where inputs are moved so, and has no derivative."""
+        if self.sides.of.values is None:
             return False
+        rest = self._outs(steps, 0.0)
 
-        def change(h: float) -> float:
-            """The largest share of itself that an out changes by, to one side or the other."""
-            outs, *others = (filter(is_floating, values(*stepped(self.sides.inputs, steps, k))) for k in (0.0, h, -h))
-            rest = list(outs)
-            pairs = [(x, y) for each in others for x, y in zip(rest, each, strict=True)]
-            return max((distance(y, x) / (norm(x) or 1.0) for x, y in pairs), default=0.0)
+        def changes(h: float) -> list[Tensor]:
+            sides = [self._outs(steps, h), self._outs(steps, -h)]
+            return [torch.maximum((y - x).abs(), (z - x).abs()) for x, y, z in zip(rest, *sides, strict=True)]
 
-        near = change(AT)
-        return near > JUMP and near > change(STEP) / 4
+        pairs = zip(rest, changes(AT), changes(STEP), strict=True)
+        return any(bool(((near > JUMP * (norm(x) or 1.0)) & (near > far / 4)).any()) for x, near, far in pairs)
+
+    def _outs(self, steps: Mapping[int, Tensor], h: float) -> list[Tensor]:
+        """What the truth returns where inputs are moved so far, of what a gradient comes back to, times that."""
+        of, wide = self.sides.of, widened(self.sides.inputs)
+        assert of.values is not None
+        found = zip(wide[: of.grads_out], of.values(*stepped(self.sides.inputs, steps, h)), strict=False)
+        return [g * out.to(g.dtype) for g, out in found if is_floating(g)]
 
     @cached_property
     def _changes(self) -> Mapping[str, Tensor]:
@@ -348,8 +351,7 @@ class Kinks:
         self, d: Mapping[int, Tensor], gradients: Mapping[str, tuple[Tensor, Tensor]], budget: float
     ) -> Between:
         """Whether ⟨m, d⟩ lies between the one-sided derivatives along d, each out by itself, and ⟨o, d⟩."""
-        of, inputs = self.sides.of, self.sides.inputs
-        wide = widened(inputs)
+        of, wide = self.sides.of, widened(self.sides.inputs)
         largest = max(
             float((step.to(wide[i].device).abs() / room(wide[i])).max()) for i, step in d.items() if step.numel()
         )
@@ -357,16 +359,11 @@ class Kinks:
             return Between(None, None, is_tight=False)
         steps = {i: in_layout_of(wide[i], step.to(wide[i].device) / largest) for i, step in d.items()}
 
-        def outs(h: float) -> list[Tensor]:
-            assert of.values is not None
-            found = zip(wide[: of.grads_out], of.values(*stepped(inputs, steps, h)), strict=False)
-            return [g * out.to(g.dtype) for g, out in found if is_floating(g)]
-
         low = high = doubt = 0.0
         try:
             if self._is_torn(steps):
                 return Between(None, None, is_tight=False)
-            for rest, ahead, behind in zip(outs(0), outs(STEP), outs(-STEP), strict=True):
+            for rest, ahead, behind in zip(*(self._outs(steps, h) for h in (0.0, STEP, -STEP)), strict=True):
                 one, other = (ahead - rest) / STEP, (rest - behind) / STEP
                 low += float(torch.minimum(one, other).sum())
                 high += float(torch.maximum(one, other).sum())

@@ -423,3 +423,14 @@ def test_where_the_out_itself_jumps_nothing_is_a_convention(hidden):
 
     x = torch.tensor([1.5, 0.0, -2.0], dtype=torch.float64)
     assert crosscheck(filled, backward, (x,)).formula == "wrong in x"
+
+
+def test_a_small_jump_is_seen_beside_a_steep_slope():
+    def filled(x):
+        return torch.stack([1e7 * x[0], torch.where(x[1].detach() == 0, (x[0] + x[2]) / 2, x[1]), x[2]])
+
+    def backward(grad_out, out, x):
+        there = grad_out * (x != 0)
+        return (torch.stack([1e7 * there[0], there[1], there[2]]),)
+
+    assert crosscheck(filled, backward, (torch.tensor([1.5, 0.0, -2.0], dtype=torch.float64),)).formula == "wrong in x"
