@@ -49,6 +49,7 @@ class Candidate:
     materialize: bool = False  # whether a gradient of its own that is None is a zero
     explicit: Collection[int] | None = None  # of which judged inputs it was said; for others None stands for a constant
     left_out: set[str] = field(default_factory=set)  # inputs for which backward has None, and may
+    constant: set[int] = field(default_factory=set)  # outs of the truth through which no gradient goes
     fixed: set[int] = field(default_factory=set)  # outs of an autograd.Function that it does not differentiate
     trusted: set[str] | None = None  # names of autograd.Functions in the truth, once it was looked for them
     now: torch.dtype | None = None  # in which it runs
@@ -146,6 +147,7 @@ class Candidate:
             outs = traced()
         except Exception:  # it is no way for autograd, which says so
             return self.outs_of(self.truth, before, seed)
+        self.constant = {i for i, out in enumerate(outs) if is_floating(out) and not out.requires_grad}
         changed = [x.detach() if isinstance(x, Tensor) else x for x in xs]
         self.by_design |= {n for n, x, y in zip(self.names, before, changed, strict=True) if _has_changed(x, y)}
         if not _functions_in(outs, ())[0]:  # what is compiled is another function where it is watched
@@ -169,8 +171,9 @@ class Candidate:
         return set()
 
     def truth_of(self, *given: Any) -> tuple[Any, ...]:
-        """What the truth returns, from the same as `by_autograd`."""
-        return self.outs_of(self.truth, rounded(given[self.outs :], torch.float64))
+        """What the truth returns, from the same as `by_autograd`; None for what no gradient goes through, as a mask."""
+        outs = self.outs_of(self.truth, rounded(given[self.outs :], torch.float64))
+        return tuple(None if i in self.constant else out for i, out in enumerate(outs))
 
     def check(self, outs: Sequence[Any]) -> None:
         """Raises TypeError for what the truth may not return."""

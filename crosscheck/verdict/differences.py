@@ -13,9 +13,7 @@ from torch import Tensor
 from crosscheck.verdict.numerical import derivative_along
 from crosscheck.verdict.precision import (
     in_layout_of,
-    is_floating,
     room,
-    stepped,
     widened,
 )  # fmt: skip
 from crosscheck.verdict.sides import Sides
@@ -70,17 +68,7 @@ class Differences:
 
     def _cost(self, moves: Moves) -> Callable[[float], float]:
         """J by how far the inputs are moved."""
-        of, wide = self.sides.of, widened(self.sides.inputs)
-        values = of.values
-        assert values is not None
-
-        def J(h: float) -> float:
-            outs = values(*stepped(of.inputs, moves, h))
-            pairs = zip(wide[: of.grads_out], outs, strict=False)
-            terms = [g * out.to(g.dtype) for g, out in pairs if is_floating(g)]
-            return sum(float(term.sum()) for term in terms)
-
-        return J
+        return lambda h: sum(float(term.sum()) for term in self.sides.terms(moves, h))
 
     def _is_clearly(self, moves: Moves, by_autograd: float, by_hand: float) -> bool:
         """Whether one difference tells already that it is autograd's."""

@@ -22,7 +22,6 @@ from crosscheck.verdict.precision import (
     comparable,
     first,
     in_layout_of,
-    is_floating,
     is_small,
     is_whole,
     norm,
@@ -161,21 +160,14 @@ class Kinks:
         """Whether a number that the truth returns jumps itself where inputs are moved so, and has no derivative."""
         if self.sides.of.values is None:
             return False
-        rest = self._outs(steps, 0.0)
+        rest = self.sides.terms(steps, 0.0)
 
         def changes(h: float) -> list[Tensor]:
-            sides = [self._outs(steps, h), self._outs(steps, -h)]
+            sides = [self.sides.terms(steps, h), self.sides.terms(steps, -h)]
             return [torch.maximum((y - x).abs(), (z - x).abs()) for x, y, z in zip(rest, *sides, strict=True)]
 
         pairs = zip(rest, changes(AT), changes(STEP), strict=True)
         return any(bool(((near > JUMP * (norm(x) or 1.0)) & (near > far / 4)).any()) for x, near, far in pairs)
-
-    def _outs(self, steps: Mapping[int, Tensor], h: float) -> list[Tensor]:
-        """What the truth returns where inputs are moved so far, of what a gradient comes back to, times that."""
-        of, wide = self.sides.of, widened(self.sides.inputs)
-        assert of.values is not None
-        found = zip(wide[: of.grads_out], of.values(*stepped(self.sides.inputs, steps, h)), strict=False)
-        return [g * out.to(g.dtype) for g, out in found if is_floating(g)]
 
     @cached_property
     def _changes(self) -> Mapping[str, Tensor]:
@@ -363,7 +355,7 @@ class Kinks:
         try:
             if self._is_torn(steps):
                 return Between(None, None, is_tight=False)
-            for rest, ahead, behind in zip(*(self._outs(steps, h) for h in (0.0, STEP, -STEP)), strict=True):
+            for rest, ahead, behind in zip(*(self.sides.terms(steps, h) for h in (0.0, STEP, -STEP)), strict=True):
                 one, other = (ahead - rest) / STEP, (rest - behind) / STEP
                 low += float(torch.minimum(one, other).sum())
                 high += float(torch.maximum(one, other).sum())

@@ -18,6 +18,7 @@ from crosscheck.verdict.precision import (
     nearby,
     norm,
     rounded,
+    stepped,
     unit_roundoff,
     widened,
 )  # fmt: skip
@@ -133,6 +134,13 @@ class Sides:
         """The noise, of a zero that of the largest number around."""
         floor = unit_roundoff(self.dtype) * self.largest
         return {name: max(size, floor) if name in self.zeros else size for name, size in noise.items()}
+
+    def terms(self, steps: Mapping[int, Tensor], h: float) -> list[Tensor]:
+        """What the truth returns where the inputs are moved so far, times what comes back to it: in sum J."""
+        assert self.of.values is not None
+        outs = self.of.values(*stepped(self.inputs, steps, h))
+        found = zip(widened(self.inputs)[: self.of.grads_out], outs, strict=False)
+        return [g * out.to(g.dtype) for g, out in found if is_floating(g) and is_floating(out)]
 
     @cached_property
     def largest(self) -> float:

@@ -434,3 +434,12 @@ def test_a_small_jump_is_seen_beside_a_steep_slope():
         return (torch.stack([1e7 * there[0], there[1], there[2]]),)
 
     assert crosscheck(filled, backward, (torch.tensor([1.5, 0.0, -2.0], dtype=torch.float64),)).formula == "wrong in x"
+
+
+def test_a_convention_holds_beside_a_mask_that_jumps():
+    report = crosscheck(
+        lambda x: (torch.relu(x), (x > 0).to(x.dtype)),
+        lambda grads_out, outs, x: (grads_out[0] * (x >= 0),),
+        (torch.tensor([0.0, 1.0, -2.0, 0.0], dtype=torch.float64),),
+    )
+    assert report.ok
