@@ -66,7 +66,8 @@ examples:
 Z of whole numbers holds class indices; Z of floats [samples, outputs] holds values, or with
 --cost cross_entropy numbers from 0 to 1. A target column of words or whole numbers holds classes, of other numbers
 values; with another --cost than softmax_cross_entropy whole numbers are values, too. A first line of a .csv file that
-has no number in it is a header. Inputs are taken as they are: scale them to about -1 to 1.
+has no number in it is a header. What a file holds is standardized, inputs and values to learn; the saved network
+takes and gives numbers as they are in the file.
 Exit code: 0 agrees with autograd, 1 a mismatch, 2 it could not be trained or judged.
 """,
     "train --model transformer": """

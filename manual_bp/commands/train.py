@@ -26,6 +26,7 @@ from manual_bp.commands._writing import can_draw, can_write, draw, writing
 from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, load
 from manual_bp.network import COSTS, Network
+from manual_bp.standardization import Standard, of_raw
 from manual_bp.training import DivergedError, History, minibatches, refuse_divergence, threads_for
 from reference.network import Twin
 
@@ -74,15 +75,21 @@ def train(
         net = _random(sizes, seed, getattr(torch, dtype), place, activations, cost)
         shuffled = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))
         held_out, kept = shuffled[: len(X) // 5], shuffled[len(X) // 5 :]
-        run = _Run(net, eta, X[kept], Z[kept])
-        test_x, test_z = run.on_net(X[held_out]), run.on_net(Z[held_out])
+        standards, x, z = None, X, Z
+        if data != "digits":  # which lie from 0 to 1
+            standards = Standard.of(X[kept]), Standard.of(Z[kept]) if cost == "squared_error" else None
+            x, z = standards[0](X), standards[1](Z) if standards[1] else Z
+        run = _Run(net, eta, x[kept], z[kept])
+        test_x, test_z = run.on_net(x[held_out]), run.on_net(z[held_out])
         untrained = float(net.cost(run.X, run.Z))  # refuses what is not finite in this dtype
         net.cost(test_x, test_z)
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
     setting = f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}"
-    plan = _Plan(setting, (test_x, test_z), untrained, epochs, batch_size, seed, verify_every, figure, save, labels)
+    plan = _Plan(
+        setting, (test_x, test_z), untrained, epochs, batch_size, seed, verify_every, figure, save, labels, standards
+    )
     if not distributed.launched():
         return _train(run, plan, None, console())
     try:
@@ -105,17 +112,19 @@ HOLDS = {
 }
 
 
-WIDE = 10.0  # times the numbers that a network of such weights is made for
+ROUNDED = 1e-3  # of a standard deviation; a rounding of more is told
 
 
-def _wide(X: Tensor, names: list[str]) -> str:
-    """What is said of inputs that are far larger than 1: the neurons behind them are saturated from the start."""
-    largest = X.abs().amax(0)
-    wide = [names[i] if names else f"X[:, {i}]" for i in (largest > WIDE).nonzero().flatten().tolist()]
-    if not wide:
-        return ""
-    listed = ", ".join(wide[:5]) + ", ..." * (len(wide) > 5)
-    return f"inputs up to {float(largest.max()):.3g} ({listed}): scale them to about -1 to 1, or little is learned"
+def _told(x: Standard, z: Standard | None, dtype: torch.dtype, names: list[str]) -> str:
+    """What is said of the columns: how they are standardized, and those whose digits the dtype does not keep."""
+    what = "inputs and targets" if z else "inputs"
+    told = f"{what} standardized: less their mean, divided by their standard deviation"
+    told += "; to tell the mean alone costs 0.5 an output" * (z is not None)
+    rounded = (x.m.abs() * unit_roundoff(dtype) > ROUNDED * x.s).nonzero().flatten().tolist()
+    if rounded:
+        listed = ", ".join([names[i] if names else f"X[:, {i}]" for i in rounded][:5]) + ", ..." * (len(rounded) > 5)
+        told += f"\n{listed}: in {dtype_name(dtype)} little is left of how its numbers differ: try --dtype float64"
+    return told
 
 
 def _fits(cost: str, Z: Tensor) -> None:
@@ -154,6 +163,7 @@ class _Plan:
     figure: str | None
     save: str | None
     labels: Labels
+    standards: tuple[Standard, Standard | None] | None  # of inputs and targets, where they are standardized
 
 
 def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, lines: Any) -> int:
@@ -163,8 +173,8 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
     lines.print(plan.setting)
     if classes := plan.labels.classes:
         lines.print(f"{len(classes)} classes: {', '.join(classes[:10])}{', ...' * (len(classes) > 10)}")
-    if wide := _wide(run.X, plan.labels.inputs):
-        lines.print(wide, style="yellow")
+    if plan.standards:
+        lines.print(_told(*plan.standards, run.dtype, plan.labels.inputs))
     lines.print(f"{samples} samples to train on, {len(plan.held_out[0])} held out\n")
     lines.print("epoch        cost  held-out cost  held-out accuracy", style="bold")
     steps_in_epoch = math.ceil(samples / plan.batch_size)
@@ -194,7 +204,7 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
     lines.print(f"\n{steps} steps by hand, {1e6 * spent / steps:.0f} µs each{waiting}")
     if plan.save:
         with writing(f"--save {plan.save}"):
-            run.net.save(plan.save, labels=plan.labels)
+            (of_raw(run.net, *plan.standards) if plan.standards else run.net).save(plan.save, labels=plan.labels)
         lines.print(f"network: {plan.save}")
     return _end(run, plan, steps, history, lines)
 

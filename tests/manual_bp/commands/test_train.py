@@ -16,7 +16,7 @@ from manual_bp._console import Plain
 from manual_bp.checkpoint import digest
 from manual_bp.commands import CommandError
 from manual_bp.commands import train as train_module
-from manual_bp.commands.train import _end_of_epoch, _fits, _place, _random, _Run, _wide, train
+from manual_bp.commands.train import _end_of_epoch, _fits, _place, _random, _Run, train
 from manual_bp.data import npz
 from manual_bp.rules import Sigmoid, Tanh
 from manual_bp.training import History, minibatches
@@ -70,7 +70,13 @@ def asked(tmp_path):
     return ask
 
 
-def by_autograd(cost, dtype=torch.float64, seed=3):
+def standardized(columns, of):
+    """These columns, standardized by the samples `of`, as NumPy computes it."""
+    numbers = columns.numpy()
+    return torch.from_numpy((numbers - numbers[of].mean(0)) / numbers[of].std(0))
+
+
+def by_autograd(cost, dtype=torch.float64, seed=3, raw=False):
     """The same training as one writes it with torch: its twin, and a cost, held-out cost and outputs of each epoch."""
     net = Network.random(
         [3, 5, 4], seed=seed, dtype=dtype, activation=["tanh", "sigmoid" if cost == "cross_entropy" else "identity"],
@@ -79,7 +85,9 @@ def by_autograd(cost, dtype=torch.float64, seed=3):
     twin = Twin(net.weights, net.biases, ["tanh", "sigmoid" if cost == "cross_entropy" else "identity"], cost)
     shuffled = torch.randperm(17, generator=torch.Generator().manual_seed(seed))
     held_out, kept = shuffled[:3], shuffled[3:]
-    x, z = X.to(dtype), TARGETS[cost].to(dtype if cost != "softmax_cross_entropy" else torch.int64)
+    x = X if raw else standardized(X, kept)
+    z = standardized(TARGETS[cost], kept) if cost == "squared_error" and not raw else TARGETS[cost]
+    x, z = x.to(dtype), z.to(dtype if cost != "softmax_cross_entropy" else torch.int64)
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.3)
 
     def J(of):
@@ -106,6 +114,8 @@ def test_what_is_printed_is_what_autograd_trains(cost, lines, asked, monkeypatch
     assert train(**asked(cost, verify_every=3)) == 0
     ours = [text for text, _ in lines.printed]
     _, epochs = by_autograd(cost)
+    told = "inputs and targets" if cost == "squared_error" else "inputs"
+    assert ours.pop(1).startswith(f"{told} standardized: less their mean, divided by their standard deviation")
     assert ours[:3] == [
         f"network 3-5-4, tanh, {cost}, in float64 on cpu",
         "14 samples to train on, 3 held out\n",
@@ -139,11 +149,11 @@ def test_the_cost_is_that_of_the_targets_unless_one_is_asked_for(lines, asked):
 
 def test_the_digits_are_trained_on_by_their_name(lines, asked, monkeypatch):
     monkeypatch.setattr(data, "digits", lambda: (X, TARGETS["softmax_cross_entropy"]))
-    assert train(**asked()) == 0
-    ours = [line for line in lines.printed if "µs" not in line[0]]
-    lines.printed.clear()
     assert train(**asked(data="digits")) == 0
-    assert [line for line in lines.printed if "µs" not in line[0]] == ours
+    printed = [text for text, _ in lines.printed]
+    assert not any("standardized" in text for text in printed)  # they lie from 0 to 1
+    _, epochs = by_autograd("softmax_cross_entropy", raw=True)
+    assert [text.split()[1:3] for text in printed[3:5]] == [[f"{cost:.6f}", f"{held:.6f}"] for cost, held, *_ in epochs]
 
 
 def test_without_a_cross_check_none_is_said_to_be(lines, asked):
@@ -197,7 +207,7 @@ def test_of_five_samples_one_is_held_out_and_four_are_refused(lines, asked):
         np.savez(options["data"], X=X[:samples].numpy(), Z=TARGETS["softmax_cross_entropy"][:samples].numpy())
         if samples == 5:
             assert train(**options) == 0
-            assert lines.printed[1][0] == "4 samples to train on, 1 held out\n"
+            assert lines.printed[2][0] == "4 samples to train on, 1 held out\n"
         else:
             with pytest.raises(CommandError, match="expected at least 5 samples, to hold out a fifth, got 4$"):
                 train(**options)
@@ -405,7 +415,7 @@ def test_of_several_processes_all_must_agree_and_the_first_speaks(rank, lines, a
         return
     assert len(judged) == 8
     assert printed[0] == "network 3-5-4, tanh, softmax_cross_entropy, in float64 on cpu, by 2 processes"
-    assert re.fullmatch(r"\n8 steps by hand, \d+ µs each, the waiting for each other included", printed[5])
+    assert re.fullmatch(r"\n8 steps by hand, \d+ µs each, the waiting for each other included", printed[6])
     assert printed[-1].endswith(": all agree")
 
 
@@ -478,7 +488,7 @@ def test_the_figure_is_of_what_was_printed(lines, asked, monkeypatch, tmp_path):
         file = str(tmp_path / "out.svg")
         assert train(**asked(cost, figure=file)) == 0
         (costs, held_out, accuracies, setting), to = drawn
-        rows = [text.split() for text, _ in lines.printed[3:5]]
+        rows = [text.split() for text, _ in lines.printed[4:6]]
         assert [f"{cost:.6f}" for cost in costs] == [row[1] for row in rows]
         assert [f"{cost:.6f}" for cost in held_out] == [row[2] for row in rows]
         assert [f"{share:.1%}" for share in accuracies] == [row[3] for row in rows if row[3] != "-"]
@@ -507,17 +517,54 @@ def test_the_classes_of_a_table_are_told(lines, asked, tmp_path):
         assert lines.printed[1][0] == told
 
 
-def test_the_trained_network_is_kept(lines, asked, tmp_path):
-    assert train(**asked(save=str(tmp_path / "net.pt"))) == 0
+@pytest.mark.parametrize("cost", TARGETS)
+def test_the_kept_network_takes_and_gives_numbers_as_they_are_in_the_file(cost, lines, asked, tmp_path):
+    assert train(**asked(cost, save=str(tmp_path / "net.pt"))) == 0
     assert f"network: {tmp_path / 'net.pt'}" in [text for text, _ in lines.printed]
-    net, (twin, _) = Network.load(tmp_path / "net.pt"), by_autograd("softmax_cross_entropy")
-    torch.testing.assert_close(list(net.weights), [twin.parameters_of(layer)[0].detach() for layer in (0, 1)])
+    twin, _ = by_autograd(cost)
+    kept = torch.randperm(17, generator=torch.Generator().manual_seed(3))[3:]
+    with torch.no_grad():
+        theirs = twin(standardized(X, kept))[1][-1]
+    if cost == "squared_error":
+        theirs = theirs * TARGETS[cost][kept].std(0, correction=0) + TARGETS[cost][kept].mean(0)
+    torch.testing.assert_close(Network.load(tmp_path / "net.pt")(X), theirs)
 
 
-def test_inputs_that_are_far_from_one_are_told():
-    X = torch.tensor([[0.5, -350.0, 2.0], [1.0, 20.0, -3.0]])
-    assert _wide(X, ["girth", "altitude", "x"]) == (
-        "inputs up to 350 (altitude): scale them to about -1 to 1, or little is learned"
-    )
-    assert "(X[:, 1])" in _wide(X, [])
-    assert _wide(X / 350, []) == ""
+def test_digits_are_kept_as_they_were_trained(lines, asked, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "digits", lambda: (X, TARGETS["softmax_cross_entropy"]))
+    assert train(**asked(data="digits", save=str(tmp_path / "net.pt"))) == 0
+    twin, _ = by_autograd("softmax_cross_entropy", raw=True)
+    with torch.no_grad():
+        torch.testing.assert_close(Network.load(tmp_path / "net.pt")(X), twin(X)[1][-1])
+
+
+def test_columns_far_from_one_are_learned_and_predicted(lines, asked, tmp_path, capsys):
+    """A price of hundreds of thousands, from square meters, a year of building, and a column that never changes."""
+    rng = np.random.default_rng(0)
+    meters, year = rng.uniform(30, 200, 200), rng.integers(1900, 2020, 200)
+    price = 3000 * meters + 900 * (year - 1960) + 1e5 + rng.normal(0, 200, 200)
+    rows = np.stack([meters, year, np.full(200, 7.0), price], 1)
+    table = tmp_path / "mine.csv"
+    table.write_text("meters,year,country,price\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    asked_for = {"data": str(table), "cost": None, "eta": 0.05, "epochs": 60, "dtype": "float32", "hidden": []}
+    assert train(**asked(save=str(tmp_path / "net.pt"), **asked_for)) == 0
+    told = Network.load(tmp_path / "net.pt").predict(rows[:, :3])[:, 0]
+    assert float((told.double() - torch.from_numpy(price)).abs().max()) < 1500
+
+
+def test_digits_that_the_dtype_rounds_away_are_told(lines, asked, tmp_path):
+    """Seconds since 1970, over a day: in float32 they are multiples of 128."""
+    table = tmp_path / "mine.csv"
+    table.write_text("time,x,y\n" + "".join(f"{1.6e9 + 3600 * i},{i % 3},{i % 2}\n" for i in range(24)))
+    says = "\ntime: in float32 little is left of how its numbers differ: try --dtype float64"
+    for dtype, told in (("float32", True), ("float64", False)):
+        lines.printed.clear()
+        assert train(**asked(data=str(table), dtype=dtype)) == 0
+        assert lines.printed[2][0].endswith(says) == told
+
+
+def test_columns_too_large_to_be_standardized_are_refused(lines, asked):
+    options = asked()
+    np.savez(options["data"], X=1e200 * X.numpy(), Z=TARGETS["softmax_cross_entropy"].numpy())
+    with pytest.raises(CommandError, match=r"^standard deviation of each column: expected a finite number in torch.fl"):
+        train(**options)
