@@ -10,7 +10,7 @@ derivative of a continuous function has no jump; and in grad_out, in which it is
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -40,6 +40,7 @@ JUMP = 2.0**-30  # of a result: it changes by no more than that where inputs are
 LONE = 2.0**-10  # of a gradient, by which that at the inputs is another one than all around
 UNEVEN = "uneven shares"
 TIGHT = 2.0**-8  # of a derivative, up to which the one-sided ones agree
+AROUND, ASIDE, LITTLE = 32, 2.0**-20, 2.0**-29  # derivatives at so many points around, so far off, over such a step
 
 
 class Kink(NamedTuple):
@@ -204,7 +205,15 @@ class Kinks:
             behind = self.sides.by_autograd(stepped(self.sides.inputs, steps, -AT))[name]
         except Exception:  # what raises where it is only moved costs that look
             return False
-        return norm(behind - ahead) < by / 4
+        return norm(behind - ahead) < by / 4 and not self._is_among_those_around(name, o)
+
+    def _is_among_those_around(self, name: str, o: Tensor) -> bool:
+        """Whether o, another one than all around, is a mixture of them, as even shares of equal numbers are."""
+        place, generator = self.sides.of.places[name], torch.Generator().manual_seed(self.sides.of.seed)
+        if self.sides.of.values is None or self.sides.of.hides:
+            return False
+        directions = [{place: _random(widened(self.sides.inputs)[place], generator)} for _ in range(FEW)]
+        return all(self._between(d, {name: (o, o)}, 0.0, AROUND).by_autograd for d in directions)
 
     def _seen(
         self, name: str, m: Tensor, o: Tensor, budget: float, step: float, more: float, *, at_inputs: bool
@@ -215,6 +224,7 @@ class Kinks:
         # A mistake is off almost everywhere: where most is right, or where they cost little, more steps are worth it.
         is_worth_more = 2 * int(off.sum()) < off.numel() or is_small(self.sides.inputs)
         directions = self._directions(name, m - o, at_inputs, MANY if is_worth_more else FEW)
+        proof = cache(lambda: self._is_subgradient(name, m, o, budget) if at_inputs else Proof(None, is_pinned=False))
         for number, (steps, gradient) in enumerate(directions):
             if at_inputs and number >= FEW and not bool((off & jumps).any()):
                 return None
@@ -241,13 +251,12 @@ class Kinks:
             low = torch.where(is_jump, torch.minimum(low, ends.amin(0)), low)
             high = torch.where(is_jump, torch.maximum(high, ends.amax(0)), high)
             jumps |= is_jump
-            if not bool((off & ~jumps).any()) and (kink := self._kink(name, m, o, budget, low, high, more, at_inputs)):
+            if not bool((off & ~jumps).any()) and (kink := self._kink(proof(), m, o, budget, low, high, more)):
                 return kink
         # Of many that are tied only some were ahead of the others: then it is one in every direction, or none.
-        if at_inputs and bool((off & jumps).any()):
-            proof = self._is_subgradient(name, m, o, budget)
-            if proof.holds and self._jump_alone(name, m, o, off & ~jumps):
-                return Kink(off, bool(off.all()) and not proof.is_pinned, holds=True)
+        is_some = at_inputs and bool((off & jumps).any())
+        if is_some and proof().holds and self._jump_alone(name, m, o, off & ~jumps):
+            return Kink(off, bool(off.all()) and not proof().is_pinned, holds=True)
         return None
 
     def _jump_alone(self, name: str, m: Tensor, o: Tensor, where: Tensor) -> bool:
@@ -270,11 +279,10 @@ class Kinks:
         return True
 
     def _kink(
-        self, name: str, m: Tensor, o: Tensor, budget: float, low: Tensor, high: Tensor, more: float, at_inputs: bool
+        self, proof: Proof, m: Tensor, o: Tensor, budget: float, low: Tensor, high: Tensor, more: float
     ) -> Kink | None:
         """What is known where all that is off lies at a jump."""
         off = (m - o).abs() > budget
-        proof = self._is_subgradient(name, m, o, budget) if at_inputs else Proof(None, is_pinned=False)
         if proof.holds is None and not self._lies(m, low, high, budget, more):
             return None
         is_all = bool((off & (high - low >= o.abs() / 2)).all()) and not proof.is_pinned
@@ -331,8 +339,17 @@ class Kinks:
         other = [*({place: d} for d in single)]
         other += [{i: _random(y, generator) for i, y in xs.items()} for _ in range(4 if len(xs) > 1 else 0)]
         levels, others = ([self._between(d, gradients, budget) for d in directions] for directions in (level, other))
-        # Where autograd's own lies outside, one-sided derivatives bound no subgradient, but of what stays tied.
+        # Where autograd's own lies outside, one-sided derivatives bound no subgradient, but of what stays tied. Nor do
+        # they of a middle one of several, whose two are the same: its subgradients are those of the points around.
         is_regular = not any(between.by_autograd is False for between in others)
+        if not is_regular or any(between.by_hand is False for between in others):
+            around = []
+            for d in other:
+                around.append(self._between(d, gradients, budget, AROUND))
+                if around[-1].by_autograd and not around[-1].by_hand:
+                    break
+            else:
+                others, is_regular = around, True
         seen = [b for b in (*levels, *(others if is_regular else ())) if b.by_autograd]
         holds = None if not seen else all(b.by_hand for b in seen)
         if holds and not (is_regular and any(b.by_autograd for b in others)):
@@ -340,9 +357,12 @@ class Kinks:
         return Proof(holds, any(b.is_tight for b in seen))
 
     def _between(
-        self, d: Mapping[int, Tensor], gradients: Mapping[str, tuple[Tensor, Tensor]], budget: float
+        self, d: Mapping[int, Tensor], gradients: Mapping[str, tuple[Tensor, Tensor]], budget: float, around: int = 0
     ) -> Between:
-        """Whether ⟨m, d⟩ lies between the one-sided derivatives along d, each out by itself, and ⟨o, d⟩."""
+        """Whether ⟨m, d⟩ lies between the one-sided derivatives along d, each out by itself, and ⟨o, d⟩.
+
+        With around, between the least and the most of those and of the derivatives at so many points around.
+        """
         of, wide = self.sides.of, widened(self.sides.inputs)
         largest = max(
             float((step.to(wide[i].device).abs() / room(wide[i])).max()) for i, step in d.items() if step.numel()
@@ -355,11 +375,20 @@ class Kinks:
         try:
             if self._is_torn(steps):
                 return Between(None, None, is_tight=False)
-            for rest, ahead, behind in zip(*(self.sides.terms(steps, h) for h in (0.0, STEP, -STEP)), strict=True):
+            near = self._around_along(steps, around)
+            for i, (rest, ahead, behind) in enumerate(
+                zip(*(self.sides.terms(steps, h) for h in (0.0, STEP, -STEP)), strict=True)
+            ):
                 one, other = (ahead - rest) / STEP, (rest - behind) / STEP
-                low += float(torch.minimum(one, other).sum())
-                high += float(torch.maximum(one, other).sum())
-                rounding = unit_roundoff(torch.float64) / STEP * float(rest.abs().sum())
+                least, most = torch.minimum(one, other), torch.maximum(one, other)
+                if near:
+                    all_near = torch.stack([of_point[i] for of_point in near])
+                    at_least, at_most = all_near.amin(0), all_near.amax(0)
+                    is_kinked = at_most - at_least > TIGHT * torch.maximum(at_least.abs(), at_most.abs())
+                    least = torch.where(is_kinked, torch.minimum(least, at_least), least)
+                    most = torch.where(is_kinked, torch.maximum(most, at_most), most)
+                low, high = low + float(least.sum()), high + float(most.sum())
+                rounding = unit_roundoff(torch.float64) / (LITTLE if near else STEP) * float(rest.abs().sum())
                 doubt += 2**-16 * float((one.abs() + other.abs()).sum()) + 8 * rounding
         except Exception:
             return Between(None, None, is_tight=False)
@@ -374,6 +403,17 @@ class Kinks:
             low - doubt <= by_autograd <= high + doubt,
             is_tight=high - low + 2 * doubt <= TIGHT * abs(by_autograd),
         )
+
+    def _around_along(self, d: Mapping[int, Tensor], count: int) -> list[list[Tensor]]:
+        """The derivative of each out along d at so many points around the inputs."""
+        wide, generator = widened(self.sides.inputs), torch.Generator().manual_seed(self.sides.of.seed)
+        found = []
+        for _ in range(count):
+            aside = {i: ASIDE * in_layout_of(wide[i], _random(wide[i], generator) * room(wide[i])) for i in d}
+            ahead = self.sides.terms({i: aside[i] + LITTLE * step for i, step in d.items()}, 1.0)
+            there = self.sides.terms(aside, 1.0)
+            found.append([(a - t) / LITTLE for a, t in zip(ahead, there, strict=True)])
+        return found
 
 
 def _share(shares: Tensor, rounding: float) -> str:
