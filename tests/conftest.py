@@ -33,3 +33,9 @@ if not torch.cuda.is_available():
 def digits() -> None:
     """For a test of the handwritten digits."""
     pytest.importorskip("sklearn", reason="the digits ship with scikit-learn, which is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _time_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cause is searched as long as it takes: what is found does not depend on how fast the machine is."""
+    monkeypatch.setattr("crosscheck.cause.paths.SECONDS", 60.0)
