@@ -5,7 +5,7 @@ named, and laid out, as in Hugging Face's GPT2LMHeadModel and LlamaForCausalLM.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from os import PathLike
@@ -476,10 +476,14 @@ class Transformer:
         self._check_targets(tokens, targets)
         return _mean(SoftmaxCrossEntropy.forward(trace.logits, targets, ignore_index=IGNORED), targets)
 
-    def backward(self, trace: Trace, targets: Tensor) -> Gradients:
+    def backward(
+        self, trace: Trace, targets: Tensor, ready: Callable[[dict[str, Tensor]], object] | None = None
+    ) -> Gradients:
         """Run the backward phase: the gradient of J by every parameter, from the parameters of the forward phase.
 
-        targets [N, T]: the token that follows each one, −100 where none counts.
+        targets [N, T]: the token that follows each one, −100 where none counts. ready: called with gradients by name as
+        soon as they are there, those above the blocks first, then each block's before the one below is computed: where
+        gradients are sent to other processes.
         """
         c, p = self.configuration, trace.parameters
         self._check_targets(trace.tokens, targets)
@@ -495,11 +499,16 @@ class Transformer:
             )
         else:
             grad_x, grads[f"{norm}.weight"] = RMSNorm.backward(grad_n, trace.n, trace.x, p[f"{norm}.weight"], eps=c.eps)
+        if ready:
+            ready({name: grad for name, grad in grads.items() if name != table})
         delta = [grad_x]
         block = BLOCKS[c.form]
         for layer in reversed(range(c.layers)):
-            grad_x, of_block = block.backward(grad_x, trace.blocks[layer], self._of_block(layer, p), c)
-            grads |= {block.prefix.format(layer) + name: grad for name, grad in of_block.items()}
+            grad_x, grads_of = block.backward(grad_x, trace.blocks[layer], self._of_block(layer, p), c)
+            of_block = {block.prefix.format(layer) + name: grad for name, grad in grads_of.items()}
+            if ready:
+                ready(of_block)
+            grads |= of_block
             delta.insert(0, grad_x)
         grad_table = Embedding.backward(grad_x, grad_x, trace.tokens, p[table])[1]
         grads[table] = grad_table + grads[table] if head == table else grad_table  # a tied table is used twice
@@ -507,6 +516,8 @@ class Transformer:
             positions = torch.zeros_like(p["transformer.wpe.weight"])
             positions[: trace.tokens.shape[1]] = grad_x.sum(0)
             grads["transformer.wpe.weight"] = positions
+        if ready:
+            ready({name: grads[name] for name in (table, "transformer.wpe.weight") if name in grads})
         in_order = {name: grads[name] for name in self._parameters}
         return Gradients(_mean(J_each, targets), MappingProxyType(in_order), tuple(delta), grad_logits)
 

@@ -279,11 +279,6 @@ def without_transformers(call):
         return call()
 
 
-def by_several_processes(call):
-    with patch.dict("os.environ", {"WORLD_SIZE": "2"}):
-        return call()
-
-
 def neuron(**given):
     return article.neuron(**{"x1": 1.0, "x2": 2.0, "y": 1.0, "eta": 0.5, "w1": 0.1, "w2": -0.3, "wb": 0.2} | given)
 
@@ -884,10 +879,6 @@ OTHER_COMMANDS: list[Row] = [
         lambda: with_arrays(f"{TRAIN} --eta 1e30 --batch-size 1", X=np.ones((9, 2)), Z=np.ones((9, 1))),
         "manual-bp train: epoch 1: the training diverges, the cost is nan: choose an eta smaller than 1e+30, or scale "
         "the inputs to about -1 to 1",
-    ),
-    (
-        lambda: by_several_processes(lambda: command(TRANSFORMER)),
-        "manual-bp train: --model transformer: expected one process, got several: start it without torchrun",
     ),
     (lambda: command(f"{TRANSFORMER} --steps 0"), "manual-bp train: --steps: expected 1 or more, got 0"),
     (lambda: command(f"{TRANSFORMER} --rate nan"), "manual-bp train: --rate: expected a finite number, got nan"),
