@@ -326,15 +326,16 @@ class Transformer:
 
     configuration: what it is made of. parameters: by the names, and in the shapes, of Hugging Face's models; all of one
     floating dtype and device. They are copied. optimizer: how `step` goes on from a gradient. lean: whether `step`
-    computes the values of a block and parts of the logits anew in its backward, instead of keeping them.
+    computes the values of a block and parts of the logits anew in its backward, instead of keeping them. mixed: whether
+    `step` multiplies in bfloat16, and keeps the values of a block so; parameters, moments and sums are in float32.
 
     Raises TypeError for what is no floating tensor outside of autograd, ValueError for names and shapes that do not
-    fit.
+    fit, and for parameters of another dtype than float32 where the step is mixed.
     """
 
     def __init__(
         self, configuration: Configuration, parameters: Parameters, optimizer: AdamW | None = None, *,
-        lean: bool = False,
+        lean: bool = False, mixed: bool = False,
     ) -> None:  # fmt: skip
         first = _checked(configuration, parameters)
         self.configuration = configuration
@@ -343,7 +344,11 @@ class Transformer:
             name: parameters[name].clone(memory_format=torch.contiguous_format) for name in configuration.shapes
         }
         self.dtype, self.device = first.dtype, first.device
-        self.lean = lean
+        if mixed and self.dtype != torch.float32:
+            raise ValueError(
+                f"mixed: expected parameters of torch.float32, got {self.dtype}: convert them, or leave mixed out"
+            )
+        self.lean, self.mixed = lean, mixed
         self._in_place: InPlace | None = None
 
     @classmethod
@@ -351,7 +356,7 @@ class Transformer:
         cls, *, vocabulary: int = 65, context: int = 64, width: int = 128, layers: int = 4, heads: int = 4,
         form: Form = "gpt2", key_heads: int | None = None, hidden: int | None = None, tied: bool | None = None,
         dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", seed: int = 0,
-        optimizer: AdamW | None = None, lean: bool = False,
+        optimizer: AdamW | None = None, lean: bool = False, mixed: bool = False,
     ) -> "Transformer":  # fmt: skip
         """A transformer of these sizes: weights normal with a deviation of 0.02, biases 0, norms 1.
 
@@ -376,7 +381,7 @@ class Transformer:
             deviation = 0.02 / math.sqrt(2 * layers) if name.endswith(back) else 0.02
             return (deviation * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype).to(device)
 
-        return cls(c, {name: draw(name, shape) for name, shape in c.shapes.items()}, optimizer, lean=lean)
+        return cls(c, {name: draw(name, shape) for name, shape in c.shapes.items()}, optimizer, lean=lean, mixed=mixed)
 
     @classmethod
     def from_transformers(cls, model: Any, optimizer: AdamW | None = None) -> "Transformer":
@@ -537,7 +542,7 @@ class Transformer:
             c, self._parameters = self.configuration, dict(self._parameters)
             self._in_place = InPlace(
                 self._parameters, self.optimizer, form=c.form, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
-                base=c.base, lean=self.lean,
+                base=c.base, lean=self.lean, mixed=self.mixed,
             )  # fmt: skip
         with torch.inference_mode():  # where calls cost less
             J = self._in_place.step(tokens, targets, rate)
@@ -627,7 +632,8 @@ class Transformer:
         """What a training that a checkpoint takes up must have in common with this one."""
         optimizer = self.optimizer
         return asdict(self.configuration) | {
-            "dtype": str(self.dtype), "betas": list(optimizer.betas), "optimizer_eps": optimizer.eps,
+            "dtype": "mixed" if self.mixed else str(self.dtype),
+            "betas": list(optimizer.betas), "optimizer_eps": optimizer.eps,
             "decay": optimizer.decay, "clip": optimizer.clip, "data": checkpoint.digest(data),
             "held_out": "none" if held_out is None else checkpoint.digest(held_out), "batch_size": batch_size,
             "seed": seed, "every": every,

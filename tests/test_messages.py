@@ -1215,6 +1215,10 @@ DECODER: list[Row] = [
         "model.embed_tokens.weight, …; unexpected wte",
     ),
     (
+        lambda: decoder(dtype=torch.bfloat16, mixed=True),
+        "ValueError: mixed: expected parameters of torch.float32, got torch.bfloat16: convert them, or leave mixed out",
+    ),
+    (
         lambda: decoder().save("net", labels=Labels([], ["a"])),
         "ValueError: labels.classes: expected length 5 (a name for each token), got 1",
     ),
