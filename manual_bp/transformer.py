@@ -18,6 +18,7 @@ from torch import Tensor
 from manual_bp import _checks, checkpoint, hugging_face, training
 from manual_bp._checks import Values as Tokens
 from manual_bp._console import Silent, console
+from manual_bp._draw import normal_
 from manual_bp.adamw import AdamW
 from manual_bp.rules import (
     Affine,
@@ -349,6 +350,7 @@ class Transformer:
                 f"mixed: expected parameters of torch.float32, got {self.dtype}: convert them, or leave mixed out"
             )
         self.lean, self.mixed = lean, mixed
+        self._are_given = False  # the parameters to somebody, so that no step may change them
         self._in_place: InPlace | None = None
 
     @classmethod
@@ -373,15 +375,16 @@ class Transformer:
         generator = torch.Generator().manual_seed(seed)
         back = ("attn.c_proj.weight", "mlp.c_proj.weight", "o_proj.weight", "down_proj.weight")
 
-        def draw(name: str, shape: tuple[int, ...]) -> Tensor:
-            if name.endswith("bias"):
-                return torch.zeros(shape, dtype=dtype, device=device)
-            if len(shape) == 1:
-                return torch.ones(shape, dtype=dtype, device=device)
-            deviation = 0.02 / math.sqrt(2 * layers) if name.endswith(back) else 0.02
-            return (deviation * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype).to(device)
-
-        return cls(c, {name: draw(name, shape) for name, shape in c.shapes.items()}, optimizer, lean=lean, mixed=mixed)
+        zero = torch.zeros((), dtype=dtype, device=device)
+        zeros = {name: zero.expand(shape) for name, shape in c.shapes.items()}
+        net = cls(c, zeros, optimizer, lean=lean, mixed=mixed)
+        for name, p in net._parameters.items():  # drawn where they stay: a large transformer is never there twice
+            if p.dim() == 2:
+                deviation = 0.02 / math.sqrt(2 * layers) if name.endswith(back) else 0.02
+                normal_(p, deviation, generator)
+            elif not name.endswith("bias"):
+                p.fill_(1)
+        return net
 
     @classmethod
     def from_transformers(cls, model: Any, optimizer: AdamW | None = None) -> "Transformer":
@@ -431,7 +434,7 @@ class Transformer:
     @property
     def parameters(self) -> Parameters:
         """The parameters as they are now, by name; a step replaces them."""
-        self._in_place = None  # no step changes what is handed out: the next one copies it
+        self._in_place, self._are_given = None, True  # no step changes what is handed out: the next one copies it
         return MappingProxyType(self._parameters)
 
     def __repr__(self) -> str:
@@ -539,7 +542,10 @@ class Transformer:
         if self.dtype not in (torch.float32, torch.float64):
             return one_round(self, tokens, targets, rate).J
         if self._in_place is None or not self._in_place.is_of(self._parameters, self.optimizer):
-            c, self._parameters = self.configuration, dict(self._parameters)
+            c = self.configuration
+            if self._are_given:
+                self._parameters = {name: p.clone() for name, p in self._parameters.items()}
+                self._are_given = False
             self._in_place = InPlace(
                 self._parameters, self.optimizer, form=c.form, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
                 base=c.base, lean=self.lean, mixed=self.mixed,

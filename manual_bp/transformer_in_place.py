@@ -67,8 +67,11 @@ class Weight:
     """Parameters that are one matrix [rows, columns], or one vector [rows], with their moments."""
 
     def __init__(self, names: Sequence[str], parameters: dict[str, Tensor], optimizer: AdamW) -> None:
-        """Copies them together; those of the dict and of the optimizer are parts of the copies from now on."""
-        self.w = torch.cat([parameters[name] for name in names])
+        """Takes one as it is, and copies several together; those of the dict are parts of the copy from now on.
+
+        The optimizer's moments are copied.
+        """
+        self.w = torch.cat([parameters[name] for name in names]) if len(names) > 1 else parameters[names[0]]
         known = [optimizer.moments[name] for name in names if name in optimizer.moments]
         self.m, self.v = (torch.cat([of[i] for of in known]) if known else torch.zeros_like(self.w) for i in (0, 1))
         rows = [len(parameters[name]) for name in names]
@@ -94,12 +97,16 @@ class Descent:
         self.vectors = Weight(names, parameters, optimizer)
         gradients = self.vectors.keep().split([len(parameters[name]) for name in names])
         self.vector = {name: (parameters[name], g) for name, g in zip(names, gradients, strict=True)}
-        self.memory = self.vectors.w.new_empty(max(BLOCK, *(p.shape[-1] for p in parameters.values())))
+        self.memory = self.vectors.w.new_empty(0)  # of a block
 
     def weight(self, *names: str) -> Weight:
         """The matrices of these names as one."""
-        self.weights.append(Weight(names, self.parameters, self.optimizer))
-        return self.weights[-1]
+        weight = Weight(names, self.parameters, self.optimizer)
+        self.weights.append(weight)
+        size = weight.w[: rows(weight)].numel()
+        if len(self.memory) < size:
+            self.memory = self.memory.new_empty(size)
+        return weight
 
     def begin(self, rate: float) -> None:
         self.rate, self.clips = rate, self.optimizer.clip is not None
@@ -526,7 +533,7 @@ class InPlace:
         self, parameters: dict[str, Tensor], optimizer: AdamW, *, form: str, heads: int, key_heads: int, eps: float,
         base: float, lean: bool, mixed: bool,
     ) -> None:  # fmt: skip
-        """Puts copies in the place of the parameters and of the optimizer's moments: the step changes these."""
+        """The step changes the parameters, and copies of the optimizer's moments, which take their place."""
         self.heads, self.key_heads, self.lean, self.mixed = heads, key_heads, lean, mixed
         self.product = product_in_bfloat16 if mixed else product
         self.base = base if form == "llama" else None
