@@ -241,3 +241,15 @@ def test_a_mixed_training_goes_on_from_its_own_checkpoint_alone(tmp_path):
     assert all(torch.equal(p, second.parameters[name]) for name, p in whole.parameters.items())
     with pytest.raises(CheckpointError, match=r"dtype mixed there, torch.float32 here"):
         drawn("gpt2").fit(data, steps=6, **options)
+
+
+def test_a_step_takes_the_parameters_as_its_own_unless_they_were_given_out():
+    net, batch = drawn("gpt2"), text(11, "cpu")
+    name = "transformer.wte.weight"
+    own = net._parameters[name].data_ptr()
+    net.step(*batch, 0.02)
+    assert net._parameters[name].data_ptr() == own
+    given = net.parameters[name]
+    before = given.clone()
+    net.step(*batch, 0.02)
+    assert torch.equal(given, before)
