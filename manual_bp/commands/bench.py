@@ -114,7 +114,8 @@ def bench(model: str, peers: list[str] | None, rounds: int, device: str, figure:
             both = {name: workers[name] for name in (OURS, autograd)}
             growth = {along: measured(both, settings, rounds) for along, settings in growths.items()}
         lines.print(
-            "\nMemory above the process at rest, from the making of the model on, in five steps; ours as a share of it\n",
+            "\nMemory above the process at rest, from the making of the model on, in five steps; ours as a share of it"
+            "\n",
             style="bold",
         )
         memory = []

@@ -267,12 +267,12 @@ def test_a_step_takes_the_parameters_as_its_own_unless_they_were_given_out(devic
     net.step(x, z, 0.1)
     assert isinstance(net._in_place, Products)
     assert [p.data_ptr() for p in (*net._in_place.weights, *net._in_place.biases)] == own
-    given = net.weights, net.biases
-    before = [p.clone() for of_kind in given for p in of_kind]
+    out = net.weights, net.biases
+    before = [p.clone() for of_kind in out for p in of_kind]
     net.step(x, z, 0.1)
-    other = Network([w.clone() for w in given[0]], [b.clone() for b in given[1]])
+    other = Network([w.clone() for w in out[0]], [b.clone() for b in out[1]])
     of_other = other.weights
     other.step(x, z, 0.1)
-    assert all(torch.equal(p, q) for p, q in zip([p for of_kind in given for p in of_kind], before, strict=True))
+    assert all(torch.equal(p, q) for p, q in zip([p for of_kind in out for p in of_kind], before, strict=True))
     assert all(torch.equal(p, q) for p, q in zip(of_other, before, strict=False))
     assert all(torch.equal(p, q) for p, q in zip(net.weights, other.weights, strict=True))
