@@ -1,7 +1,8 @@
 """Data-parallel training: several processes, each with its share of every batch, on one machine or more.
 
 Every process has the whole network. A step adds up the gradients of all of them, and so is the step of one process on
-the whole batch: ∂J/∂W = Σ_r N_r/N · ∂J_r/∂W, where process r has N_r of the N samples, and J_r is their mean cost.
+the whole batch: ∂J/∂W = Σ_r N_r/N · ∂J_r/∂W, where process r has N_r of the N samples, and J_r is their mean cost. Of a
+transformer the samples are the targets that count.
 """
 
 import os
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from manual_bp._checks import first_line
 from manual_bp.network import Gradients, Network
+from manual_bp.transformer import IGNORED, Transformer
+from manual_bp.transformer import Gradients as OfTransformer
 
 
 class DistributedError(RuntimeError):
@@ -24,6 +27,11 @@ class DistributedError(RuntimeError):
 def launched() -> bool:
     """Whether this process is one of several that torchrun has started."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def own(device: str) -> str:
+    """The name of the device that this process trains on: of several CUDA devices of a machine, each has its own."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" and launched() else device
 
 
 @contextmanager
@@ -42,6 +50,9 @@ def joined(device: torch.device, *, timeout: float = 60.0) -> "Iterator[Processe
         yield Processes()
     finally:
         dist.destroy_process_group()
+
+
+_Sum = tuple[Tensor, dist.Work]  # a sum over all processes while it travels, and what waits for it
 
 
 class Processes:
@@ -73,12 +84,10 @@ class Processes:
         The gradient of a layer travels while that of the layer below is computed.
         """
         share = len(x) / samples
-        travelling: list[tuple[Tensor, dist.Work]] = []
+        travelling: list[_Sum] = []
 
         def send(*tensors: Tensor) -> None:
-            with self._answering():
-                for tensor in tensors:
-                    travelling.append((tensor, dist.all_reduce(tensor.mul_(share), async_op=True)))
+            travelling.extend(self._sum(tensor.mul_(share)) for tensor in tensors)
 
         if len(x):
             send(net.backward(net.forward(x), z, ready=send).J)
@@ -86,13 +95,47 @@ class Processes:
             for w, b in zip(reversed(net.weights), reversed(net.biases), strict=True):
                 send(torch.zeros_like(w), torch.zeros_like(b))
             send(torch.zeros((), dtype=net.dtype, device=net.device))
-        with self._answering():
-            for _, work in travelling:
-                work.wait()
-        *gradients, J = (tensor for tensor, _ in travelling)
+        *gradients, J = map(self._arrived, travelling)
         weight, bias = tuple(gradients[-2::-2]), tuple(gradients[::-2])  # sent from the last layer to the first
         net.update(Gradients(J, delta_in=(), delta_out=(), weight=weight, bias=bias, x=x), eta)
         return J
+
+    def step_of_transformer(self, net: Transformer, tokens: Tensor, targets: Tensor, rate: float) -> Tensor:
+        """Train on a batch of sequences, tokens and targets [N_r, T] being this process's; returns the batch's cost J.
+
+        J is the mean over the targets of all processes that are not −100. The gradients of a block travel while those
+        of the block below are computed, and it is their sum that the optimizer clips.
+        """
+        if not len(tokens):  # the others wait for its gradients all the same: those of a target that does not count
+            tokens = tokens.new_zeros(1, 1)
+            targets = torch.full_like(tokens, IGNORED)
+        counted = (targets != IGNORED).sum()
+        of_all = self._sum(counted.clone())
+        trace = net.forward(tokens)
+        share = int(counted) / max(int(self._arrived(of_all)), 1)
+        travelling: dict[str, _Sum] = {}
+
+        def send(gradients: dict[str, Tensor]) -> None:
+            for name, gradient in gradients.items():
+                travelling[name] = self._sum(gradient.mul_(share).contiguous())
+
+        own = net.backward(trace, targets, ready=send)
+        J = self._arrived(self._sum(own.J * share))
+        summed = {name: self._arrived(travelling[name]) for name in own.parameters}
+        net.update(OfTransformer(J, summed, delta=(), logits=own.logits), rate)
+        return J
+
+    def _sum(self, tensor: Tensor) -> _Sum:
+        """Have the tensors of all processes added up, in the place of this one."""
+        with self._answering():
+            return tensor, dist.all_reduce(tensor, async_op=True)
+
+    def _arrived(self, travelling: _Sum) -> Tensor:
+        """The sum, once it is there."""
+        tensor, work = travelling
+        with self._answering():
+            work.wait()
+        return tensor
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

@@ -174,8 +174,9 @@ class Products:
     """Large layers, large batches, accelerators, half precision: the time is that of the matrix products."""
 
     def __init__(self, params: Parameters, activations: Sequence[type[Rule]], cost: type[Loss]) -> None:
+        """From now on the parameters are its own, and change."""
         self.activations, self.cost = activations, cost
-        self.weights, self.biases = ([p.clone() for p in of_kind] for of_kind in params)  # [n_l, n_(l−1)], [n_l] each
+        self.weights, self.biases = params  # [n_l, n_(l−1)], [n_l] each
         self.memory: list[Tensor] = []
 
     def parameters(self) -> Parameters:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from manual_bp import _checks, checkpoint, in_place, training
 from manual_bp._checks import Values
+from manual_bp._draw import normal_
 from manual_bp.rules import (
     Affine,
     Identity,
@@ -108,10 +109,10 @@ class Network:
             _checks.shape(f"biases[{layer}]", b, w.shape[:1], f"one for each output of weights[{layer}]")
         self.cost_rule = _by_name("cost", cost, COSTS, Loss)
         self.activations = _activations(activation, self.cost_rule, len(weights))
-        self._parameters: tuple[Tensors, Tensors] | None = (
-            tuple(w.clone() for w in weights),
-            tuple(b.clone() for b in biases),
-        )
+        with torch.inference_mode(False):  # else these could be written to in inference mode alone
+            own = tuple(w.clone() for w in weights), tuple(b.clone() for b in biases)
+        self._parameters: tuple[Tensors, Tensors] | None = own
+        self._are_given = False  # to somebody, so that no step may change them
         self.sizes = (first.shape[1], *(len(w) for w in weights))
         self.dtype, self.device = first.dtype, first.device
         self._in_place: in_place.Calls | in_place.Products | None = None
@@ -133,6 +134,7 @@ class Network:
         if self._parameters is None:
             assert self._in_place is not None
             self._parameters = self._in_place.parameters()
+        self._are_given = True
         return self._parameters
 
     def __repr__(self) -> str:
@@ -162,14 +164,13 @@ class Network:
             _checks.count(f"sizes[{i}]", size)
         generator = torch.Generator().manual_seed(seed)
 
-        def normal(inputs: int, *shape: int) -> Tensor:
-            drawn = torch.randn(*shape, generator=generator, dtype=torch.float64)
-            return (drawn / math.sqrt(inputs)).to(dtype).to(device)
-
-        layers = list(pairwise(sizes))
-        weights = [normal(inputs, outputs, inputs) for inputs, outputs in layers]
-        biases = [normal(inputs, outputs) for inputs, outputs in layers]
-        return cls(weights, biases, activation, cost)
+        zero = torch.zeros((), dtype=dtype, device=device)
+        weights = [zero.expand(outputs, inputs) for inputs, outputs in pairwise(sizes)]
+        net = cls(weights, [zero.expand(outputs) for outputs in sizes[1:]], activation, cost)
+        for of_kind in net._parameters or ():  # drawn where they stay: a large network is never there twice
+            for inputs, p in zip(sizes, of_kind, strict=False):
+                normal_(p, 1 / math.sqrt(inputs), generator)
+        return net
 
     @classmethod
     def from_module(cls, module: nn.Sequential, cost: str | type[Loss] = "cross_entropy") -> "Network":
@@ -488,6 +489,7 @@ class Network:
     def _take(self, weights: Tensors, biases: Tensors) -> None:
         """Have these parameters from now on."""
         self._parameters, self._in_place, self._described = (weights, biases), None, None
+        self._are_given = True
 
     def _get_ready(self, x: Tensor, z: Tensor) -> None:
         """Lay out the memory for steps in place on such batches; refuses what does not fit."""
@@ -499,7 +501,11 @@ class Network:
         with torch.inference_mode(False):  # else this memory could be written to in inference mode alone
             form = in_place.form(samples, self.sizes, self.dtype, self.device)
             if not isinstance(self._in_place, form):
-                self._in_place = form(self._now(), self.activations, self.cost_rule)
+                own = self._parameters
+                if own is None or self._are_given:
+                    weights, biases = self._now()
+                    own = tuple(w.clone() for w in weights), tuple(b.clone() for b in biases)
+                self._in_place, self._parameters = form(own, self.activations, self.cost_rule), None
             self._in_place.lay_out(samples)
 
     def _graph(self, x: Tensor, z: Tensor, eta: float, cost: Tensor) -> Callable[[Tensor, Tensor], None]:

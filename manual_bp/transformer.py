@@ -5,7 +5,7 @@ named, and laid out, as in Hugging Face's GPT2LMHeadModel and LlamaForCausalLM.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from os import PathLike
@@ -18,6 +18,7 @@ from torch import Tensor
 from manual_bp import _checks, checkpoint, hugging_face, training
 from manual_bp._checks import Values as Tokens
 from manual_bp._console import Silent, console
+from manual_bp._draw import normal_
 from manual_bp.adamw import AdamW
 from manual_bp.rules import (
     Affine,
@@ -326,15 +327,16 @@ class Transformer:
 
     configuration: what it is made of. parameters: by the names, and in the shapes, of Hugging Face's models; all of one
     floating dtype and device. They are copied. optimizer: how `step` goes on from a gradient. lean: whether `step`
-    computes the values of a block and parts of the logits anew in its backward, instead of keeping them.
+    computes the values of a block and parts of the logits anew in its backward, instead of keeping them. mixed: whether
+    `step` multiplies in bfloat16, and keeps the values of a block so; parameters, moments and sums are in float32.
 
     Raises TypeError for what is no floating tensor outside of autograd, ValueError for names and shapes that do not
-    fit.
+    fit, and for parameters of another dtype than float32 where the step is mixed.
     """
 
     def __init__(
         self, configuration: Configuration, parameters: Parameters, optimizer: AdamW | None = None, *,
-        lean: bool = False,
+        lean: bool = False, mixed: bool = False,
     ) -> None:  # fmt: skip
         first = _checked(configuration, parameters)
         self.configuration = configuration
@@ -343,7 +345,12 @@ class Transformer:
             name: parameters[name].clone(memory_format=torch.contiguous_format) for name in configuration.shapes
         }
         self.dtype, self.device = first.dtype, first.device
-        self.lean = lean
+        if mixed and self.dtype != torch.float32:
+            raise ValueError(
+                f"mixed: expected parameters of torch.float32, got {self.dtype}: convert them, or leave mixed out"
+            )
+        self.lean, self.mixed = lean, mixed
+        self._are_given = False  # the parameters to somebody, so that no step may change them
         self._in_place: InPlace | None = None
 
     @classmethod
@@ -351,7 +358,7 @@ class Transformer:
         cls, *, vocabulary: int = 65, context: int = 64, width: int = 128, layers: int = 4, heads: int = 4,
         form: Form = "gpt2", key_heads: int | None = None, hidden: int | None = None, tied: bool | None = None,
         dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", seed: int = 0,
-        optimizer: AdamW | None = None, lean: bool = False,
+        optimizer: AdamW | None = None, lean: bool = False, mixed: bool = False,
     ) -> "Transformer":  # fmt: skip
         """A transformer of these sizes: weights normal with a deviation of 0.02, biases 0, norms 1.
 
@@ -368,15 +375,16 @@ class Transformer:
         generator = torch.Generator().manual_seed(seed)
         back = ("attn.c_proj.weight", "mlp.c_proj.weight", "o_proj.weight", "down_proj.weight")
 
-        def draw(name: str, shape: tuple[int, ...]) -> Tensor:
-            if name.endswith("bias"):
-                return torch.zeros(shape, dtype=dtype, device=device)
-            if len(shape) == 1:
-                return torch.ones(shape, dtype=dtype, device=device)
-            deviation = 0.02 / math.sqrt(2 * layers) if name.endswith(back) else 0.02
-            return (deviation * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype).to(device)
-
-        return cls(c, {name: draw(name, shape) for name, shape in c.shapes.items()}, optimizer, lean=lean)
+        zero = torch.zeros((), dtype=dtype, device=device)
+        zeros = {name: zero.expand(shape) for name, shape in c.shapes.items()}
+        net = cls(c, zeros, optimizer, lean=lean, mixed=mixed)
+        for name, p in net._parameters.items():  # drawn where they stay: a large transformer is never there twice
+            if p.dim() == 2:
+                deviation = 0.02 / math.sqrt(2 * layers) if name.endswith(back) else 0.02
+                normal_(p, deviation, generator)
+            elif not name.endswith("bias"):
+                p.fill_(1)
+        return net
 
     @classmethod
     def from_transformers(cls, model: Any, optimizer: AdamW | None = None) -> "Transformer":
@@ -426,7 +434,7 @@ class Transformer:
     @property
     def parameters(self) -> Parameters:
         """The parameters as they are now, by name; a step replaces them."""
-        self._in_place = None  # no step changes what is handed out: the next one copies it
+        self._in_place, self._are_given = None, True  # no step changes what is handed out: the next one copies it
         return MappingProxyType(self._parameters)
 
     def __repr__(self) -> str:
@@ -476,10 +484,14 @@ class Transformer:
         self._check_targets(tokens, targets)
         return _mean(SoftmaxCrossEntropy.forward(trace.logits, targets, ignore_index=IGNORED), targets)
 
-    def backward(self, trace: Trace, targets: Tensor) -> Gradients:
+    def backward(
+        self, trace: Trace, targets: Tensor, ready: Callable[[dict[str, Tensor]], object] | None = None
+    ) -> Gradients:
         """Run the backward phase: the gradient of J by every parameter, from the parameters of the forward phase.
 
-        targets [N, T]: the token that follows each one, −100 where none counts.
+        targets [N, T]: the token that follows each one, −100 where none counts. ready: called with gradients by name as
+        soon as they are there, those above the blocks first, then each block's before the one below is computed: where
+        gradients are sent to other processes.
         """
         c, p = self.configuration, trace.parameters
         self._check_targets(trace.tokens, targets)
@@ -495,11 +507,16 @@ class Transformer:
             )
         else:
             grad_x, grads[f"{norm}.weight"] = RMSNorm.backward(grad_n, trace.n, trace.x, p[f"{norm}.weight"], eps=c.eps)
+        if ready:
+            ready({name: grad for name, grad in grads.items() if name != table})
         delta = [grad_x]
         block = BLOCKS[c.form]
         for layer in reversed(range(c.layers)):
-            grad_x, of_block = block.backward(grad_x, trace.blocks[layer], self._of_block(layer, p), c)
-            grads |= {block.prefix.format(layer) + name: grad for name, grad in of_block.items()}
+            grad_x, grads_of = block.backward(grad_x, trace.blocks[layer], self._of_block(layer, p), c)
+            of_block = {block.prefix.format(layer) + name: grad for name, grad in grads_of.items()}
+            if ready:
+                ready(of_block)
+            grads |= of_block
             delta.insert(0, grad_x)
         grad_table = Embedding.backward(grad_x, grad_x, trace.tokens, p[table])[1]
         grads[table] = grad_table + grads[table] if head == table else grad_table  # a tied table is used twice
@@ -507,6 +524,8 @@ class Transformer:
             positions = torch.zeros_like(p["transformer.wpe.weight"])
             positions[: trace.tokens.shape[1]] = grad_x.sum(0)
             grads["transformer.wpe.weight"] = positions
+        if ready:
+            ready({name: grads[name] for name in (table, "transformer.wpe.weight") if name in grads})
         in_order = {name: grads[name] for name in self._parameters}
         return Gradients(_mean(J_each, targets), MappingProxyType(in_order), tuple(delta), grad_logits)
 
@@ -523,10 +542,13 @@ class Transformer:
         if self.dtype not in (torch.float32, torch.float64):
             return one_round(self, tokens, targets, rate).J
         if self._in_place is None or not self._in_place.is_of(self._parameters, self.optimizer):
-            c, self._parameters = self.configuration, dict(self._parameters)
+            c = self.configuration
+            if self._are_given:
+                self._parameters = {name: p.clone() for name, p in self._parameters.items()}
+                self._are_given = False
             self._in_place = InPlace(
                 self._parameters, self.optimizer, form=c.form, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
-                base=c.base, lean=self.lean,
+                base=c.base, lean=self.lean, mixed=self.mixed,
             )  # fmt: skip
         with torch.inference_mode():  # where calls cost less
             J = self._in_place.step(tokens, targets, rate)
@@ -616,7 +638,8 @@ class Transformer:
         """What a training that a checkpoint takes up must have in common with this one."""
         optimizer = self.optimizer
         return asdict(self.configuration) | {
-            "dtype": str(self.dtype), "betas": list(optimizer.betas), "optimizer_eps": optimizer.eps,
+            "dtype": "mixed" if self.mixed else str(self.dtype),
+            "betas": list(optimizer.betas), "optimizer_eps": optimizer.eps,
             "decay": optimizer.decay, "clip": optimizer.clip, "data": checkpoint.digest(data),
             "held_out": "none" if held_out is None else checkpoint.digest(held_out), "batch_size": batch_size,
             "seed": seed, "every": every,

@@ -10,6 +10,7 @@ The derivation is in manual_bp/transformer.py, and the tests hold the step here 
 - Gradients lie over values that have served: in the logits, k, v and h.
 - GELU is x σ(2u), for ½ (1 + tanh u) = σ(2u), and torch's σ takes a fifth of the time of its tanh.
 - Weights that multiply the same values are one matrix: their product is one.
+- A mixed step rounds the factors of every product to bfloat16, and so keeps the values of a block for the backward.
 
 Shapes are in brackets: N sequences of T tokens, S = N T; the vocabulary V, the width W, d of a head, the hidden H. B is
 N times the key heads, and R the queries for each: those of all heads that share it, at all T positions.
@@ -31,6 +32,7 @@ CUBE = 0.044715  # of GELU
 SLOPE = 2 * math.sqrt(2 / math.pi)  # of 2u at 0
 
 Gradient = Callable[[int, int, Tensor], object]  # writes rows first to last − 1 of a gradient
+Product = Callable[..., Tensor]
 
 
 def part(memory: Tensor, *shape: int) -> Tensor:
@@ -38,12 +40,38 @@ def part(memory: Tensor, *shape: int) -> Tensor:
     return memory[: math.prod(shape)].view(shape)
 
 
+def product(a: Tensor, b: Tensor, out: Tensor, *, alpha: float = 1.0, add: bool = False) -> Tensor:
+    """out ← alpha a b, or out + alpha a b, of two matrices or two batches of them."""
+    return (torch.addmm if out.dim() == 2 else torch.baddbmm)(out, a, b, alpha=alpha, beta=float(add), out=out)
+
+
+def product_in_bfloat16(a: Tensor, b: Tensor, out: Tensor, *, alpha: float = 1.0, add: bool = False) -> Tensor:
+    """The same of a and b in bfloat16, summed in float32.
+
+    A CPU that has no such product multiplies in float32 what is rounded to bfloat16, for torch's own takes up to 40
+    times as long.
+    """
+    a, b = a.bfloat16(), b.bfloat16()
+    if has_bfloat16(out.device):
+        a_b = torch.matmul(a, b).float()
+        return out.add_(a_b, alpha=alpha) if add else torch.mul(a_b, alpha, out=out)
+    return product(a.float(), b.float(), out, alpha=alpha, add=add)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether it multiplies in bfloat16."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 class Weight:
     """Parameters that are one matrix [rows, columns], or one vector [rows], with their moments."""
 
     def __init__(self, names: Sequence[str], parameters: dict[str, Tensor], optimizer: AdamW) -> None:
-        """Copies them together; those of the dict and of the optimizer are parts of the copies from now on."""
-        self.w = torch.cat([parameters[name] for name in names])
+        """Takes one as it is, and copies several together; those of the dict are parts of the copy from now on.
+
+        The optimizer's moments are copied.
+        """
+        self.w = torch.cat([parameters[name] for name in names]) if len(names) > 1 else parameters[names[0]]
         known = [optimizer.moments[name] for name in names if name in optimizer.moments]
         self.m, self.v = (torch.cat([of[i] for of in known]) if known else torch.zeros_like(self.w) for i in (0, 1))
         rows = [len(parameters[name]) for name in names]
@@ -69,12 +97,16 @@ class Descent:
         self.vectors = Weight(names, parameters, optimizer)
         gradients = self.vectors.keep().split([len(parameters[name]) for name in names])
         self.vector = {name: (parameters[name], g) for name, g in zip(names, gradients, strict=True)}
-        self.memory = self.vectors.w.new_empty(max(BLOCK, *(p.shape[-1] for p in parameters.values())))
+        self.memory = self.vectors.w.new_empty(0)  # of a block
 
     def weight(self, *names: str) -> Weight:
         """The matrices of these names as one."""
-        self.weights.append(Weight(names, self.parameters, self.optimizer))
-        return self.weights[-1]
+        weight = Weight(names, self.parameters, self.optimizer)
+        self.weights.append(weight)
+        size = weight.w[: rows(weight)].numel()
+        if len(self.memory) < size:
+            self.memory = self.memory.new_empty(size)
+        return weight
 
     def begin(self, rate: float) -> None:
         self.rate, self.clips = rate, self.optimizer.clip is not None
@@ -116,30 +148,35 @@ def blocks(weight: Weight, span: tuple[int, int] | None = None) -> list[tuple[in
 class Linear:
     """out = a W + b, for a [S, in]: w [in, out], or [out, in] and transposed."""
 
-    def __init__(self, weight: Weight, transposed: bool, bias: tuple[Tensor, Tensor] | None, descent: Descent) -> None:
+    def __init__(
+        self, weight: Weight, transposed: bool, bias: tuple[Tensor, Tensor] | None, descent: Descent, product: Product
+    ) -> None:
         """bias: b [out], and where its gradient goes."""
         self.weight, self.transposed, self.bias, self.descent = weight, transposed, bias, descent
+        self.product = product
         self.w = weight.w.T if transposed else weight.w  # [in, out]
 
     def forward(self, a: Tensor, out: Tensor) -> Tensor:
-        return torch.addmm(self.bias[0], a, self.w, out=out) if self.bias else torch.mm(a, self.w, out=out)
+        if self.bias:
+            out.copy_(self.bias[0])
+        return self.product(a, self.w, out, add=bool(self.bias))
 
     def add(self, a: Tensor, x: Tensor) -> None:
         """x ← x + a W + b."""
-        x.addmm_(a, self.w)
+        self.product(a, self.w, x, add=True)
         if self.bias:
             x.add_(self.bias[0])
 
     def back(self, delta: Tensor, out: Tensor) -> Tensor:
         """delta Wᵀ [S, in] of delta [S, out]."""
-        return torch.mm(delta, self.w.T, out=out)
+        return self.product(delta, self.w.T, out)
 
     def learn(self, a: Tensor, delta: Tensor) -> None:
         """Gradient and update: aᵀ delta and the sum of delta. Whatever delta has to go through w comes before."""
         if self.bias:
             torch.sum(delta, 0, out=self.bias[1])
         left, right = (delta, a) if self.transposed else (a, delta)
-        self.descent(self.weight, lambda first, last, out: torch.mm(left[:, first:last].T, right, out=out))
+        self.descent(self.weight, lambda first, last, out: self.product(left[:, first:last].T, right, out))
 
 
 class Norm:
@@ -180,9 +217,12 @@ class Norm:
 class Attention:
     """softmax(q kᵀ/√d + mask) v of each head, for sequences of one length; q, k turned by their positions in Llama."""
 
-    def __init__(self, heads: int, key_heads: int, d: int, shape: tuple[int, int], base: float | None, like: Tensor):
+    def __init__(
+        self, heads: int, key_heads: int, d: int, shape: tuple[int, int], base: float | None, like: Tensor,
+        product: Product,
+    ) -> None:  # fmt: skip
         """base: of the rotation's frequencies, if there is one."""
-        T = shape[1]
+        self.product, T = product, shape[1]
         self.heads, self.key_heads, self.d, self.shape = heads, key_heads, d, shape
         mask = like.new_full((T, T), -math.inf).triu_(1)
         self.mask = mask.repeat(heads // key_heads, 1)  # [R, T]
@@ -239,19 +279,19 @@ class Attention:
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, p: Tensor, out: Tensor) -> Tensor:
         """out [B, R, d], and the probabilities p [B, R, T]."""
-        torch.baddbmm(self.mask, q, k.mT, alpha=1 / math.sqrt(self.d), out=p)
+        self.product(q, k.mT, p.copy_(self.mask), alpha=1 / math.sqrt(self.d), add=True)
         torch.softmax(p, -1, out=p)
-        return torch.bmm(p, v, out=out)
+        return self.product(p, v, out)
 
     def backward(self, grad: Tensor, o: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor, s: Tensor) -> None:
         """grad, k, v ← the gradients of q, k, v; o [B, R, d] and s [B, R, T] are used up."""
         scale = 1 / math.sqrt(self.d)
         minus = o.mul_(grad).sum(-1, keepdim=True).neg_()  # −Σ grad_o o [B, R, 1]
-        torch.baddbmm(minus, grad, v.mT, out=s)
+        self.product(grad, v.mT, s.copy_(minus), add=True)
         s.mul_(p)
-        torch.bmm(p.mT, grad, out=v)
-        torch.baddbmm(grad, s, k, beta=0, alpha=scale, out=grad)
-        torch.baddbmm(k, s.mT, q, beta=0, alpha=scale, out=k)
+        self.product(p.mT, grad, v)
+        self.product(s, k, grad, alpha=scale)
+        self.product(s.mT, q, k, alpha=scale)
 
 
 class GELU:
@@ -323,6 +363,11 @@ class Kept:
     x_2: Tensor
     scale_2: Tensor
     h: Tensor
+
+    def take(self, other: "Kept") -> None:
+        """Have the values of another, in the own dtypes."""
+        for memory, value in zip(vars(self).values(), vars(other).values(), strict=True):
+            memory.copy_(value)
 
 
 @dataclass
@@ -423,8 +468,8 @@ class Table:
 class Head:
     """The cost J of the logits n Wᵀ, for n [S, W] and w [V, W]."""
 
-    def __init__(self, weight: Weight, table: Table, descent: Descent) -> None:
-        self.weight, self.table, self.descent = weight, table, descent
+    def __init__(self, weight: Weight, table: Table, descent: Descent, product: Product) -> None:
+        self.weight, self.table, self.descent, self.product = weight, table, descent, product
 
     def step(self, n: Tensor, targets: Tensor, memory: Tensor, grad_n: Tensor, spare: Tensor) -> Tensor:
         """Forward, backward to grad_n [S, W], and update; J []. targets [S], negative ones count for nothing.
@@ -439,7 +484,7 @@ class Head:
         size = min(V, len(memory) // S)
         spans = [(first, min(first + size, V)) for first in range(0, V, size)]
         if len(spans) == 1:
-            p = torch.mm(n, self.weight.w.T, out=part(memory, S, V))
+            p = self.product(n, self.weight.w.T, part(memory, S, V))
             torch.softmax(p, 1, out=p)
             J_each = p.gather(1, targets[:, None])[:, 0].log_().neg_()
             low = (J_each > -math.log(torch.finfo(n.dtype).tiny)).nonzero()[
@@ -455,17 +500,17 @@ class Head:
             first, last = span
             w, p = self.weight.w[first:last], part(memory, S, last - first)
             if len(spans) > 1:
-                torch.mm(n, w.T, out=p).sub_(log_sum).exp_()
+                self.product(n, w.T, p).sub_(log_sum).exp_()
             here = ((targets >= first) & (targets < last)).nonzero()[:, 0]
             p[here, targets[here] - first] -= 1
-            torch.addmm(grad_n, p, w, beta=float(first > 0), out=grad_n)
+            self.product(p, w, grad_n, add=first > 0)
             self.descent(self.weight, partial(self.gradient, p, weighed, first), span)
         grad_n.mul_(mean[:, None])
         return J_each @ mean
 
     def gradient(self, p: Tensor, n: Tensor, start: int, first: int, last: int, out: Tensor) -> None:
         """Of rows first to last − 1, p beginning at that of `start`."""
-        torch.mm(p[:, first - start : last - start].T, n, out=out)
+        self.product(p[:, first - start : last - start].T, n, out)
         if self.weight is self.table.weight:
             self.table.take(first, last, out)
 
@@ -474,7 +519,7 @@ class Head:
         largest = n.new_full((len(n), 1), -math.inf)
         total = torch.zeros_like(largest)
         for first, last in spans:
-            logits = torch.mm(n, self.weight.w[first:last].T, out=part(memory, len(n), last - first))
+            logits = self.product(n, self.weight.w[first:last].T, part(memory, len(n), last - first))
             so_far = torch.maximum(largest, logits.amax(1, keepdim=True))
             total.mul_(largest.sub_(so_far).exp_()).add_(logits.sub_(so_far).exp_().sum(1, keepdim=True))
             largest = so_far
@@ -486,17 +531,18 @@ class InPlace:
 
     def __init__(
         self, parameters: dict[str, Tensor], optimizer: AdamW, *, form: str, heads: int, key_heads: int, eps: float,
-        base: float, lean: bool,
+        base: float, lean: bool, mixed: bool,
     ) -> None:  # fmt: skip
-        """Puts copies in the place of the parameters and of the optimizer's moments: the step changes these."""
-        self.heads, self.key_heads, self.lean = heads, key_heads, lean
+        """The step changes the parameters, and copies of the optimizer's moments, which take their place."""
+        self.heads, self.key_heads, self.lean, self.mixed = heads, key_heads, lean, mixed
+        self.product = product_in_bfloat16 if mixed else product
         self.base = base if form == "llama" else None
         self.descent = descent = Descent(parameters, optimizer)
         self.shape = (0, 0)
 
         def linear(*names: str) -> Linear:
             bias = descent.vector.get(names[0].replace("weight", "bias"))
-            return Linear(descent.weight(*names), form == "llama", bias, descent)
+            return Linear(descent.weight(*names), form == "llama", bias, descent, self.product)
 
         def norm(name: str) -> Norm:
             return Norm(descent.vector[f"{name}.weight"], descent.vector.get(f"{name}.bias"), eps)
@@ -538,7 +584,7 @@ class InPlace:
             if "lm_head.weight" in parameters:
                 head = descent.weight("lm_head.weight")
         self.table = Table(table, head is table, descent)
-        self.head = Head(head, self.table, descent)
+        self.head = Head(head, self.table, descent, self.product)
 
     def is_of(self, parameters: dict[str, Tensor], optimizer: AdamW) -> bool:
         """Whether they are still those that the step changes."""
@@ -553,21 +599,22 @@ class InPlace:
         qkv, hidden = (x.w.shape[1] for x in (self.blocks[0].qkv, self.blocks[0].up))
         d, p = W // self.heads, self.heads * T  # p: numbers of the probabilities [B, R, T] for each of S
         queries, keys = (N * self.key_heads, self.heads // self.key_heads * T, d), (N * self.key_heads, T, d)
-        self.attention = Attention(*heads, d, (N, T), self.base, like)
+        self.attention = Attention(*heads, d, (N, T), self.base, like, self.product)
 
         def memory(*shape: int) -> Tensor:
             return like.new_empty(shape)
 
-        def kept() -> Kept:
+        def kept(dtype: torch.dtype = like.dtype) -> Kept:
+            of = partial(like.new_empty, dtype=dtype)
             return Kept(
-                x_1=memory(S, W), scale_1=memory(S, 1), q=memory(*queries), k=memory(*keys), v=memory(*keys),
-                p=memory(*queries[:2], T), o=memory(*queries), x_2=memory(S, W), scale_2=memory(S, 1),
-                h=memory(S, hidden),
+                x_1=of(S, W), scale_1=memory(S, 1), q=of(queries), k=of(keys), v=of(keys), p=of(*queries[:2], T),
+                o=of(queries), x_2=of(S, W), scale_2=memory(S, 1), h=of(S, hidden),
             )  # fmt: skip
 
         layers = len(self.blocks)
         self.x = memory(S, W)
-        self.kept = [kept()] * layers if self.lean else [kept() for _ in range(layers)]
+        self.kept = [kept()] * layers if self.lean or self.mixed else [kept() for _ in range(layers)]
+        self.rounded = [kept(torch.bfloat16) for _ in range(layers if self.mixed and not self.lean else 0)]
         self.inputs = [memory(S, W) for _ in range(layers if self.lean else 0)]
         inner = self.blocks[0].down.w.shape[0]
         self.memory = Memory(
@@ -590,6 +637,8 @@ class InPlace:
             if self.lean:
                 self.inputs[layer].copy_(x)
             block.forward(x, self.attention, kept, memory)
+            if self.rounded:
+                self.rounded[layer].take(kept)
         n, x_hat = part(memory.g, 2, *x.shape)
         scale = x.new_empty(len(x), 1)
         self.norm.forward(x, x_hat, scale, out=n)
@@ -601,6 +650,8 @@ class InPlace:
             block, kept = self.blocks[layer], self.kept[layer]
             if self.lean:
                 block.hidden(self.inputs[layer], self.attention, kept, memory)
+            if self.rounded:
+                kept.take(self.rounded[layer])
             block.backward(grad, self.attention, kept, memory)
         if self.positions:
             descent(self.positions, partial(self._of_positions, grad))

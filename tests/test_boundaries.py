@@ -264,9 +264,9 @@ def everything_by_hand(device: torch.device, cases: Cases) -> None:
             net = Network.random([3, 4, 2], activation=activation, cost=cost, device=device)
             z = torch.zeros(5, dtype=torch.long) if cost == "softmax_cross_entropy" else torch.zeros(5, 2)
             net.fit(torch.ones(5, 3, device=device), z.to(device), eta=0.1, epochs=1, batch_size=2)
-    for form, lean in itertools.product(BLOCKS, (False, True)):
+    for form, lean, mixed in itertools.product(BLOCKS, (False, True), (False, True)):
         decoder = Transformer.random(
-            vocabulary=5, context=4, width=8, heads=2, layers=2, form=form, device=device, lean=lean
+            vocabulary=5, context=4, width=8, heads=2, layers=2, form=form, device=device, lean=lean, mixed=mixed
         )
         decoder.fit([0, 1, 2, 3, 4, 0], rate=0.1, steps=2, batch_size=3, held_out=[4, 3, 2, 1, 0], every=1)
         decoder.generate([0, 1], 2)

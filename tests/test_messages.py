@@ -279,11 +279,6 @@ def without_transformers(call):
         return call()
 
 
-def by_several_processes(call):
-    with patch.dict("os.environ", {"WORLD_SIZE": "2"}):
-        return call()
-
-
 def neuron(**given):
     return article.neuron(**{"x1": 1.0, "x2": 2.0, "y": 1.0, "eta": 0.5, "w1": 0.1, "w2": -0.3, "wb": 0.2} | given)
 
@@ -885,10 +880,6 @@ OTHER_COMMANDS: list[Row] = [
         "manual-bp train: epoch 1: the training diverges, the cost is nan: choose an eta smaller than 1e+30, or scale "
         "the inputs to about -1 to 1",
     ),
-    (
-        lambda: by_several_processes(lambda: command(TRANSFORMER)),
-        "manual-bp train: --model transformer: expected one process, got several: start it without torchrun",
-    ),
     (lambda: command(f"{TRANSFORMER} --steps 0"), "manual-bp train: --steps: expected 1 or more, got 0"),
     (lambda: command(f"{TRANSFORMER} --rate nan"), "manual-bp train: --rate: expected a finite number, got nan"),
     (
@@ -1222,6 +1213,10 @@ DECODER: list[Row] = [
         lambda: Transformer(decoder(form="llama", tied=True).configuration, {"wte": X}),
         "ValueError: parameters: expected the 11 names in configuration.shapes, got others: missing "
         "model.embed_tokens.weight, …; unexpected wte",
+    ),
+    (
+        lambda: decoder(dtype=torch.bfloat16, mixed=True),
+        "ValueError: mixed: expected parameters of torch.float32, got torch.bfloat16: convert them, or leave mixed out",
     ),
     (
         lambda: decoder().save("net", labels=Labels([], ["a"])),

@@ -114,7 +114,9 @@ def bench(model: str, peers: list[str] | None, rounds: int, device: str, figure:
             both = {name: workers[name] for name in (OURS, autograd)}
             growth = {along: measured(both, settings, rounds) for along, settings in growths.items()}
         lines.print(
-            "\nThe memory of a step above that of the process at rest, and ours as a share of it\n", style="bold"
+            "\nMemory above the process at rest, from the making of the model on, in five steps; ours as a share of it"
+            "\n",
+            style="bold",
         )
         memory = []
         for setting in memories:

@@ -122,7 +122,7 @@ def by_autograd_in_a_graph(sizes: Sequence[int], samples: int, device: torch.dev
 def _arrays(sizes: Sequence[int], samples: int) -> tuple[list[tuple[Any, Any]], Any, Any]:
     net = Network.random(sizes)
     x, z = batch(sizes, samples, torch.device("cpu"))
-    params = [(w.numpy().copy(), b.numpy().copy()) for w, b in zip(net.weights, net.biases, strict=True)]
+    params = [(w.numpy(), b.numpy()) for w, b in zip(net.weights, net.biases, strict=True)]
     return params, x.numpy(), z.numpy()
 
 
@@ -141,7 +141,9 @@ def by_jax(sizes: Sequence[int], samples: int, device: torch.device) -> Run:
         J, gradients = jax.value_and_grad(cost)(params, x, z)
         return jax.tree.map(lambda p, g: p - eta * g, params, gradients), J
 
-    params, x, z = jax.tree.map(jnp.asarray, _arrays(sizes, samples))
+    arrays, x, z = _arrays(sizes, samples)
+    params: Any = [jax.tree.map(jnp.asarray, arrays.pop(0)) for _ in sizes[1:]]  # so they are never there twice
+    x, z = jnp.asarray(x), jnp.asarray(z)
     eta = jnp.float32(ETA)
     compiled = jax.jit(step, donate_argnums=0)
 
@@ -229,7 +231,9 @@ def missing(peer: Peer, device: torch.device) -> str:
 
 
 def work(connection: Connection, peer: Peer, device: torch.device) -> None:
-    """A process of its own: answers each setting with the memory of its step, and each number of steps with seconds.
+    """A process of its own: answers each setting with its memory, and each number of steps with their seconds.
+
+    The memory is the most that is held at once from the making of the model on, in five steps.
 
     Where a peer does not run here, the answer is why.
     """
@@ -252,9 +256,7 @@ def work(connection: Connection, peer: Peer, device: torch.device) -> None:
                 rest = _resident(device)
                 sizes, samples = message
                 run = peer.make(sizes, samples, device)
-                run(2)
-                _forget_peak(device)
-                run(2)
+                run(5)
                 connection.send(_peak(device) - rest)
         except Exception as error:
             connection.send(f"{type(error).__name__}: {first_line(error)}")

@@ -1,7 +1,6 @@
 """`manual-bp train`: train a network by hand-written backward propagation, beside autograd on the same batches."""
 
 import math
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -71,7 +70,7 @@ def train(
         outputs = Z.shape[1] if Z.dim() == 2 else int(Z.max()) + 1
         activations = [activation] * len(hidden) + ["sigmoid" if cost == "cross_entropy" else "identity"]
         sizes = [X.shape[1], *hidden, outputs]
-        place = _place(device)
+        place = devices.device(distributed.own(device))
         net = _random(sizes, seed, getattr(torch, dtype), place, activations, cost)
         shuffled = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))
         held_out, kept = shuffled[: len(X) // 5], shuffled[len(X) // 5 :]
@@ -86,7 +85,8 @@ def train(
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
-    setting = f"network {'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype} on {place}"
+    described = f"{'-'.join(map(str, sizes))}, {activation}, {cost}, in {dtype}"
+    setting = f"network {described} on {place}"
     plan = _Plan(
         setting, (test_x, test_z), untrained, epochs, batch_size, seed, verify_every, figure, save, labels, standards
     )
@@ -95,7 +95,7 @@ def train(
     try:
         with distributed.joined(place) as processes:
             processes.agree(
-                network=setting, weights=digest(*net.weights, *net.biases), data=digest(X, Z), eta=eta, epochs=epochs,
+                network=described, weights=digest(*net.weights, *net.biases), data=digest(X, Z), eta=eta, epochs=epochs,
                 batch_size=batch_size, seed=seed, verify_every=verify_every,
             )  # fmt: skip
             plan = replace(plan, setting=f"{setting}, by {processes.size} processes")
@@ -246,13 +246,6 @@ def _end(run: "_Run", plan: _Plan, steps: int, history: History, lines: Any) -> 
         verdict, style = "not judged, rounding alone takes them so far apart: try a smaller --eta", "bold yellow"
     lines.print(f"{run.farthest()}: {verdict}", style=style)
     return exit_code([report])
-
-
-def _place(device: str) -> torch.device:
-    """The device of that name; of several CUDA devices, each process on this machine has its own."""
-    if device == "cuda" and distributed.launched():
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return devices.device(device)
 
 
 class _Run:

@@ -1,6 +1,7 @@
 """`manual-bp train --model transformer`: train a decoder on a text, character by character, and see what it writes."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,9 +11,9 @@ from crosscheck import Report, devices
 from crosscheck.row import dtype_name
 from crosscheck.verdict.precision import dtypes_of
 from manual_bp import _checks, distributed
-from manual_bp._console import console
+from manual_bp._console import Silent, console
 from manual_bp.adamw import AdamW
-from manual_bp.checkpoint import Labels
+from manual_bp.checkpoint import Labels, digest
 from manual_bp.commands import CommandError
 from manual_bp.commands._shares import exit_code
 from manual_bp.commands._writing import can_write, writing
@@ -42,8 +43,6 @@ def train_transformer(
 ) -> int:
     """Train, print the cost of the last tenth of the text, and a sample; returns the exit code."""
     try:
-        if distributed.launched():
-            raise ValueError("--model transformer: expected one process, got several: start it without torchrun")
         for what, value in (
             ("--layers", layers),
             ("--width", width),
@@ -57,7 +56,7 @@ def train_transformer(
         _checks.number("--rate", rate)
         if save:
             can_write(f"--save {save}", save)
-        place = devices.device(device)
+        place = devices.device(distributed.own(device))
         tokens, characters = text(data)
         tenth = len(tokens) // 10
         if tenth <= context:
@@ -73,35 +72,70 @@ def train_transformer(
     except (DataError, TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
 
-    lines = console()
-    lines.print(str(net))
-    lines.print(f"{len(kept):,} characters to train on, {len(held_out):,} held out\n")
-    lines.print(" step        cost  held-out cost", style="bold")
-    history, trained = History(), _Trained(net, rate, seed, verify_every)
-    every = max(1, steps // 10)
-    drawn = windows(kept, context + 1, steps=steps, batch_size=batch_size, seed=seed)
+    plan = _Plan(characters, kept, held_out, rate, steps, batch_size, seed, verify_every, save)
+    if not distributed.launched():
+        return _train(net, plan, None, console())
     try:
-        with threads_for((len(characters), width, net.configuration.hidden), batch_size * context):
+        with distributed.joined(place) as processes:
+            processes.agree(
+                transformer=str(net.configuration), weights=digest(*net.parameters.values()), data=digest(tokens),
+                rate=rate, steps=steps, batch_size=batch_size, seed=seed, verify_every=verify_every,
+            )  # fmt: skip
+            return _train(net, plan, processes, console() if processes.rank == 0 else Silent())
+    except distributed.DistributedError as error:
+        raise CommandError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a transformer is trained on, and how: as `train_transformer` is asked to."""
+
+    characters: list[str]
+    kept: Tensor
+    held_out: Tensor
+    rate: float
+    steps: int
+    batch_size: int
+    seed: int
+    verify_every: int | None
+    save: str | None
+
+
+def _train(net: Transformer, plan: _Plan, processes: distributed.Processes | None, lines: Any) -> int:
+    """Train; the first process evaluates, judges and writes."""
+    c, steps, first = net.configuration, plan.steps, processes is None or processes.rank == 0
+    lines.print(str(net) if processes is None else f"{net}, by {processes.size} processes")
+    lines.print(f"{len(plan.kept):,} characters to train on, {len(plan.held_out):,} held out\n")
+    lines.print(" step        cost  held-out cost", style="bold")
+    history, trained = History(), _Trained(net, plan, processes)
+    every = max(1, steps // 10)
+    drawn = windows(plan.kept, c.context + 1, steps=steps, batch_size=plan.batch_size, seed=plan.seed)
+    try:
+        with threads_for((c.vocabulary, c.width, c.hidden), plan.batch_size * c.context):
             for done in steps_of(trained.step, drawn, history, lines, steps=steps, every=every):
-                refuse_diverged_steps(history.cost, net.parameters.values(), rate)
-                history.add_held_out(net.evaluate(held_out, batch_size=batch_size), None)
-                mean = sum(history.cost[-every:]) / len(history.cost[-every:])
-                lines.print(f"{done:5d}  {mean:10.6f}  {history.held_out_cost[-1]:13.6f}")
+                refuse_diverged_steps(history.cost, net.parameters.values(), plan.rate)
+                if first:
+                    history.add_held_out(net.evaluate(plan.held_out, batch_size=plan.batch_size), None)
+                    mean = sum(history.cost[-every:]) / len(history.cost[-every:])
+                    lines.print(f"{done:5d}  {mean:10.6f}  {history.held_out_cost[-1]:13.6f}")
     except DivergedError as error:
         raise CommandError(str(error)) from None
     except _MismatchError as error:
         lines.print(f"step {trained.steps}: {error.report}")
         return exit_code([error.report])
-    lines.print(f"\n{steps} steps by hand, {1e3 * trained.spent / steps:.0f} ms each")
-    if verify_every:
-        widest = dtype_name(dtypes_of(place)[0])
-        lines.print(f"cross-checked against autograd in {widest} at {steps // verify_every} of them: all agree")
-    if save:
-        with writing(f"--save {save}"):
-            net.save(save, labels=Labels([], characters))
-        lines.print(f"transformer: {save}")
+    if not first:
+        return 0
+    waiting = "" if processes is None else ", the waiting for each other included"
+    lines.print(f"\n{steps} steps by hand, {1e3 * trained.spent / steps:.0f} ms each{waiting}")
+    if plan.verify_every:
+        widest = dtype_name(dtypes_of(net.device)[0])
+        lines.print(f"cross-checked against autograd in {widest} at {steps // plan.verify_every} of them: all agree")
+    if plan.save:
+        with writing(f"--save {plan.save}"):
+            net.save(plan.save, labels=Labels([], plan.characters))
+        lines.print(f"transformer: {plan.save}")
     lines.print("\nWhat it writes:", style="bold")
-    lines.print(_written(net, characters, seed))
+    lines.print(_written(net, plan.characters, plan.seed))
     return 0
 
 
@@ -113,21 +147,27 @@ class _MismatchError(Exception):
 class _Trained:
     """The training of a transformer, step by step, and the time that it takes."""
 
-    def __init__(self, net: Transformer, rate: float, seed: int, verify_every: int | None) -> None:
-        self.net, self.rate, self.seed, self.verify_every = net, rate, seed, verify_every
+    def __init__(self, net: Transformer, plan: _Plan, processes: distributed.Processes | None) -> None:
+        self.net, self.plan, self.processes = net, plan, processes
+        self.every = plan.verify_every if processes is None or processes.rank == 0 else None
         self.steps, self.spent = 0, 0.0
 
     def step(self, window: Tensor) -> Tensor:
         """The cost before a step. Raises _MismatchError where it is cross-checked, and autograd disagrees."""
         self.steps += 1
+        rate = self.plan.rate
         tokens, targets = window[:, :-1], window[:, 1:]
-        if self.verify_every and self.steps % self.verify_every == 0:
+        if self.every and self.steps % self.every == 0:
             place = self.net.device
-            report = transformer(self.net, tokens, targets, self.rate, place, dtypes_of(place)[:1], self.seed)
+            report = transformer(self.net, tokens, targets, rate, place, dtypes_of(place)[:1], self.plan.seed)
             if not report.ok:
                 raise _MismatchError(report)
         started = time.perf_counter()
-        J = self.net.step(tokens, targets, self.rate)
+        if self.processes is None:
+            J = self.net.step(tokens, targets, rate)
+        else:
+            mine = self.processes.share
+            J = self.processes.step_of_transformer(self.net, mine(tokens), mine(targets), rate)
         self.spent += time.perf_counter() - started
         return J
 

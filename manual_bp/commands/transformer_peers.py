@@ -104,7 +104,8 @@ def by_jax(sizes: Sizes, samples: int, device: torch.device) -> Run:
     import jax.numpy as jnp
 
     W, heads, d = sizes.width, sizes.heads, sizes.width // sizes.heads
-    params: Any = {name: jnp.asarray(p.numpy().copy()) for name, p in _parameters(sizes, device).items()}
+    drawn = _parameters(sizes, device)
+    params: Any = {name: jnp.asarray(drawn.pop(name).numpy()) for name in [*drawn]}  # so they are never there twice
     tokens, targets = (jnp.asarray(part.numpy()) for part in batch(sizes, samples, device))
     causal = jnp.tril(jnp.ones((sizes.context, sizes.context), bool))
 

@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from crosscheck import compare
-from manual_bp import Network, distributed
-from manual_bp.distributed import DistributedError, Processes, joined, launched
+from manual_bp import Network, Transformer, distributed
+from manual_bp.adamw import AdamW
+from manual_bp.distributed import DistributedError, Processes, joined, launched, own
 from manual_bp.rules import Affine
+from manual_bp.transformer import BLOCKS, IGNORED
 
 ROOT = Path(__file__).parents[2]
 SIZES, STEPS, SAMPLES, ETA = [4, 6, 5, 3], 5, 7, 0.3
@@ -137,6 +139,95 @@ def test_a_process_without_a_sample_helps_all_the_same():
     assert outputs == [("", 0)] * 2
 
 
+OF_TRANSFORMER = """
+import torch
+from manual_bp import Transformer
+from manual_bp.adamw import AdamW
+
+def transformer(form, dtype, clip):
+    # with an eps of the size of the gradients: else the step is their sign, which is a jump where one is zero
+    return Transformer.random(vocabulary=11, context=6, width=8, layers=2, heads=2, form=form, tied=form == "gpt2",
+                              dtype=dtype, optimizer=AdamW(eps=1e-2, decay=0.1, clip=clip))
+
+def batches(sequences):
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(3):
+        text = torch.randint(11, (sequences, 7), generator=generator)
+        targets = text[:, 1:].clone()
+        targets[0, :4] = -100  # the shares count differently
+        yield text[:, :-1], targets
+"""
+# All count, one process has nothing, one has nothing that counts.
+CASES = [
+    ("gpt2", "float32", None, 5), ("llama", "float32", None, 5), ("gpt2", "float64", 0.1, 5),
+    ("llama", "float64", 0.1, 1), ("gpt2", "bfloat16", 0.1, 4),
+]  # fmt: skip
+
+
+def test_two_processes_train_a_transformer_as_one(tmp_path):
+    outputs = two(f"""
+{textwrap.indent(OF_TRANSFORMER, " " * 8)}
+        saved = []
+        with joined(cpu) as processes:
+            for form, dtype, clip, sequences in {CASES}:
+                net = transformer(form, getattr(torch, dtype), clip)
+                costs = [
+                    float(processes.step_of_transformer(net, *map(processes.share, batch), 0.02))
+                    for batch in batches(sequences)
+                ]
+                saved.append((dict(net.parameters), costs))
+        torch.save(saved, {str(tmp_path)!r} + f"/{{rank}}.pt")
+    """)
+    assert [code for _, code in outputs] == [0, 0], outputs
+    namespace: dict = {}
+    exec(OF_TRANSFORMER, namespace)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for (form, dtype, clip, sequences), (ours, costs), (theirs, _) in zip(CASES, first, second, strict=True):
+        one, exact = (namespace["transformer"](form, of, clip) for of in (getattr(torch, dtype), torch.float64))
+        expected = [
+            float([net.step(*batch, 0.02) for net in (exact, one)][1]) for batch in namespace["batches"](sequences)
+        ]
+        assert costs == pytest.approx(expected, rel=1e-2 if dtype == "bfloat16" else 1e-5)
+        assert all(torch.equal(p, theirs[name]) for name, p in ours.items())
+        if dtype == "float64":
+            for name, p in one.parameters.items():
+                assert (ours[name] - p).abs().max() <= 1e-11 * p.abs().max(), name
+        else:
+            compare(ours, one.parameters, oracle=exact.parameters).raise_on_mismatch()
+
+
+@pytest.mark.parametrize("form", list(BLOCKS))
+def test_the_gradients_of_a_block_are_sent_before_the_block_below_is_computed(form, monkeypatch, device):
+    net = Transformer.random(vocabulary=5, context=4, width=4, layers=3, heads=2, form=form, device=device)
+    order: list[str] = []
+    backward = BLOCKS[form].backward
+    monkeypatch.setattr(
+        BLOCKS[form], "backward", staticmethod(lambda *args: (order.append("computed"), backward(*args))[1])
+    )
+    tokens = torch.ones(2, 4, dtype=torch.int64, device=device)
+    sent: dict[str, torch.Tensor] = {}
+
+    def send(gradients):
+        order.append("sent")
+        assert not sent.keys() & gradients.keys()
+        sent.update(gradients)
+
+    grads = net.backward(net.forward(tokens), tokens, ready=send)
+    assert order == ["sent", *["computed", "sent"] * 3, "sent"]
+    assert all(sent[name] is grad for name, grad in grads.parameters.items())
+    assert len(sent) == len(grads.parameters)
+
+
+def test_a_batch_of_which_nothing_counts_changes_nothing_but_by_the_decay(play, device):
+    net = Transformer.random(
+        vocabulary=5, context=4, width=4, layers=1, heads=2, device=device, optimizer=AdamW(decay=0)
+    )
+    before = dict(net.parameters)
+    tokens = torch.ones(2, 4, dtype=torch.int64, device=device)
+    assert play(0, 1).step_of_transformer(net, tokens, torch.full_like(tokens, IGNORED), 0.1) == 0
+    assert all(torch.equal(p, before[name]) for name, p in net.parameters.items())
+
+
 @pytest.mark.parametrize(("size", "is_launched"), [(None, False), ("1", False), ("2", True)])
 def test_one_process_alone_is_not_launched(size, is_launched, monkeypatch):
     if size:
@@ -144,6 +235,24 @@ def test_one_process_alone_is_not_launched(size, is_launched, monkeypatch):
     else:
         monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert launched() is is_launched
+
+
+@pytest.mark.parametrize(
+    ("size", "rank", "asked_for", "place"),
+    [
+        ("2", "3", "cuda", "cuda:3"),
+        ("2", None, "cuda", "cuda:0"),
+        ("2", "3", "cuda:1", "cuda:1"),
+        ("2", "3", "cpu", "cpu"),
+        ("1", "3", "cuda", "cuda"),
+    ],
+)
+def test_each_process_has_its_own_gpu(size, rank, asked_for, place, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert own(asked_for) == place
 
 
 @pytest.fixture
@@ -331,3 +440,26 @@ def test_torchrun_trains_by_two_processes(data, tmp_path):
         assert "by 2 processes" in run.stdout
         assert run.stdout.count("held out") == 1  # one of them speaks
         assert run.stdout.rstrip().endswith(": all agree")
+
+
+def test_torchrun_trains_a_transformer_by_two_processes(tmp_path):
+    (tmp_path / "mine.txt").write_text("the cat sat on the mat\n" * 20)
+    options = ["--model", "transformer", "--data", "mine.txt", "--layers", "1", "--width", "8", "--heads", "2"]
+    options += ["--context", "6", "--batch-size", "3", "--steps", "20", "--rate", "0.01", "--verify-every", "10"]
+    shared = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    trained = {}
+    for several, start in (
+        (True, ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]),
+        (False, []),
+    ):
+        run = subprocess.run(
+            [sys.executable, "-m", *start, "manual_bp", "train", *options, "--save", "net"],
+            cwd=tmp_path, env=shared, text=True, timeout=120, capture_output=True,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert ("by 2 processes" in run.stdout) is several
+        assert run.stdout.count("held out") == 1  # one of them speaks
+        assert "cross-checked against autograd in float64 at 2 of them: all agree" in run.stdout
+        trained[several] = Transformer.load(tmp_path / "net").parameters
+    for name, p in trained[False].items():
+        torch.testing.assert_close(trained[True][name], p, rtol=0, atol=1e-3)  # of 20 steps of 1e-2 each

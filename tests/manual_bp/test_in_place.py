@@ -258,3 +258,21 @@ def test_fit_by_a_graph_is_fit_by_steps(cost, activation, batch_size, device):
         theirs = stepped.fit(X, Z, eta=0.3, epochs=3, batch_size=batch_size)
     assert ours == pytest.approx(theirs)
     assert compare(parameters(graphed), parameters(stepped)).ok
+
+
+def test_a_step_takes_the_parameters_as_its_own_unless_they_were_given_out(device):
+    net = Network.random([300, 400, 10], device=device)
+    x, z = torch.zeros(8, 300, device=device), torch.zeros(8, 10, device=device)
+    own = [p.data_ptr() for of_kind in net._parameters for p in of_kind]
+    net.step(x, z, 0.1)
+    assert isinstance(net._in_place, Products)
+    assert [p.data_ptr() for p in (*net._in_place.weights, *net._in_place.biases)] == own
+    out = net.weights, net.biases
+    before = [p.clone() for of_kind in out for p in of_kind]
+    net.step(x, z, 0.1)
+    other = Network([w.clone() for w in out[0]], [b.clone() for b in out[1]])
+    of_other = other.weights
+    other.step(x, z, 0.1)
+    assert all(torch.equal(p, q) for p, q in zip([p for of_kind in out for p in of_kind], before, strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(of_other, before, strict=False))
+    assert all(torch.equal(p, q) for p, q in zip(net.weights, other.weights, strict=True))

@@ -10,8 +10,10 @@ from torch import Tensor
 from crosscheck import compare
 from manual_bp import transformer_in_place
 from manual_bp.adamw import AdamW
+from manual_bp.checkpoint import CheckpointError
 from manual_bp.commands.subjects import TRANSFORMERS
 from manual_bp.transformer import IGNORED, Transformer, one_round
+from reference import transformer as twin
 
 SIZES = {"context": 8, "width": 12, "layers": 2}
 LARGE = 200  # a vocabulary whose logits are a memory of their own, and in a lean step several parts
@@ -173,3 +175,81 @@ def test_a_copy_goes_on_from_there():
         assert all(torch.equal(value, before[name]) for name, value in state(net).items())
     net.step(*batch, 0.02)
     assert all(torch.equal(value, state(other)[name]) for name, value in state(net).items())
+
+
+def errors_of_gradients(form: str, vocabulary: int, lean: bool, seed: int) -> tuple[float, float, float]:
+    """Of a mixed step, of autograd under autocast, and of a step in float32: the mean of the parameters'."""
+    random = drawn(form, vocabulary)
+    c, generator = random.configuration, torch.Generator().manual_seed(seed)
+    parameters = {name: p + 0.15 * torch.randn(p.shape, generator=generator) for name, p in random.parameters.items()}
+    batch = text(vocabulary, "cpu", seed, t=8)
+
+    def by_autograd(dtype: torch.dtype) -> dict[str, Tensor]:
+        found = twin.one_round(
+            *batch, {name: p.to(dtype) for name, p in parameters.items()}, 0.1, betas=(0.0, 0.9), adam_eps=1e-8,
+            decay=0.0, clip=None, form=c.form, layers=c.layers, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
+            base=c.base,
+        )  # fmt: skip
+        return {name: found[f"grad {name}"] for name in parameters}
+
+    def by_hand(mixed: bool) -> dict[str, Tensor]:
+        net = Transformer(c, parameters, AdamW(betas=(0.0, 0.9)), lean=lean, mixed=mixed)
+        net.step(*batch, 0.1)
+        assert all(value.dtype == torch.float32 for value in state(net).values())
+        return {name: m for name, (m, _) in net.optimizer.moments.items()}  # the gradient, as β₁ is 0
+
+    exact = by_autograd(torch.float64)
+
+    def error(values: dict[str, Tensor]) -> float:
+        return sum(float((values[name] - g).norm() / g.norm()) for name, g in exact.items()) / len(exact)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        autocast = by_autograd(torch.float32)
+    return error(by_hand(mixed=True)), error(autocast), error(by_hand(mixed=False))
+
+
+@of_every_form
+@pytest.mark.parametrize("vocabulary", [11, LARGE])
+@pytest.mark.parametrize(("has_bfloat16", "most"), [(False, 1.0), (True, 1.15)])  # with it scores are rounded, too
+def test_a_mixed_step_is_as_near_to_the_truth_as_autocast(form, lean, vocabulary, has_bfloat16, most, monkeypatch):
+    """Over several draws, for in one it is a matter of luck."""
+    monkeypatch.setattr(transformer_in_place, "has_bfloat16", lambda device: has_bfloat16)
+    draws = [errors_of_gradients(form, vocabulary, lean, seed) for seed in range(12)]
+    mixed, autocast, in_float32 = map(sum, zip(*draws, strict=True))
+    assert 1000 * in_float32 < mixed <= most * autocast
+
+
+def test_a_product_in_bfloat16_is_that_of_the_rounded_factors(device):
+    a, b = (
+        torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(device) for shape in ((2, 3, 5), (2, 5, 4))
+    )
+    exact = a.bfloat16().double() @ b.bfloat16().double()
+    for of in (0, slice(None)):
+        out = torch.full_like(exact[of], torch.nan, dtype=torch.float32)
+        transformer_in_place.product_in_bfloat16(a[of], b[of], out, alpha=0.5)
+        torch.testing.assert_close(out.double(), 0.5 * exact[of], rtol=2**-8, atol=1e-5)
+        transformer_in_place.product_in_bfloat16(a[of], b[of], out, alpha=2.0, add=True)
+        torch.testing.assert_close(out.double(), 2.5 * exact[of], rtol=2**-8, atol=1e-5)
+
+
+def test_a_mixed_training_goes_on_from_its_own_checkpoint_alone(tmp_path):
+    data, options = list(range(11)), {"rate": 0.01, "batch_size": 2, "file": tmp_path / "net", "progress": False}
+    whole, first, second = (drawn("gpt2", mixed=True) for _ in range(3))
+    whole.fit(data, steps=6, **options | {"file": None})
+    first.fit(data, steps=3, **options)
+    second.fit(data, steps=6, **options)
+    assert all(torch.equal(p, second.parameters[name]) for name, p in whole.parameters.items())
+    with pytest.raises(CheckpointError, match=r"dtype mixed there, torch.float32 here"):
+        drawn("gpt2").fit(data, steps=6, **options)
+
+
+def test_a_step_takes_the_parameters_as_its_own_unless_they_were_given_out():
+    net, batch = drawn("gpt2"), text(11, "cpu")
+    name = "transformer.wte.weight"
+    own = net._parameters[name].data_ptr()
+    net.step(*batch, 0.02)
+    assert net._parameters[name].data_ptr() == own
+    given = net.parameters[name]
+    before = given.clone()
+    net.step(*batch, 0.02)
+    assert torch.equal(given, before)

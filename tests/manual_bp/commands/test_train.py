@@ -16,7 +16,7 @@ from manual_bp._console import Plain
 from manual_bp.checkpoint import digest
 from manual_bp.commands import CommandError
 from manual_bp.commands import train as train_module
-from manual_bp.commands.train import _end_of_epoch, _fits, _place, _random, _Run, train
+from manual_bp.commands.train import _end_of_epoch, _fits, _random, _Run, train
 from manual_bp.data import npz
 from manual_bp.rules import Sigmoid, Tanh
 from manual_bp.training import History, minibatches
@@ -405,7 +405,7 @@ def test_of_several_processes_all_must_agree_and_the_first_speaks(rank, lines, a
     assert steps == [4, 4, 4, 2] * 2
     net = Network.random([3, 5, 4], seed=3, dtype=torch.float64)
     assert agreed == {
-        "network": "network 3-5-4, tanh, softmax_cross_entropy, in float64 on cpu",
+        "network": "3-5-4, tanh, softmax_cross_entropy, in float64",  # each on a device of its own
         "weights": digest(*net.weights, *net.biases), "data": digest(*npz(options["data"])), "eta": 0.3, "epochs": 2,
         "batch_size": 4, "seed": 3, "verify_every": 3,
     }  # fmt: skip
@@ -430,25 +430,6 @@ def test_where_processes_do_not_fit_it_is_said(lines, asked, monkeypatch):
     with pytest.raises(CommandError, match="^the processes could not be connected: no$"):
         train(**asked())
     assert lines.printed == []
-
-
-@pytest.mark.parametrize(
-    ("size", "rank", "asked_for", "place"),
-    [
-        ("2", "3", "cuda", "cuda:3"),
-        ("2", None, "cuda", "cuda:0"),
-        ("2", "3", "cuda:1", "cuda:1"),
-        ("2", "3", "cpu", "cpu"),
-        ("1", "3", "cuda", "cuda"),
-    ],
-)
-def test_each_process_has_its_own_gpu(size, rank, asked_for, place, monkeypatch):
-    monkeypatch.setattr(train_module.devices, "device", torch.device)
-    monkeypatch.setenv("WORLD_SIZE", size)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    if rank:
-        monkeypatch.setenv("LOCAL_RANK", rank)
-    assert _place(asked_for) == torch.device(place)
 
 
 def test_a_cost_that_is_not_finite_ends_the_training():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from manual_bp import Transformer, distributed
+from manual_bp import Transformer
 from manual_bp.__main__ import main
 from manual_bp.adamw import AdamW
 from manual_bp.checkpoint import load_transformer
@@ -99,13 +99,6 @@ def test_what_cannot_be_trained_is_said(options, says, train):
     code, out, err = train(**options)
     assert (code, out) == (2, "")
     assert says in err
-
-
-def test_several_processes_do_not_train_it(train, monkeypatch):
-    monkeypatch.setattr(distributed, "launched", lambda: True)
-    code, _, err = train()
-    assert code == 2
-    assert "--model transformer: expected one process, got several: start it without torchrun" in err
 
 
 @pytest.mark.parametrize("of", ["ab\nc", "ü€𝄞\x00ü"])
