@@ -20,6 +20,10 @@ def normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def rand(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 def of(function, factor=1, constants=0):
     """The backward of this function, but for a factor in the first gradient; the last inputs are constants."""
 
@@ -154,6 +158,13 @@ KINKS = {
     "sort": (lambda x: x.sort(1).values, lambda g, out, x: (
         torch.zeros_like(x).scatter(1, 2 - x.flip(1).argsort(dim=1, stable=True), g),), X),
     "median": (lambda x: x.median(1).values, partial(share, lambda tied: tied), X),
+    # Of the middle one both one-sided derivatives are the same. Which subgradient autograd takes is another matter.
+    "topk": (lambda x: x.topk(3, 1).values, lambda g, out, x: (
+        torch.zeros_like(x).scatter(1, (-x).argsort(dim=1, stable=True)[:, :3], g),), torch.cat((X, 0 * X - 3), 1)),
+    **{f"median of equal ones, {seed}": (lambda x: x.median(), partial(
+        lambda seed, g, out, x: (g * (rand(13, seed=seed) / rand(13, seed=seed).sum()).to(x),), seed), 0 * U[:13] + 0.7)
+       for seed in range(3)},
+    "median of equal ones, evenly": (torch.median, lambda g, out, x: ((g / 13).expand(13),), 0 * U[:13] + 0.7),
 }  # fmt: skip
 TIED = {"max": lambda x: x.max(1).values, "amax": lambda x: x.amax(1), "pool": lambda x: F.max_pool1d(x, 70)[:, 0]}
 SHARES = {
