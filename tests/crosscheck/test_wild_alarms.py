@@ -117,6 +117,11 @@ def share(of, g, out, x):
     return (g[:, None] * shares / shares.sum(1, keepdim=True),)
 
 
+def share_of_all(weights, g, out, x):
+    shares = (x == out) * weights.to(x)
+    return (g * shares / shares.sum(),)
+
+
 U, TWICE, TWO, STATS = normal(20), tensor([0, 2, 2, 4]), (normal(6), normal(4, seed=1)), (torch.zeros(3), torch.ones(3))
 ctc = lambda p: F.ctc_loss(p, tensor([[1, 2], [3, 1]]), tensor([6, 6]), tensor([2, 2]), reduction="sum")  # noqa: E731
 put = lambda g, out, x, v: (g.index_fill(0, TWICE, 0), g[TWICE] * (v == out[TWICE]))  # noqa: E731
@@ -161,10 +166,8 @@ KINKS = {
     # Of the middle one both one-sided derivatives are the same. Which subgradient autograd takes is another matter.
     "topk": (lambda x: x.topk(3, 1).values, lambda g, out, x: (
         torch.zeros_like(x).scatter(1, (-x).argsort(dim=1, stable=True)[:, :3], g),), torch.cat((X, 0 * X - 3), 1)),
-    **{f"median of equal ones, {seed}": (lambda x: x.median(), partial(
-        lambda seed, g, out, x: (g * (rand(13, seed=seed) / rand(13, seed=seed).sum()).to(x),), seed), 0 * U[:13] + 0.7)
-       for seed in range(3)},
-    "median of equal ones, evenly": (torch.median, lambda g, out, x: ((g / 13).expand(13),), 0 * U[:13] + 0.7),
+    **{f"median of equal ones, {taken}": (torch.median, partial(share_of_all, weights), 0 * U[:13] + 0.7)
+       for taken, weights in {"evenly": torch.ones(13), "some": rand(13), "others": rand(13, seed=1)}.items()},
 }  # fmt: skip
 TIED = {"max": lambda x: x.max(1).values, "amax": lambda x: x.amax(1), "pool": lambda x: F.max_pool1d(x, 70)[:, 0]}
 SHARES = {
