@@ -10,7 +10,8 @@ The derivation is in manual_bp/transformer.py, and the tests hold the step here 
 - Gradients lie over values that have served: in the logits, k, v and h.
 - GELU is x σ(2u), for ½ (1 + tanh u) = σ(2u), and torch's σ takes a fifth of the time of its tanh.
 - Weights that multiply the same values are one matrix: their product is one.
-- A mixed step rounds the factors of every product to bfloat16, and so keeps the values of a block for the backward.
+- A mixed step rounds the factors of every product to bfloat16, and so keeps the values of a block for the backward;
+  of the logits, whose rounded copies are large, it has a part at a time, too.
 
 Shapes are in brackets: N sequences of T tokens, S = N T; the vocabulary V, the width W, d of a head, the hidden H. B is
 N times the key heads, and R the queries for each: those of all heads that share it, at all T positions.
@@ -59,8 +60,8 @@ def product_in_bfloat16(a: Tensor, b: Tensor, out: Tensor, *, alpha: float = 1.0
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether it multiplies in bfloat16."""
-    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Whether it multiplies in bfloat16: a CPU does by oneDNN, which needs AVX-512 for it."""
+    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 class Weight:
@@ -620,7 +621,7 @@ class InPlace:
         self.memory = Memory(
             memory(S, W), memory(S, W), memory(S * max(hidden, qkv, W + p)), memory(S * max(inner, qkv, 2 * W))
         )
-        self.logits = memory(S * V) if len(self.memory.u) < V * S and not self.lean else self.memory.u
+        self.logits = memory(S * V) if len(self.memory.u) < V * S and not (self.lean or self.mixed) else self.memory.u
         self.shape = N, T
 
     def step(self, tokens: Tensor, targets: Tensor, rate: float) -> Tensor:

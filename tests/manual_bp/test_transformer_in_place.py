@@ -253,3 +253,12 @@ def test_a_step_takes_the_parameters_as_its_own_unless_they_were_given_out():
     before = given.clone()
     net.step(*batch, 0.02)
     assert torch.equal(given, before)
+
+
+@pytest.mark.parametrize(
+    ("place", "capability", "has"),
+    [("cpu", "AVX2", False), ("cpu", "AVX512", True), ("cpu", "DEFAULT", False), ("cuda", "AVX2", True)],
+)
+def test_who_multiplies_in_bfloat16(place, capability, has, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert transformer_in_place.has_bfloat16(torch.device(place)) is has
