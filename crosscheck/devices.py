@@ -5,7 +5,7 @@ Of torch's own kinds nothing is started here: they are asked for through their d
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
@@ -82,6 +82,15 @@ def title(device: torch.device) -> str:
     """The device by its name and, of an accelerator that tells it, that of the product."""
     product = getattr(_module(device.type), "get_device_name", None)
     return f"{device} ({product(device)})" if product else str(device)
+
+
+def computed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, where a device is lazy, as XLA, computed all at once: it would compile anew for each that is read."""
+    for kind in {x.device.type for x in values.values() if isinstance(x, torch.Tensor)}:
+        sync = getattr(_module(kind), "sync", None)
+        if sync:
+            sync()
+    return values
 
 
 def set_seed(device: torch.device, seed: int) -> None:

@@ -1,5 +1,6 @@
 """Gradient descent over the mini-batches of a data set, epoch by epoch."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,6 +114,12 @@ def threads_for(sizes: Sequence[int], batch_size: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def settle(device: torch.device) -> None:
+    """Have a lazy device, as XLA, compute what it was asked for: until a value is read it writes all steps down."""
+    if device.type == "xla":
+        sys.modules["torch_xla"].sync()
+
+
 def epochs_of(
     step: Callable[[Tensor], None], samples: int, cost: Tensor, history: History, *, epochs: int, batch_size: int,
     seed: int, progress: bool,
@@ -133,6 +140,7 @@ def epochs_of(
             if epoch < start:
                 continue
             step(batch)
+            settle(cost.device)
             if done == (epoch + 1) * samples:
                 history.cost.append(float(cost) / samples)
                 cost.zero_()
@@ -157,6 +165,7 @@ def steps_of(
         task = bar.add_task("training", total=steps)
         for done, window in enumerate(windows, start=len(history.cost) + 1):
             costs.append(step(window))
+            settle(window.device)
             if done % every == 0 or done == steps:
                 history.cost.extend(torch.stack(costs).tolist())
                 costs.clear()

@@ -550,7 +550,8 @@ class Transformer:
                 self._parameters, self.optimizer, form=c.form, heads=c.heads, key_heads=c.key_heads, eps=c.eps,
                 base=c.base, lean=self.lean, mixed=self.mixed,
             )  # fmt: skip
-        with torch.inference_mode():  # where calls cost less
+        # In inference mode calls cost less; XLA has no views in it.
+        with torch.no_grad() if tokens.is_xla else torch.inference_mode():
             J = self._in_place.step(tokens, targets, rate)
         return J.clone()  # outside of it: a tensor as any other
 
@@ -683,7 +684,8 @@ class Transformer:
         tokens = (prompt if prompt.dim() == 2 else prompt[None]).long()
         generator = torch.Generator().manual_seed(seed)
         for _ in range(count):
-            logits = self.forward(tokens[:, -self.configuration.context :]).logits[:, -1].double().cpu()
+            first = max(tokens.shape[1] - self.configuration.context, 0)  # XLA has no place before the first one
+            logits = self.forward(tokens[:, first:]).logits[:, -1].double().cpu()
             if temperature:
                 below = logits - logits.amax(-1, keepdim=True)  # which no temperature takes to infinity
                 drawn = torch.multinomial(torch.softmax(below / temperature, -1), 1, generator=generator)

@@ -614,4 +614,7 @@ def _summed(of: Gradients) -> Gradients:
 
 
 def _share(x: Tensor, y: Tensor) -> bool:
-    return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr() != 0
+    try:
+        return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr() != 0
+    except RuntimeError:  # a device may not tell where a tensor lies, as XLA
+        return False

@@ -73,9 +73,14 @@ def rounded(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
 IEEE = ("cpu", "cuda")  # whose float64 is torch's own; XLA has constants of float32 in it
 
 
+def place_of_oracle(device: torch.device) -> torch.device:
+    """The device, or the CPU where the float64 of the device is not torch's own, or not there."""
+    return device if device.type in IEEE else torch.device("cpu")
+
+
 def widened(inputs: Sequence[Any]) -> list[Any]:
-    """The same numbers in float64, on the CPU where the float64 of their device is not torch's own, or not there."""
-    moved = [x.cpu() if isinstance(x, Tensor) and x.device.type not in IEEE else x for x in inputs]
+    """The same numbers in float64, in the place of the oracle."""
+    moved = [x.to(place_of_oracle(x.device)) if isinstance(x, Tensor) else x for x in inputs]
     return rounded(moved, torch.float64)
 
 

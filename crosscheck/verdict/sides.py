@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crosscheck.devices import computed
 from crosscheck.verdict.precision import (
     NEGLIGIBLE,
     Movable,
@@ -68,7 +69,7 @@ class Sides:
 
     def by_hand(self, inputs: Sequence[Any]) -> Mapping[str, Tensor]:
         """The hand-written side in this dtype."""
-        return self.of.by_hand(*rounded(inputs, self.dtype))
+        return computed(self.of.by_hand(*rounded(inputs, self.dtype)))
 
     def by_autograd(self, inputs: Sequence[Any]) -> Mapping[str, Tensor]:
         """The oracle: autograd in float64, from the numbers that they are in this dtype."""
@@ -105,7 +106,11 @@ class Sides:
     def autograd(self) -> Mapping[str, Tensor]:
         if self.dtype == torch.float64 and all(x.device.type == "cpu" for x in self.inputs if is_floating(x)):
             return self.oracle
-        return self.of.by_autograd(*rounded(self.inputs, self.dtype))
+        return self._by_autograd_here(self.inputs)
+
+    def _by_autograd_here(self, inputs: Sequence[Any]) -> Mapping[str, Tensor]:
+        """Autograd in this dtype, on the device."""
+        return computed(self.of.by_autograd(*rounded(inputs, self.dtype)))
 
     def noise(self, surely: bool) -> dict[str, float]:
         """Autograd's error of each tensor, at least a roundoff; surely: the largest of some draws, one may be lucky."""
@@ -120,7 +125,7 @@ class Sides:
         noise = self._noise
         for moved in self.draws(0 if self.dtype == torch.float64 else DRAWS - 1, MOVED):
             with suppress(Exception):  # what raises where it is only moved costs that draw
-                seen = self._seen(self.of.by_autograd(*rounded(moved, self.dtype)), self.by_autograd(moved))
+                seen = self._seen(self._by_autograd_here(moved), self.by_autograd(moved))
                 noise = {name: max(noise[name], seen[name]) for name in noise}
         return noise
 

@@ -15,7 +15,7 @@ from crosscheck import Report, devices
 from crosscheck.report import shown
 from crosscheck.row import dtype_name
 from crosscheck.verdict.judge import Known, rows_of
-from crosscheck.verdict.precision import FACTOR, distance, dtypes_of, norm, unit_roundoff
+from crosscheck.verdict.precision import FACTOR, distance, dtypes_of, norm, place_of_oracle, unit_roundoff
 from manual_bp import _checks, distributed
 from manual_bp._console import Silent, console
 from manual_bp.checkpoint import Labels, digest
@@ -26,7 +26,7 @@ from manual_bp.commands.subjects import network, twin_names
 from manual_bp.data import DataError, load
 from manual_bp.network import COSTS, Network
 from manual_bp.standardization import Standard, of_raw
-from manual_bp.training import DivergedError, History, minibatches, refuse_divergence, threads_for
+from manual_bp.training import DivergedError, History, minibatches, refuse_divergence, settle, threads_for
 from reference.network import Twin
 
 
@@ -191,9 +191,11 @@ def _train(run: "_Run", plan: _Plan, processes: distributed.Processes | None, li
                     return exit_code([report])
             started = time.perf_counter()
             run.by_hand(batch, processes)
+            settle(run.place)
             spent += time.perf_counter() - started
             if first:
                 run.by_autograd(batch)
+                settle(run.place)
             progress.advance(task)
             if step % steps_in_epoch == 0:
                 _end_of_epoch(run, plan, history, lines)
@@ -263,8 +265,7 @@ class _Run:
         self.twins: dict[torch.dtype, Twin] = {}
         self.data: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
         self.optimizers: dict[torch.dtype, torch.optim.SGD] = {}
-        for dtype in (torch.float32, torch.float64):
-            place = self.place if dtype in dtypes_of(self.place) else torch.device("cpu")
+        for dtype, place in ((torch.float32, self.place), (torch.float64, place_of_oracle(self.place))):
             weights, biases = ([p.to(place).to(dtype) for p in params] for params in (net.weights, net.biases))
             self.twins[dtype] = Twin(weights, biases, activations, cost)
             self.optimizers[dtype] = torch.optim.SGD(self.twins[dtype].parameters(), lr=eta)
@@ -327,7 +328,7 @@ class _Run:
         budgets = {
             name: FACTOR * u / u32 * max(distance(in_float32[name], o), u32 * norm(o)) for name, o in oracle.items()
         }
-        expected = self._trained(self.dtype)
+        expected = {name: a.to(self.place) for name, a in self._trained(self.dtype).items()}
         rows = rows_of(self.dtype, self._trained_by_hand(), expected, oracle, budgets, self.place, Known())
         return Report("training", tuple(rows))
 
