@@ -113,6 +113,7 @@ class Network:
             own = tuple(w.clone() for w in weights), tuple(b.clone() for b in biases)
         self._parameters: tuple[Tensors, Tensors] | None = own
         self._are_given = False  # to somebody, so that no step may change them
+        self.labels = checkpoint.Labels([], [])  # names of the inputs and classes, where a file has them
         self.sizes = (first.shape[1], *(len(w) for w in weights))
         self.dtype, self.device = first.dtype, first.device
         self._in_place: in_place.Calls | in_place.Products | None = None
@@ -218,13 +219,15 @@ class Network:
         """Write the network to a file, for `load`: weights and biases in their dtype, activations and cost by name.
 
         The file is written whole or not at all, and nothing in it is executed when it is loaded. labels: names of the
-        inputs and classes, kept beside the network. Raises ValueError for a rule that has no name in `ACTIVATIONS` or
-        `COSTS`, and for classes that are not as many as the outputs; FileNotFoundError where the directory is missing.
+        inputs and classes, kept beside the network; without them those that it was loaded with, `net.labels`. Raises
+        ValueError for a rule that has no name in `ACTIVATIONS` or `COSTS`, and for classes that are not as many as the
+        outputs; FileNotFoundError where the directory is missing.
         """
         if labels and labels.classes and len(labels.classes) != self.sizes[-1]:
             raise ValueError(
                 f"labels.classes: expected length {self.sizes[-1]} (a name for each output), got {len(labels.classes)}"
             )
+        labels = labels or self.labels
         network = {
             "weights": [w.cpu() for w in self.weights],
             "biases": [b.cpu() for b in self.biases],
@@ -244,7 +247,9 @@ class Network:
         def build(weights: Sequence[Tensor], biases: Sequence[Tensor], **rules: Any) -> "Network":
             return cls([w.to(device) for w in weights], [b.to(device) for b in biases], **rules)
 
-        return checkpoint.load_network(file, build)[0]
+        net, labels = checkpoint.load_network(file, build)
+        net.labels = labels
+        return net
 
     def __call__(self, x: Values) -> Tensor:
         """The network's outputs A^L, [N, n_L] or [n_L], as `to_module()` has them: `forward(x).n_out[-1]`.

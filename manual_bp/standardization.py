@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from manual_bp import _checks
@@ -9,7 +10,7 @@ from manual_bp.network import Network
 
 
 class Standard(NamedTuple):
-    """The mean m and the standard deviation s of each column; s is 1 where a column is constant."""
+    """The mean m and the standard deviation s of each column; s is ∞ where a column is constant, and tells nothing."""
 
     m: Tensor
     s: Tensor
@@ -19,7 +20,7 @@ class Standard(NamedTuple):
         """Of the columns of [samples, columns]. Raises ValueError where one is not finite in float64."""
         m, s = columns.mean(0), columns.std(0, correction=0)
         _checks.finite("standard deviation of each column", s)
-        return cls(m, s.where(s > 0, 1))
+        return cls(m, s.where(s > 0, torch.inf))
 
     def __call__(self, columns: Tensor) -> Tensor:
         """(x − m) / s"""
@@ -37,7 +38,8 @@ def of_raw(net: Network, x: Standard, z: Standard | None = None) -> Network:
     weights[0] = weights[0] / x.s
     biases[0] = biases[0] - weights[0] @ x.m
     if z:
-        weights[-1] = z.s[:, None] * weights[-1]
-        biases[-1] = z.s * biases[-1] + z.m
+        s = z.s.where(z.s.isfinite(), 0)  # what is constant is its mean
+        weights[-1] = s[:, None] * weights[-1]
+        biases[-1] = s * biases[-1] + z.m
     dtype = net.dtype
     return Network([w.to(dtype) for w in weights], [b.to(dtype) for b in biases], net.activations, net.cost_rule)

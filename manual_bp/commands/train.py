@@ -65,6 +65,8 @@ def train(
         (X, Z), labels = load(data, target, values=cost is not None and COSTS[cost].target != "class")
         if len(X) < 5:
             raise ValueError(f"--data {data}: expected at least 5 samples, to hold out a fifth, got {len(X)}")
+        if cost is None and data.endswith(".csv") and Z.dim() == 1:
+            _refuse_values(data, Z, labels)
         cost = cost or ("softmax_cross_entropy" if Z.dim() == 1 else "squared_error")
         _fits(cost, Z)
         outputs = Z.shape[1] if Z.dim() == 2 else int(Z.max()) + 1
@@ -102,6 +104,21 @@ def train(
             return _train(run, plan, processes, console() if processes.rank == 0 else Silent())
     except distributed.DistributedError as error:
         raise CommandError(str(error)) from None
+
+
+FEW = 5  # samples of a class, on average; classes of fewer are asked for
+
+
+def _refuse_values(data: str, Z: Tensor, labels: Labels) -> None:
+    """Raises ValueError for whole numbers that look like values to be told, rather than like classes."""
+    numbers = len(Z.unique())
+    is_whole = all(re.fullmatch(r"[+-]?\d+", name) for name in labels.classes)
+    if is_whole and numbers > FEW and numbers * FEW > len(Z):
+        raise ValueError(
+            f"--data {data}: expected classes of at least {FEW} samples on average, got {numbers} different whole "
+            f"numbers in {len(Z)} samples: --cost squared_error takes them as values, "
+            "--cost softmax_cross_entropy as classes"
+        )
 
 
 # What Z holds for a cost whose rule has this target

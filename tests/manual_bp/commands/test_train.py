@@ -13,7 +13,7 @@ from crosscheck.devices import kinds
 from manual_bp import Network, data, distributed
 from manual_bp import network as networks
 from manual_bp._console import Plain
-from manual_bp.checkpoint import digest
+from manual_bp.checkpoint import Labels, digest
 from manual_bp.commands import CommandError
 from manual_bp.commands import train as train_module
 from manual_bp.commands.train import _end_of_epoch, _fits, _random, _Run, train
@@ -549,3 +549,39 @@ def test_columns_too_large_to_be_standardized_are_refused(lines, asked):
     np.savez(options["data"], X=1e200 * X.numpy(), Z=TARGETS["softmax_cross_entropy"].numpy())
     with pytest.raises(CommandError, match=r"^standard deviation of each column: expected a finite number in torch.fl"):
         train(**options)
+
+
+def test_whole_numbers_that_look_like_values_are_asked_about(lines, asked, tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("x,price\n" + "".join(f"{i / 30},{1000 + 7 * i}\n" for i in range(30)))
+    says = (
+        f"--data {table}: expected classes of at least 5 samples on average, got 30 different whole numbers in 30 "
+        "samples: --cost squared_error takes them as values, --cost softmax_cross_entropy as classes"
+    )
+    with pytest.raises(CommandError, match=f"^{re.escape(says)}$"):
+        train(**asked(data=str(table), cost=None))
+    for cost in ("squared_error", "softmax_cross_entropy"):
+        assert train(**asked(data=str(table), cost=cost, eta=0.01)) == 0
+    table.write_text("x,size\n" + "".join(f"{i / 30},{i % 6}\n" for i in range(30)))
+    assert train(**asked(data=str(table), cost=None)) == 0
+
+
+def test_a_column_that_never_changes_tells_nothing(lines, asked, tmp_path):
+    table, file = tmp_path / "mine.csv", str(tmp_path / "net.pt")
+    table.write_text("x,country,y\n" + "".join(f"{i % 7},1,{i % 2}.5\n" for i in range(30)))
+    assert train(**asked(data=str(table), cost=None, save=file)) == 0
+    net = Network.load(file)
+    assert torch.equal(net.weights[0][:, 1], torch.zeros(5, dtype=torch.float64))
+    table.write_text("x,y\n" + "".join(f"{i % 7},3.5\n" for i in range(30)))
+    assert train(**asked(data=str(table), cost=None, save=file)) in (0, 2)  # of nothing, rounding alone is left
+    assert Network.load(file).predict([[2.0], [70.0]]).tolist() == [[3.5], [3.5]]
+
+
+def test_names_stay_with_a_network(lines, asked, tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("x,y,kind\n" + "".join(f"{i},{i % 3},{('no', 'yes')[i % 2]}\n" for i in range(30)))
+    assert train(**asked(data=str(table), cost=None, save=str(tmp_path / "net.pt"))) == 0
+    net = Network.load(tmp_path / "net.pt")
+    net.save(tmp_path / "again.pt")
+    again = Network.load(tmp_path / "again.pt")
+    assert again.labels == net.labels == Labels(["x", "y"], ["no", "yes"])
