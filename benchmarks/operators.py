@@ -5,10 +5,10 @@
     python benchmarks/operators.py --only sinh 'linalg.*'         these alone
     python benchmarks/operators.py --device xla                   on a device, beside float64 on the CPU
 
-The backward is autograd's own, so it is right: a mismatch is a false alarm, or, on another device, the device's error.
-What the report says it cannot judge, or the judge refuses by name, is counted apart. Then four mistakes are planted, one
-by one, in the first gradient that is not zero. Each operator has a process of its own, forked from one that has torch,
-and is killed when its time is up.
+The backward is autograd's own, so it is right: a mismatch is a false alarm, or, on another device, that device's.
+What the report says it cannot judge, or the judge refuses by name, is counted apart. Then four mistakes are planted,
+one by one, in the first gradient that is not zero. Each operator has a process of its own, forked from one that has
+torch, and is killed when its time is up.
 """
 
 import argparse
