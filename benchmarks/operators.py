@@ -3,14 +3,15 @@
     pip install expecttest                                        which torch.testing._internal needs
     python benchmarks/operators.py --results operators.jsonl      all of it; what the file has already is skipped
     python benchmarks/operators.py --only sinh 'linalg.*'         these alone
+    python benchmarks/operators.py --device xla                   on a device, beside float64 on the CPU
 
-The backward is autograd's own, so it is right: a mismatch is a false alarm. What the report says it cannot judge, or
-the judge refuses by name, is counted apart. Then four mistakes are planted, one by one, in the first gradient that is
-not zero. Each operator has a process of its own, forked from one that has torch, and is killed when its time is up.
+The backward is autograd's own, so it is right: a mismatch is a false alarm, or, on another device, that device's.
+What the report says it cannot judge, or the judge refuses by name, is counted apart. Then four mistakes are planted,
+one by one, in the first gradient that is not zero. Each operator has a process of its own, forked from one that has
+torch, and is killed when its time is up.
 """
 
 import argparse
-import importlib
 import json
 import random
 import re
@@ -36,7 +37,7 @@ from torch import Tensor
 from torch.testing._internal import common_methods_invocations as invocations
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from crosscheck import crosscheck
+from crosscheck import crosscheck, devices
 from crosscheck.report import aligned
 from crosscheck.row import dtype_name
 from crosscheck.verdict.precision import NEGLIGIBLE, is_floating, norm
@@ -171,8 +172,7 @@ def work(pipe: Connection, name: str, device: str, count: int) -> None:
     """Judge an operator, and send what is found as it is found."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    if device.startswith("xla"):
-        importlib.import_module("torch_xla")
+    devices.device(device)  # its package, if it has one, is imported
     usable: list[Subject] = []
     for subject in subjects(name, device):
         if isinstance(subject, str):

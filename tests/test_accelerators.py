@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from crosscheck import crosscheck, devices
-from crosscheck.verdict.precision import dtypes_of
+from crosscheck.verdict.precision import dtypes_of, place_of_oracle
 from manual_bp import Network
 from manual_bp.commands.subjects import network
+from manual_bp.training import settle
 
 
 @pytest.fixture(params=["highest", "high", "medium"])
@@ -211,3 +212,29 @@ def test_a_driver_that_cannot_be_asked(play, monkeypatch):
     play(cuda=1)
     monkeypatch.setattr(torch.cuda, "device_count", broken)
     assert devices.missing("cuda") == "its driver cannot be asked: OSError: version mismatch"
+
+
+def test_what_a_lazy_device_is_asked_for_is_computed_at_once(monkeypatch):
+    """It would compile anew for each value that is read; XLA's package has `sync` for it."""
+    synced = []
+    lazy = SimpleNamespace(sync=lambda: synced.append("all"))
+    monkeypatch.setattr(devices, "_module", lambda kind: lazy if kind == "meta" else None)
+    values = {"w": torch.ones(2, device="meta"), "b": torch.ones(3, device="meta"), "missing": None}
+    assert devices.computed(values) is values
+    assert synced == ["all"]
+    devices.computed({"w": torch.ones(2)})
+    assert synced == ["all"]
+
+
+def test_a_step_on_a_lazy_device_is_computed_before_the_next(monkeypatch):
+    synced = []
+    monkeypatch.setitem(sys.modules, "torch_xla", SimpleNamespace(sync=lambda: synced.append("all")))
+    settle(torch.device("cpu"))
+    assert synced == []
+    settle(torch.device("xla"))
+    assert synced == ["all"]
+
+
+@pytest.mark.parametrize(("name", "place"), [("cpu", "cpu"), ("cuda:1", "cuda:1"), ("xla:0", "cpu"), ("mps", "cpu")])
+def test_the_oracle_is_where_float64_is_torchs_own(name, place):
+    assert place_of_oracle(torch.device(name)) == torch.device(place)
