@@ -133,7 +133,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 ROOMS = {
     "manual_bp.rules": {"manual_bp._limits"},
     "crosscheck.form": {"crosscheck.verdict.precision"},
-    "crosscheck.verdict": {"crosscheck.candidate", "crosscheck.report", "crosscheck.row"},
+    "crosscheck.verdict": {"crosscheck.candidate", "crosscheck.devices", "crosscheck.report", "crosscheck.row"},
     "crosscheck.cause": {
         "crosscheck.candidate",
         "crosscheck.devices",
