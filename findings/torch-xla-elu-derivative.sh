@@ -1,13 +1,14 @@
 #!/bin/sh
 # Finding: torch-xla on the CPU: the derivative of F.elu is x + 1 for x < 0.
 #
-# 1. A good guess: the derivative of elu for x < 0 is e^x, in every dtype to its
-#   rounding, as on the CPU without XLA.
-# 2. What happens: the value is exact, the derivative is x + 1: negative below -1,
-#   where the function rises, and -2 at -3. So for F.celu; for F.selu it is
-#   x + 1.7581 in the place of 1.7581 e^x. No warning for elu and celu. It looks as if the rule for the result were given the input.
-# 3. How the truth was found: e^x by Python, and central differences of the value on the
-#   same device.
+# 1. A good guess: the derivative of elu for x < 0 is e^x, in every dtype to
+#   its rounding, as on the CPU without XLA.
+# 2. What happens: the value is exact, the derivative is x + 1: negative below
+#   -1, where the function rises, and -2 at -3. So for F.celu; for F.selu it
+#   is x + 1.7581 in the place of 1.7581 e^x. No warning for elu and celu. It
+#   looks as if the rule for the result were given the input.
+# 3. How the truth was found: e^x by Python, and central differences of the
+#   value on the same device.
 # 4. Date: 2026-12-01
 set -eu
 export OMP_NUM_THREADS=1 PJRT_DEVICE=CPU XLA_COMPILATION_CACHE_SIZE=0
