@@ -529,7 +529,7 @@ class Transformer:
                 base=c.base, lean=self.lean,
             )  # fmt: skip
         # In inference mode calls cost less; XLA has no views in it.
-        with torch.no_grad() if tokens.is_xla else torch.inference_mode():
+        with torch.no_grad() if tokens.device.type == "xla" else torch.inference_mode():
             J = self._in_place.step(tokens, targets, rate)
         return J.clone()  # outside of it: a tensor as any other
 
