@@ -80,7 +80,7 @@ def place_of_oracle(device: torch.device) -> torch.device:
 
 def widened(inputs: Sequence[Any]) -> list[Any]:
     """The same numbers in float64, in the place of the oracle."""
-    moved = [x.to(place_of_oracle(x.device)) if isinstance(x, Tensor) else x for x in inputs]
+    moved = [x.cpu() if isinstance(x, Tensor) and x.device.type not in IEEE else x for x in inputs]
     return rounded(moved, torch.float64)
 
 
