@@ -36,7 +36,7 @@ def of_raw(net: Network, x: Standard, z: Standard | None = None) -> Network:
     weights = [w.cpu().double() for w in net.weights]
     biases = [b.cpu().double() for b in net.biases]
     weights[0] = weights[0] / x.s
-    biases[0] = biases[0] - weights[0] @ x.m
+    biases[0] = biases[0] - weights[0] @ x.m.cpu().double()
     if z:
         s = z.s.where(z.s.isfinite(), 0)  # what is constant is its mean
         weights[-1] = s[:, None] * weights[-1]

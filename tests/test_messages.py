@@ -876,6 +876,11 @@ OTHER_COMMANDS: list[Row] = [
         "manual-bp train: --data mine.npz: expected at least 5 samples, to hold out a fifth, got 3",
     ),
     (
+        lambda: (table("a,b", *(f"{i},{7 * i}" for i in range(9))), command("train --data mine.csv")),
+        "manual-bp train: --data mine.csv: expected classes of at least 5 samples on average, got 9 different whole "
+        "numbers in 9 samples: --cost squared_error takes them as values, --cost softmax_cross_entropy as classes",
+    ),
+    (
         lambda: with_arrays(f"{TRAIN} --eta 1e30 --batch-size 1", X=np.ones((9, 2)), Z=np.ones((9, 1))),
         "manual-bp train: epoch 1: the training diverges, the cost is nan: choose an eta smaller than 1e+30, or scale "
         "the inputs to about -1 to 1",
