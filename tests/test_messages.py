@@ -876,7 +876,7 @@ OTHER_COMMANDS: list[Row] = [
         "manual-bp train: --data mine.npz: expected at least 5 samples, to hold out a fifth, got 3",
     ),
     (
-        lambda: (table("a,b", *(f"{i},{7 * i}" for i in range(9))), command("train --data mine.csv")),
+        lambda: (table("a,b", *(f"{i},{7 * i}" for i in range(9))), command("train --data mine.csv"))[1],
         "manual-bp train: --data mine.csv: expected classes of at least 5 samples on average, got 9 different whole "
         "numbers in 9 samples: --cost squared_error takes them as values, --cost softmax_cross_entropy as classes",
     ),
