@@ -20,7 +20,8 @@ class Standard(NamedTuple):
         """Of the columns of [samples, columns]. Raises ValueError where one is not finite in float64."""
         m, s = columns.mean(0), columns.std(0, correction=0)
         _checks.finite("standard deviation of each column", s)
-        return cls(m, s.where(s > 0, torch.inf))
+        varies = columns.amax(0) > columns.amin(0)  # that of 0.1 in all rows is not 0 but rounding
+        return cls(m, s.where(varies, torch.inf))
 
     def __call__(self, columns: Tensor) -> Tensor:
         """(x − m) / s"""

@@ -568,7 +568,7 @@ def test_whole_numbers_that_look_like_values_are_asked_about(lines, asked, tmp_p
 
 def test_a_column_that_never_changes_tells_nothing(lines, asked, tmp_path):
     table, file = tmp_path / "mine.csv", str(tmp_path / "net.pt")
-    table.write_text("x,country,y\n" + "".join(f"{i % 7},1,{i % 2}.5\n" for i in range(30)))
+    table.write_text("x,country,y\n" + "".join(f"{i % 7},0.1,{i % 2}.5\n" for i in range(30)))
     assert train(**asked(data=str(table), cost=None, save=file)) == 0
     net = Network.load(file)
     assert torch.equal(net.weights[0][:, 1], torch.zeros(5, dtype=torch.float64))
