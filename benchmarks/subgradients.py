@@ -13,8 +13,8 @@ At exact ties and zeros each out by itself has a convex set of subgradients, of 
 All is proved, by the grad_out of the judge and in float64: along every direction d that is tried, ⟨m, d⟩ of a valid one
 lies between the sums over the outs of the smaller and of the larger of both one-sided differences; along some d that of
 another does not. (A middle order statistic is neither convex nor concave: of it, the least and the most of ⟨∇, d⟩ at
-points around.) A false alarm is a valid one that is called wrong, a miss another that is ok. Where every element lies
-at a kink, a valid one may be left without a verdict.
+points around.) A false alarm is a valid one that is called wrong, a miss another that is ok. A valid one may
+be left without a verdict, too, which counts apart.
 """
 
 import argparse
@@ -283,10 +283,11 @@ def main() -> None:
             fault = f"the case is not as it says: {outside:.2g} outside"
         elif is_right and report.formula.startswith("wrong"):
             fault = f"false alarm: {report.formula}"
+        elif is_right and not report.ok:
+            fault = f"not judged: {report.formula}"
         elif not is_right and report.ok:
             fault = f"missed: {report.formula}"
         counts[point.name].update(["valid" if is_right else "none", fault.partition(":")[0]])
-        counts[point.name]["not judged"] += is_right and not fault and not report.ok
         counts[point.name].update(seconds=time.perf_counter() - start)
         faults += [f"{point.name}, {name}: {fault}"] * bool(fault)
     headings = ("function", "valid", "false alarm", "not judged", "none", "missed", "seconds")
